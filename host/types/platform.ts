@@ -1,0 +1,30 @@
+/**
+ * The Platform port: the few things that the portable folders (compile, capsule, runtime) need from outside.
+ *
+ * Does: name hashing, comparing, time and module compilation.
+ * Does not: contain an implementation. `host/node/platform.ts` is Node's; `host/runtime/platform-web.ts`
+ * is the twin without any Node API. Both give the same bytes.
+ *
+ * P1  `sha256` is synchronous and pure.
+ * P2  `monotonicNs` never goes back within one process; values of two processes are never compared.
+ */
+
+/** Lower-case hex SHA-256 of some bytes: the name of a blob, module or capsule. 64 characters. */
+export type Hash = string;
+
+export interface Platform {
+  /** SHA-256 as lower-case hex. */
+  sha256(bytes: Uint8Array): Hash;
+  /** True when the two byte ranges are equal. Ranges are in bounds (the caller checks). */
+  equal(a: Uint8Array, aOffset: number, b: Uint8Array, bOffset: number, length: number): boolean;
+  /** Nanoseconds on a clock that only goes forward. */
+  monotonicNs(): bigint;
+  /** Milliseconds since 1970, UTC. */
+  wallMs(): number;
+  /**
+   * Compiles a module synchronously. `optimise: true` asks for the engine's optimising compiler before the
+   * first call (used for continuations, which have no on-stack replacement).
+   */
+  compileWasm(bytes: Uint8Array, options?: { readonly optimise?: boolean }): WebAssembly.Module;
+  instantiateWasm(module: WebAssembly.Module, imports: WebAssembly.Imports): WebAssembly.Instance;
+}

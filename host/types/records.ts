@@ -1,0 +1,141 @@
+/**
+ * The records in the fabric. One record a shard: it is the only fence (DESIGN §8).
+ *
+ * R1  Assign, commit, hand over and recover are each one compare-and-set on the shard's record.
+ * R2  `epoch` grows with every change of owner. A node commits only while the record still has its epoch and owner.
+ * R3  Everything that a record names (spec, capsule, output head) is durable before the record names it.
+ * R4  `writer` and `attempt` identify the last write, so that an unknown outcome is settled by reading.
+ */
+import type { Hash } from './platform.js';
+
+/** Tokens of `[A-Za-z0-9_-]`, e.g. `s-3f9k2a`. */
+export type ShardId = string;
+export type NodeId = string;
+
+export type ShardStatus =
+  | 'queued' // runnable, no owner
+  | 'assigned' // has an owner, which has not taken it up yet
+  | 'running' // the owner has it (running, runnable or waiting in a host call)
+  | 'paused' // stopped on request, no owner
+  | 'done'; // ended; `exit` says how
+
+export type ExitReason =
+  | 'exit' // the program ended by itself
+  | 'trap'
+  | 'memory-limit'
+  | 'fuel-quota'
+  | 'time-quota'
+  | 'killed'
+  | 'failed'; // sherd failed
+
+export interface ShardExit {
+  readonly reason: ExitReason;
+  /** Exit code that `sherd run` gives: the program's own, or one of EXIT. */
+  readonly code: number;
+  readonly message: string;
+  readonly guestStack: readonly string[];
+  /** Raw results of the entry, when it has any. */
+  readonly results: Uint8Array;
+}
+
+/** A request to the owner; answered by a change of the record that clears it. */
+export type Wanted =
+  | { readonly op: 'pause'; readonly actionId: string; /** stop exactly there, else as soon as possible */ readonly atFuel: bigint | null }
+  | { readonly op: 'move'; readonly actionId: string; readonly target: NodeId }
+  | { readonly op: 'kill'; readonly actionId: string };
+
+export interface OutputHead {
+  /** Hash of the newest output chunk blob; null = nothing yet. A chunk names its predecessor. */
+  readonly head: Hash | null;
+  readonly chunks: number;
+  /** Bytes of all streams up to and including the head. */
+  readonly bytes: number;
+}
+
+export interface ShardRecord {
+  readonly v: 1;
+  readonly id: ShardId;
+  readonly name: string;
+  readonly spec: Hash;
+  readonly moduleHash: Hash;
+  readonly priority: number;
+  readonly status: ShardStatus;
+  readonly epoch: number;
+  readonly owner: NodeId | null;
+  readonly wanted: Wanted | null;
+  /** Newest durable capsule; null = start from the spec. */
+  readonly capsule: Hash | null;
+  readonly capsuleBytes: number;
+  readonly fuelUsed: bigint;
+  readonly memoryBytes: number;
+  readonly output: OutputHead;
+  readonly exit: ShardExit | null;
+  /** Final directory trees (blob: canonical msgpack of DirectoryTree[]), once done or paused; null before. */
+  readonly artifacts: Hash | null;
+  readonly moves: number;
+  readonly restarts: number;
+  readonly children: readonly ShardId[];
+  /** Why it is not running, for `ps`; empty while it runs. */
+  readonly reason: string;
+  /** Wall clock of the submitter, ms; for display only. */
+  readonly createdMs: number;
+  /** Guest running time so far, ms (pauses left out); for the time quota. */
+  readonly ranMs: number;
+  readonly writer: string;
+  readonly attempt: number;
+}
+
+/** A node's lease and newest measurement, rewritten every beat. */
+export interface NodeRecord {
+  readonly v: 1;
+  readonly id: NodeId;
+  readonly pid: number;
+  readonly host: string;
+  readonly workers: number;
+  readonly beat: number;
+  readonly draining: boolean;
+  /** Node.js and V8 version, for `ps --nodes`. */
+  readonly engine: string;
+  readonly memoryBytes: number;
+  readonly sample: NodeSampleValues;
+  readonly writer: string;
+  readonly attempt: number;
+}
+
+export interface NodeSampleValues {
+  /** Busy share of the machine, 0..1. */
+  readonly cpu: number;
+  /** Cores' worth of guest work on this node, 0..workers. */
+  readonly guestCpu: number;
+  readonly memoryUsedBytes: number;
+  readonly eventLoopDelayMs: number;
+  readonly runnable: number;
+}
+
+/** Who runs the brain. */
+export interface ControlRecord {
+  readonly v: 1;
+  readonly holder: string;
+  readonly beat: number;
+  readonly pid: number;
+  readonly apiUrl: string;
+  readonly writer: string;
+  readonly attempt: number;
+}
+
+export const KEY = {
+  shard: (id: ShardId): string => `shard.${id}`,
+  node: (id: NodeId): string => `node.${id}`,
+  control: 'control',
+  shards: 'shard',
+  nodes: 'node',
+} as const;
+
+/** One link of a shard's output chain; stored as a blob (canonical msgpack). */
+export interface OutputChunk {
+  readonly v: 1;
+  readonly previous: Hash | null;
+  /** Byte offset (all streams) of the chunk's first byte. */
+  readonly offset: number;
+  readonly pieces: readonly { readonly stream: 'stdout' | 'stderr' | 'artifact'; readonly bytes: Uint8Array }[];
+}
