@@ -1,0 +1,448 @@
+/**
+ * A typed client of the control process's HTTP API.
+ *
+ * Does: find the control (DIR/control.json), send requests, turn error replies back into SherdErrors, and follow
+ * streams across restarts of the control (a new process has a new port and a new token).
+ * Does not: print, decide, or know the fabric.
+ *
+ * K1  Requests that only read, and those that may be repeated without harm (blobs by hash), are retried while the
+ *     control is away, until `patienceMs`. A submit is not repeated once it may have arrived.
+ * K2  A followed stream goes on where it stopped: output by byte offset (bytes that were yielded are never yielded
+ *     again), events by sequence number.
+ * K3  A stream that has been silent for SILENCE_MS (no line, no beat) counts as broken.
+ */
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import {
+  CONTROL_FILE,
+  type ControlInfo,
+  type DuReply,
+  type ErrorReply,
+  type EventLine,
+  type GcReply,
+  type GcRequest,
+  type ImportRequest,
+  type InspectReply,
+  type KillRequest,
+  type MoveEntry,
+  type MoveRequest,
+  type NodeView,
+  type OutputLine,
+  type PauseRequest,
+  type ShardView,
+  type StatusReply,
+  type SubmitReply,
+  type SubmitRequest,
+  type WatchLine,
+} from '../types/api.js';
+import type { TraceEvent } from '../types/brain.js';
+import { EXIT, SherdError } from '../types/errors.js';
+import type { Hash } from '../types/platform.js';
+import type { NodeId, ShardId, ShardStatus } from '../types/records.js';
+
+const SILENCE_MS = 20_000;
+const RETRY_MS = 50;
+const PATIENCE_MS = 15_000;
+
+export interface ClientOptions {
+  /** How long reads go on trying while no control answers. 0 = one attempt. */
+  readonly patienceMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface FollowOptions {
+  readonly follow?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface OutputPieceAt {
+  readonly stream: 'stdout' | 'stderr' | 'artifact';
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+interface Call {
+  readonly method: 'GET' | 'POST' | 'DELETE' | 'HEAD';
+  readonly path: string;
+  readonly json?: unknown;
+  readonly body?: Uint8Array;
+  readonly signal?: AbortSignal | undefined;
+  /** May be sent again although an earlier attempt may have arrived. */
+  readonly repeatable: boolean;
+}
+
+/** Reads `DIR/control.json`; SHERD_NO_CLUSTER when there is none. */
+export async function readControlInfo(directory: string): Promise<ControlInfo> {
+  const file = path.join(directory, CONTROL_FILE);
+  try {
+    const info = JSON.parse(await readFile(file, 'utf8')) as Partial<ControlInfo>;
+    if (typeof info.url === 'string' && typeof info.token === 'string') {
+      return { url: info.url, token: info.token, pid: info.pid ?? 0 };
+    }
+    throw new Error('no url or token in it');
+  } catch (cause) {
+    throw new SherdError('SHERD_NO_CLUSTER', `no running cluster (${reasonOf(cause)})`, {
+      at: file,
+      next: 'start one with: sherd up',
+      exitCode: EXIT.failedLater,
+      cause,
+    });
+  }
+}
+
+export class ControlClient {
+  readonly #locate: () => Promise<ControlInfo>;
+  readonly #patienceMs: number;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(locate: () => Promise<ControlInfo>, options: ClientOptions = {}) {
+    this.#locate = locate;
+    this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
+    this.#signal = options.signal;
+  }
+
+  /** The client of the cluster whose data directory this is. */
+  static forDirectory(directory: string, options: ClientOptions = {}): ControlClient {
+    return new ControlClient(() => readControlInfo(directory), options);
+  }
+
+  async putBlob(hash: Hash, bytes: Uint8Array): Promise<void> {
+    await this.#call({ method: 'POST', path: `/v1/blobs/${hash}`, body: bytes, repeatable: true });
+  }
+
+  async getBlob(hash: Hash): Promise<Uint8Array> {
+    return this.#bytes(`/v1/blobs/${hash}`);
+  }
+
+  async hasBlob(hash: Hash): Promise<boolean> {
+    const request: Call = { method: 'HEAD', path: `/v1/blobs/${hash}`, repeatable: true };
+    const response = await this.#send(request);
+    if (response.status === 404) return false;
+    await this.#check(response, request);
+    return true;
+  }
+
+  /** Puts a blob unless it is there already. */
+  async ensureBlob(hash: Hash, bytes: Uint8Array): Promise<void> {
+    if (!(await this.hasBlob(hash))) await this.putBlob(hash, bytes);
+  }
+
+  async submit(request: SubmitRequest): Promise<ShardId> {
+    return (await this.#json<SubmitReply>('POST', '/v1/shards', request, false)).id;
+  }
+
+  async importShard(request: ImportRequest): Promise<ShardId> {
+    return (await this.#json<SubmitReply>('POST', '/v1/shards/import', request, false)).id;
+  }
+
+  async shards(): Promise<readonly ShardView[]> {
+    return (await this.#json<{ shards: ShardView[] }>('GET', '/v1/shards')).shards;
+  }
+
+  shard(id: ShardId): Promise<ShardView> {
+    return this.#json<ShardView>('GET', `/v1/shards/${id}`);
+  }
+
+  /** Asks for a pause; the answer shows the request, `untilStatus(id, ['paused', 'done'])` waits for it. */
+  pause(id: ShardId, request: PauseRequest = {}): Promise<ShardView> {
+    return this.#json<ShardView>('POST', `/v1/shards/${id}/pause`, request, true);
+  }
+
+  resume(id: ShardId): Promise<ShardView> {
+    return this.#json<ShardView>('POST', `/v1/shards/${id}/resume`, {}, true);
+  }
+
+  kill(id: ShardId, request: KillRequest = {}): Promise<ShardView> {
+    return this.#json<ShardView>('POST', `/v1/shards/${id}/kill`, request, true);
+  }
+
+  move(id: ShardId, request: MoveRequest = {}): Promise<ShardView> {
+    return this.#json<ShardView>('POST', `/v1/shards/${id}/move`, request, false);
+  }
+
+  async moves(id: ShardId): Promise<readonly MoveEntry[]> {
+    return (await this.#json<{ moves: MoveEntry[] }>('GET', `/v1/shards/${id}/moves`)).moves;
+  }
+
+  /** The newest capsule blob (thin: it names its module, spec and files by hash). */
+  capsule(id: ShardId): Promise<Uint8Array> {
+    return this.#bytes(`/v1/shards/${id}/capsule`);
+  }
+
+  inspect(id: ShardId, timeoutMs = 2_000): Promise<InspectReply> {
+    return this.#json<InspectReply>('GET', `/v1/shards/${id}/inspect?timeoutMs=${timeoutMs}`);
+  }
+
+  async remove(id: ShardId, options: { force?: boolean } = {}): Promise<void> {
+    await this.#json('DELETE', `/v1/shards/${id}${options.force === true ? '?force=1' : ''}`);
+  }
+
+  async nodes(): Promise<readonly NodeView[]> {
+    return (await this.#json<{ nodes: NodeView[] }>('GET', '/v1/nodes')).nodes;
+  }
+
+  drain(id: NodeId): Promise<NodeView> {
+    return this.#json<NodeView>('POST', `/v1/nodes/${id}/drain`, {}, true);
+  }
+
+  status(): Promise<StatusReply> {
+    return this.#json<StatusReply>('GET', '/v1/status');
+  }
+
+  gc(request: GcRequest = {}): Promise<GcReply> {
+    return this.#json<GcReply>('POST', '/v1/gc', request, true);
+  }
+
+  du(): Promise<DuReply> {
+    return this.#json<DuReply>('GET', '/v1/du');
+  }
+
+  async shutdown(): Promise<{ paused: number }> {
+    return this.#json<{ paused: number }>('POST', '/v1/shutdown', {}, false);
+  }
+
+  /** Output from byte `from` on, every byte once; ends when the shard is done (follow) or nothing more is there. */
+  async *output(
+    id: ShardId,
+    from = 0,
+    options: FollowOptions = {},
+  ): AsyncGenerator<OutputPieceAt, { offset: number; status: ShardStatus }> {
+    let offset = from;
+    const follow = options.follow === true ? '&follow=1' : '';
+    for (;;) {
+      const lines = this.#lines<OutputLine>(
+        () => `/v1/shards/${id}/output?from=${offset}${follow}`,
+        options.signal,
+      );
+      for await (const line of lines) {
+        if (line.kind === 'end') return { offset: line.offset, status: line.status };
+        if (line.kind !== 'piece') continue;
+        const bytes = decodeBase64(line.base64);
+        const known = offset - line.offset;
+        if (known >= bytes.length) continue;
+        const fresh = known > 0 ? bytes.subarray(known) : bytes;
+        const at = offset;
+        offset = line.offset + bytes.length;
+        yield { stream: line.stream, offset: known > 0 ? at : line.offset, bytes: fresh };
+      }
+      await pause(RETRY_MS, options.signal);
+    }
+  }
+
+  /** The shard's view now and whenever it changes; ends when it is done or removed. */
+  async *watch(id: ShardId, options: { signal?: AbortSignal } = {}): AsyncGenerator<ShardView> {
+    for (;;) {
+      for await (const line of this.#lines<WatchLine>(
+        () => `/v1/shards/${id}/watch`,
+        options.signal,
+      )) {
+        if (line.kind === 'gone') return;
+        if (line.kind !== 'shard') continue;
+        yield line.shard;
+        if (line.shard.status === 'done') return;
+      }
+      await pause(RETRY_MS, options.signal);
+    }
+  }
+
+  /** Waits until the shard's status is one of these. */
+  async untilStatus(
+    id: ShardId,
+    statuses: readonly ShardStatus[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<ShardView> {
+    for await (const view of this.watch(id, options)) {
+      if (statuses.includes(view.status)) return view;
+    }
+    const last = await this.shard(id);
+    if (statuses.includes(last.status)) return last;
+    throw new SherdError(
+      'SHERD_STATE',
+      `shard ended as ${last.status}, not ${statuses.join(' or ')}`,
+      {
+        at: id,
+      },
+    );
+  }
+
+  async *events(options: FollowOptions & { from?: number } = {}): AsyncGenerator<TraceEvent> {
+    let from = options.from ?? 0;
+    for (;;) {
+      const follow = options.follow === true ? '&follow=1' : '';
+      for await (const line of this.#lines<EventLine>(
+        () => `/v1/events?from=${from}${follow}`,
+        options.signal,
+      )) {
+        if (line.kind === 'lost') from = line.from;
+        if (line.kind !== 'event') continue;
+        from = line.event.seq + 1;
+        yield line.event;
+      }
+      if (options.follow !== true) return;
+      // A new control numbers its events from 1 again.
+      from = 0;
+      await pause(RETRY_MS, options.signal);
+    }
+  }
+
+  async #json<T>(
+    method: 'GET' | 'POST' | 'DELETE',
+    where: string,
+    json?: unknown,
+    repeatable = method !== 'POST',
+  ): Promise<T> {
+    const response = await this.#call({ method, path: where, json, repeatable });
+    return (await response.json()) as T;
+  }
+
+  async #bytes(where: string): Promise<Uint8Array> {
+    const response = await this.#call({ method: 'GET', path: where, repeatable: true });
+    return new Uint8Array(await response.arrayBuffer());
+  }
+
+  async #call(request: Call): Promise<Response> {
+    return this.#check(await this.#send(request), request);
+  }
+
+  async #check(response: Response, request: Call): Promise<Response> {
+    if (response.ok) return response;
+    if (request.method === 'HEAD') await response.body?.cancel();
+    const text = await response.text().catch(() => '');
+    throw errorOf(text, response.status, request);
+  }
+
+  /** One attempt after the other while nobody listens; a request that may have arrived is repeated only if it may. */
+  async #send(request: Call): Promise<Response> {
+    const deadline = performance.now() + this.#patienceMs;
+    for (;;) {
+      const signal = request.signal ?? this.#signal;
+      let cause: unknown;
+      try {
+        const info = await this.#locate();
+        const response = await fetch(info.url + request.path, requestInit(request, info, signal));
+        // 401: the file is older or newer than the process that answered.
+        if (response.status !== 401) return response;
+        await response.body?.cancel();
+        cause = new SherdError('SHERD_UNAUTHORIZED', 'the control refused the token', {
+          at: info.url,
+          next: 'check control.json of the data directory',
+        });
+      } catch (error) {
+        cause = error;
+        if (signal?.aborted === true) throw aborted(error);
+        if (!request.repeatable && !neverArrived(error)) throw unreachable(error, request.path);
+      }
+      if (performance.now() >= deadline) throw unreachable(cause, request.path);
+      await pause(RETRY_MS, signal);
+    }
+  }
+
+  /** Lines of one NDJSON response; ends quietly when the connection breaks. */
+  async *#lines<T>(where: () => string, signal: AbortSignal | undefined): AsyncGenerator<T> {
+    const own = new AbortController();
+    const outer = signal ?? this.#signal;
+    const forward = (): void => own.abort();
+    outer?.addEventListener('abort', forward, { once: true });
+    let timer = setTimeout(() => own.abort(), SILENCE_MS);
+    try {
+      if (outer?.aborted === true) throw aborted(outer.reason);
+      const response = await this.#call({
+        method: 'GET',
+        path: where(),
+        signal: own.signal,
+        repeatable: true,
+      });
+      if (response.body === null) return;
+      const decoder = new TextDecoder();
+      let rest = '';
+      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+        clearTimeout(timer);
+        timer = setTimeout(() => own.abort(), SILENCE_MS);
+        rest += decoder.decode(chunk, { stream: true });
+        for (let at = rest.indexOf('\n'); at >= 0; at = rest.indexOf('\n')) {
+          const line = rest.slice(0, at);
+          rest = rest.slice(at + 1);
+          if (line !== '') yield JSON.parse(line) as T;
+        }
+      }
+    } catch (error) {
+      if (outer?.aborted === true) throw aborted(error);
+      if (error instanceof SherdError && error.code !== 'SHERD_ABORTED') throw error;
+    } finally {
+      clearTimeout(timer);
+      outer?.removeEventListener('abort', forward);
+      own.abort();
+    }
+  }
+}
+
+function requestInit(
+  request: Call,
+  info: ControlInfo,
+  signal: AbortSignal | undefined,
+): RequestInit {
+  const headers: Record<string, string> = { authorization: `Bearer ${info.token}` };
+  const init: RequestInit = { method: request.method, headers };
+  if (signal !== undefined) init.signal = signal;
+  if (request.body !== undefined) {
+    headers['content-type'] = 'application/octet-stream';
+    init.body = request.body as Uint8Array<ArrayBuffer>;
+  } else if (request.json !== undefined) {
+    headers['content-type'] = 'application/json';
+    init.body = JSON.stringify(request.json);
+  }
+  return init;
+}
+
+function errorOf(text: string, status: number, request: Call): SherdError {
+  try {
+    const { error } = JSON.parse(text) as ErrorReply;
+    return new SherdError(error.code, error.message, {
+      at: error.at ?? undefined,
+      next: error.next ?? undefined,
+      exitCode: error.exitCode,
+    });
+  } catch {
+    return new SherdError('SHERD_INTERNAL', `the control answered ${status}`, { at: request.path });
+  }
+}
+
+/** True when the request cannot have reached a server: nothing listened, or there was no file to find it by. */
+function neverArrived(error: unknown): boolean {
+  if (error instanceof SherdError) return error.code === 'SHERD_NO_CLUSTER';
+  const cause = (error as { cause?: { code?: string } }).cause;
+  return cause?.code === 'ECONNREFUSED';
+}
+
+function unreachable(cause: unknown, where: string): SherdError {
+  if (cause instanceof SherdError) return cause;
+  return new SherdError(
+    'SHERD_NO_CLUSTER',
+    `the control process does not answer (${reasonOf(cause)})`,
+    {
+      at: where,
+      next: 'is the cluster up? start it with: sherd up',
+      cause,
+    },
+  );
+}
+
+function aborted(cause: unknown): SherdError {
+  return new SherdError('SHERD_ABORTED', 'aborted', { cause });
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const inner = (error as { cause?: { code?: string; message?: string } }).cause;
+  return inner?.code ?? inner?.message ?? (error as { code?: string }).code ?? error.message;
+}
+
+function decodeBase64(text: string): Uint8Array {
+  return Buffer.from(text, 'base64');
+}
+
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  if (signal?.aborted === true) throw aborted(signal.reason);
+  await new Promise<void>((resolve) => setTimeout(resolve, ms));
+  if (signal?.aborted === true) throw aborted(signal.reason);
+}
