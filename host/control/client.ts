@@ -442,7 +442,11 @@ function decodeBase64(text: string): Uint8Array {
 }
 
 async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  if (signal?.aborted === true) throw aborted(signal.reason);
+  throwIfAborted(signal);
   await new Promise<void>((resolve) => setTimeout(resolve, ms));
+  throwIfAborted(signal);
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw aborted(signal.reason);
 }
