@@ -42,7 +42,9 @@ export interface ShardExit {
 export type Wanted =
   | { readonly op: 'pause'; readonly actionId: string; /** stop exactly there, else as soon as possible */ readonly atFuel: bigint | null }
   | { readonly op: 'move'; readonly actionId: string; readonly target: NodeId }
-  | { readonly op: 'kill'; readonly actionId: string };
+  | { readonly op: 'kill'; readonly actionId: string }
+  /** Stop, store, and queue again: another shard gets the place. */
+  | { readonly op: 'preempt'; readonly actionId: string };
 
 export interface OutputHead {
   /** Hash of the newest output chunk blob; null = nothing yet. A chunk names its predecessor. */
