@@ -70,6 +70,8 @@ export interface SubmitRequest {
   readonly spec: Hash;
   readonly moduleHash: Hash;
   readonly priority: number;
+  /** The record is created with this pause wanted (decimal), so that no node can run past it first. Absent = none. */
+  readonly pauseAtFuel?: string;
 }
 
 export interface SubmitReply {
