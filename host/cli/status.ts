@@ -1,0 +1,145 @@
+/**
+ * `--status FILE`: how a run ended, as JSON, told apart from a program that uses the same exit codes.
+ *
+ * Does: build the report and put it in place atomically (temporary in the same directory, fsync, rename).
+ * Does not: decide the exit code.
+ *
+ * T1  The file is either the old one or a whole new one.
+ * T2  `reason` is enough to tell sherd's own codes from the program's: only `exit` carries the program's code.
+ */
+import { open, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { EXIT, SherdError } from '../types/errors.js';
+import type { ShardView } from '../types/api.js';
+import type { ExitReason } from '../types/records.js';
+import { renderJson } from './format.js';
+
+export type StatusReason = ExitReason | 'paused' | 'interrupted' | 'refused' | 'closed-pipe';
+
+export interface RunFigures {
+  readonly shard: string | null;
+  readonly fuelUsed: bigint;
+  readonly ranMs: number;
+  readonly wallMs: number;
+  readonly moves: number;
+  readonly restarts: number;
+  readonly capsuleBytes: number;
+  readonly memoryBytes: number;
+  readonly outputBytes: number;
+}
+
+export interface StatusReport {
+  readonly v: 1;
+  readonly reason: StatusReason;
+  readonly code: number;
+  readonly message: string;
+  /** Stable error code when sherd refused or failed. */
+  readonly error: string | null;
+  readonly guestStack: readonly string[];
+  /** The capsule file, when paused into one. */
+  readonly capsuleFile: string | null;
+  readonly figures: RunFigures | null;
+}
+
+/** Figures of a run from the last view of its record. */
+export function figuresOf(record: ShardView, wallMs: number): RunFigures {
+  return {
+    shard: record.id,
+    fuelUsed: BigInt(record.fuelUsed),
+    ranMs: record.ranMs,
+    wallMs: Math.round(wallMs),
+    moves: record.moves,
+    restarts: record.restarts,
+    capsuleBytes: record.capsuleBytes,
+    memoryBytes: record.memoryBytes,
+    outputBytes: record.output.bytes,
+  };
+}
+
+/** The report of an error. */
+export function errorStatus(error: SherdError, figures: RunFigures | null = null): StatusReport {
+  return {
+    v: 1,
+    reason: error.exitCode === EXIT.refused ? 'refused' : 'failed',
+    code: error.exitCode,
+    message: error.message,
+    error: error.code,
+    guestStack: [],
+    capsuleFile: null,
+    figures,
+  };
+}
+
+/** Replaces `path` atomically. */
+export async function writeStatus(path: string, report: StatusReport): Promise<void> {
+  await writeFileAtomically(path, Buffer.from(renderJson(report)));
+}
+
+/** Checks before the start that the file can be written later: its directory is there. */
+export async function checkStatusPath(path: string): Promise<void> {
+  await requireDirectoryOf(path, '--status');
+}
+
+/** A file that a command will write must have its directory, or the command is refused before it starts. */
+export async function requireDirectoryOf(path: string, option: string): Promise<void> {
+  const directory = dirname(resolve(path));
+  const facts = await stat(directory).catch(() => undefined);
+  if (facts?.isDirectory() !== true) {
+    throw new SherdError('SHERD_FILE', `${option}: ${directory} is not a directory`, {
+      at: path,
+      next: `create it with mkdir -p '${directory}'`,
+      exitCode: EXIT.refused,
+    });
+  }
+  const target = await stat(path).catch(() => undefined);
+  if (target?.isDirectory() === true) {
+    throw new SherdError('SHERD_FILE', `${option}: it is a directory`, {
+      at: path,
+      next: 'name a file',
+      exitCode: EXIT.refused,
+    });
+  }
+}
+
+/** Temporary beside the target, written, synced, renamed. */
+export async function writeFileAtomically(path: string, bytes: Uint8Array): Promise<void> {
+  const target = resolve(path);
+  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
+  try {
+    const file = await open(temporary, 'w', 0o644);
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, target);
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw fileError(cause, path, 'cannot be written');
+  }
+}
+
+/** An operating-system error as a coded one-liner. */
+export function fileError(cause: unknown, path: string, what: string, exitCode: number = EXIT.failedLater): SherdError {
+  const code = (cause as NodeJS.ErrnoException).code ?? '';
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new SherdError('SHERD_DISK', `${what}: the disk is full`, {
+      at: path,
+      next: 'free some space and try again',
+      exitCode,
+      cause,
+    });
+  }
+  const reasons: Readonly<Record<string, readonly [string, string]>> = {
+    ENOENT: ['no such file or directory', 'check the path'],
+    EACCES: ['permission denied', 'check its permissions'],
+    EPERM: ['permission denied', 'check its permissions'],
+    EISDIR: ['it is a directory', 'name a file'],
+    ENOTDIR: ['a part of the path is not a directory', 'check the path'],
+    EROFS: ['the file system is read-only', 'name another place'],
+    ENAMETOOLONG: ['the name is too long', 'name a shorter path'],
+  };
+  const [reason, next] = reasons[code] ?? [code === '' ? String(cause) : code, 'check the path'];
+  return new SherdError('SHERD_FILE', `${what}: ${reason}`, { at: path, next, exitCode, cause });
+}

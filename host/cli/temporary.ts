@@ -1,0 +1,105 @@
+/**
+ * The temporary directory of a private cluster.
+ *
+ *   <tmp>/sherd-<uid>-<random>/         mode 0700
+ *     owner                             { pid, started }   written first
+ *     fabric/                           the cluster's data directory
+ *
+ * Does: make one, remove it, and sweep those whose owner was killed before it could.
+ * Does not: touch a directory of another user or one whose owner lives.
+ *
+ * D1  A directory is swept only when its owner process is gone: the pid is unused, or used by a process that started
+ *     at another time (Linux; elsewhere a reused pid delays the sweep).
+ */
+import { readFileSync, rmSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { EXIT } from '../types/errors.js';
+import { fileError } from './status.js';
+
+const OWNER = 'owner';
+/** A directory without a readable owner file is someone's that is just being made, until it is this old. */
+const UNOWNED_MS = 60_000;
+
+export interface Temporary {
+  readonly directory: string;
+  remove(): Promise<void>;
+  /** For the last moment of the process. */
+  removeNow(): void;
+}
+
+function prefix(): string {
+  return `sherd-${process.getuid?.() ?? 'u'}-`;
+}
+
+export async function makeTemporary(base: string = tmpdir()): Promise<Temporary> {
+  let directory: string;
+  try {
+    directory = await mkdtemp(join(base, prefix()));
+    const owner = { pid: process.pid, started: startOf(process.pid) };
+    await writeFile(join(directory, OWNER), JSON.stringify(owner), { mode: 0o600 });
+  } catch (cause) {
+    throw fileError(cause, base, 'cannot make a temporary directory', EXIT.refused);
+  }
+  const options = { recursive: true, force: true, maxRetries: 5, retryDelay: 20 } as const;
+  return {
+    directory,
+    remove: () => rm(directory, options),
+    removeNow: () => {
+      try {
+        rmSync(directory, options);
+      } catch {
+        // The next start sweeps it.
+      }
+    },
+  };
+}
+
+/** Removes directories of dead runs. Never fails; returns how many it removed. */
+export async function sweepTemporaries(base: string = tmpdir()): Promise<number> {
+  let removed = 0;
+  const names = await readdir(base).catch(() => [] as string[]);
+  for (const name of names) {
+    if (!name.startsWith(prefix())) continue;
+    const directory = join(base, name);
+    try {
+      if (!(await isDead(directory))) continue;
+      await rm(directory, { recursive: true, force: true });
+      removed += 1;
+    } catch {
+      // Someone else sweeps it, or it is not ours.
+    }
+  }
+  return removed;
+}
+
+async function isDead(directory: string): Promise<boolean> {
+  const facts = await stat(directory);
+  if (process.getuid !== undefined && facts.uid !== process.getuid()) return false;
+  try {
+    const owner = JSON.parse(await readFile(join(directory, OWNER), 'utf8')) as { pid: number; started: string };
+    return !isAlive(owner.pid) || (owner.started !== '' && startOf(owner.pid) !== owner.started);
+  } catch {
+    return Date.now() - facts.mtimeMs > UNOWNED_MS;
+  }
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** The process's start time in clock ticks since boot, as text; empty where there is no /proc. */
+function startOf(pid: number): string {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}
