@@ -1,0 +1,43 @@
+/**
+ * `npm run build`: TypeScript → dist/, ready to be run and packed.
+ *
+ * Does: tsc (incremental), make the command line executable, check that the guest SDK is where the compiled code
+ * looks for it (assembly/guest beside dist/). Does not: test, lint or pack.
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+function step(name, action) {
+  const start = performance.now();
+  const note = action();
+  console.log(`build: ${name}${note === undefined ? '' : ` (${note})`} ${Math.round(performance.now() - start)} ms`);
+}
+
+function fail(message) {
+  console.error(`build: ${message}`);
+  process.exit(1);
+}
+
+step('tsc -> dist', () => {
+  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
+  const { status, error } = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.json')], { cwd: root, stdio: 'inherit' });
+  if (status !== 0) fail(error === undefined ? 'tsc found errors' : `cannot run tsc: ${error.message}`);
+});
+
+step('executable', () => {
+  const main = join(root, 'dist/cli/main.js');
+  if (!existsSync(main)) return 'no command line yet';
+  chmodSync(main, 0o755);
+  return relative(root, main);
+});
+
+step('guest SDK', () => {
+  const guest = join(root, 'assembly/guest/index.ts');
+  if (!existsSync(guest)) fail(`${relative(root, guest)} is missing`);
+  return relative(root, dirname(guest));
+});
