@@ -13,15 +13,39 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const LOCK = fileURLToPath(new URL('../../package-lock.json', import.meta.url));
-const OS = ['android', 'darwin', 'freebsd', 'linux', 'netbsd', 'openbsd', 'openharmony', 'sunos', 'win32', 'aix'];
-const CPU = ['arm64', 'arm', 'x64', 'ia32', 'loong64', 'mips64el', 'ppc64', 'riscv64', 's390x', 'wasm32'];
+const OS = [
+  'android',
+  'darwin',
+  'freebsd',
+  'linux',
+  'netbsd',
+  'openbsd',
+  'openharmony',
+  'sunos',
+  'win32',
+  'aix',
+];
+const CPU = [
+  'arm64',
+  'arm',
+  'x64',
+  'ia32',
+  'loong64',
+  'mips64el',
+  'ppc64',
+  'riscv64',
+  's390x',
+  'wasm32',
+];
 
 /** `[name, version, parent]` of every optional dependency that the lock file names but does not describe. */
 export function missingOptional(lock) {
   const missing = new Map();
   for (const [path, entry] of Object.entries(lock.packages)) {
     for (const [name, range] of Object.entries(entry.optionalDependencies ?? {})) {
-      const described = Object.keys(lock.packages).some((at) => at === `node_modules/${name}` || at === `${path}/node_modules/${name}`);
+      const described = Object.keys(lock.packages).some(
+        (at) => at === `node_modules/${name}` || at === `${path}/node_modules/${name}`,
+      );
       if (!described) missing.set(`node_modules/${name}`, { name, range, dev: entry.dev === true });
     }
   }
@@ -33,7 +57,8 @@ function entryFor({ name, range, dev }) {
   const os = words.filter((word) => OS.includes(word));
   const cpu = words.filter((word) => CPU.includes(word));
   if (!/^\d/.test(range)) throw new Error(`${name}@${range}: not an exact version; add it by hand`);
-  if (os.length === 0 && cpu.length === 0) throw new Error(`${name}: the name states no platform; add it by hand`);
+  if (os.length === 0 && cpu.length === 0)
+    throw new Error(`${name}: the name states no platform; add it by hand`);
   return {
     version: range,
     ...(cpu.length > 0 ? { cpu } : {}),
