@@ -21,11 +21,16 @@ const NEXT: Readonly<Record<ShardStatus, readonly ShardStatus[]>> = {
   done: [],
 };
 
-const newOwner = (b: ShardRecord, a: ShardRecord): boolean => a.owner !== null && a.owner !== b.owner;
-const takenAway = (b: ShardRecord, a: ShardRecord): boolean => b.owner !== null && a.owner === null && a.epoch > b.epoch;
+const newOwner = (b: ShardRecord, a: ShardRecord): boolean =>
+  a.owner !== null && a.owner !== b.owner;
+const takenAway = (b: ShardRecord, a: ShardRecord): boolean =>
+  b.owner !== null && a.owner === null && a.epoch > b.epoch;
 const headMoved = (b: ShardRecord, a: ShardRecord): boolean => a.output.head !== b.output.head;
 const computed = (b: ShardRecord, a: ShardRecord): boolean =>
-  headMoved(b, a) || a.fuelUsed !== b.fuelUsed || a.ranMs !== b.ranMs || (a.capsule !== b.capsule && a.status !== 'done');
+  headMoved(b, a) ||
+  a.fuelUsed !== b.fuelUsed ||
+  a.ranMs !== b.ranMs ||
+  (a.capsule !== b.capsule && a.status !== 'done');
 
 const RULES: readonly Rule[] = [
   { name: 'done is final', broken: (b) => b.status === 'done' },
@@ -33,24 +38,52 @@ const RULES: readonly Rule[] = [
   {
     name: 'identity never changes',
     broken: (b, a) =>
-      a.v !== b.v || a.id !== b.id || a.name !== b.name || a.spec !== b.spec || a.moduleHash !== b.moduleHash || a.createdMs !== b.createdMs,
+      a.v !== b.v ||
+      a.id !== b.id ||
+      a.name !== b.name ||
+      a.spec !== b.spec ||
+      a.moduleHash !== b.moduleHash ||
+      a.createdMs !== b.createdMs,
   },
-  { name: 'epoch never goes back and never jumps', broken: (b, a) => a.epoch < b.epoch || a.epoch > b.epoch + 1 },
-  { name: 'a new owner has a new epoch', broken: (b, a) => newOwner(b, a) && a.epoch !== b.epoch + 1 },
-  { name: 'an epoch has one owner', broken: (b, a) => a.epoch === b.epoch && a.owner !== null && a.owner !== b.owner },
-  { name: 'a new epoch comes with a change of owner', broken: (b, a) => a.epoch !== b.epoch && a.owner === b.owner },
+  {
+    name: 'epoch never goes back and never jumps',
+    broken: (b, a) => a.epoch < b.epoch || a.epoch > b.epoch + 1,
+  },
+  {
+    name: 'a new owner has a new epoch',
+    broken: (b, a) => newOwner(b, a) && a.epoch !== b.epoch + 1,
+  },
+  {
+    name: 'an epoch has one owner',
+    broken: (b, a) => a.epoch === b.epoch && a.owner !== null && a.owner !== b.owner,
+  },
+  {
+    name: 'a new epoch comes with a change of owner',
+    broken: (b, a) => a.epoch !== b.epoch && a.owner === b.owner,
+  },
   { name: 'fuel never goes back', broken: (b, a) => a.fuelUsed < b.fuelUsed },
   { name: 'time never goes back', broken: (b, a) => a.ranMs < b.ranMs },
   {
     name: 'output grows by one chunk at a time',
     broken: (b, a) =>
       headMoved(b, a)
-        ? a.output.head === null || a.output.chunks !== b.output.chunks + 1 || a.output.bytes <= b.output.bytes
+        ? a.output.head === null ||
+          a.output.chunks !== b.output.chunks + 1 ||
+          a.output.bytes <= b.output.bytes
         : a.output.chunks !== b.output.chunks || a.output.bytes !== b.output.bytes,
   },
-  { name: 'only a running shard computes', broken: (b, a) => computed(b, a) && b.status !== 'running' },
-  { name: 'nothing is computed by taking away', broken: (b, a) => takenAway(b, a) && computed(b, a) },
-  { name: 'moves count direct hand-overs', broken: (b, a) => a.moves - b.moves !== (b.owner !== null && newOwner(b, a) ? 1 : 0) },
+  {
+    name: 'only a running shard computes',
+    broken: (b, a) => computed(b, a) && b.status !== 'running',
+  },
+  {
+    name: 'nothing is computed by taking away',
+    broken: (b, a) => takenAway(b, a) && computed(b, a),
+  },
+  {
+    name: 'moves count direct hand-overs',
+    broken: (b, a) => a.moves - b.moves !== (b.owner !== null && newOwner(b, a) ? 1 : 0),
+  },
   {
     name: 'restarts count recoveries',
     broken: (b, a) => a.restarts - b.restarts !== (takenAway(b, a) && a.status !== 'done' ? 1 : 0),
@@ -64,10 +97,12 @@ export function checkRecord(r: ShardRecord): string[] {
   const faults: string[] = [];
   if (owned !== (r.owner !== null)) faults.push('owner exactly while assigned or running');
   if ((r.status === 'done') !== (r.exit !== null)) faults.push('exit exactly when done');
-  if (r.status === 'done' && (r.capsule !== null || r.wanted !== null)) faults.push('done holds no capsule and no request');
+  if (r.status === 'done' && (r.capsule !== null || r.wanted !== null))
+    faults.push('done holds no capsule and no request');
   if (r.status === 'paused' && r.wanted !== null) faults.push('nothing is asked of a paused shard');
   if (owned && r.epoch === 0) faults.push('an owned shard has an epoch');
-  if ((r.output.head === null) !== (r.output.chunks === 0)) faults.push('head exactly when there are chunks');
+  if ((r.output.head === null) !== (r.output.chunks === 0))
+    faults.push('head exactly when there are chunks');
   return faults.map((fault) => `${r.id}: ${fault}`);
 }
 
@@ -75,12 +110,19 @@ export function checkRecord(r: ShardRecord): string[] {
 export function checkTransition(before: ShardRecord | null, after: ShardRecord): string[] {
   const faults = checkRecord(after);
   if (before === null) {
-    const fresh = after.epoch === 0 && after.owner === null && after.moves === 0 && after.restarts === 0 && after.output.chunks === 0;
-    if (!fresh || after.status === 'done') faults.push(`${after.id}: a new record starts from nothing`);
+    const fresh =
+      after.epoch === 0 &&
+      after.owner === null &&
+      after.moves === 0 &&
+      after.restarts === 0 &&
+      after.output.chunks === 0;
+    if (!fresh || after.status === 'done')
+      faults.push(`${after.id}: a new record starts from nothing`);
     return faults;
   }
   for (const rule of RULES) {
-    if (rule.broken(before, after)) faults.push(`${after.id}: ${rule.name} (${line(before)} → ${line(after)})`);
+    if (rule.broken(before, after))
+      faults.push(`${after.id}: ${rule.name} (${line(before)} → ${line(after)})`);
   }
   return faults;
 }

@@ -27,7 +27,7 @@ import type { NodeId, ShardExit, ShardId, ShardRecord } from '../types/records.j
 export interface RunFacts {
   readonly fuelUsed: bigint;
   readonly memoryBytes: number;
-  /** Guest running time since the instance was made on this node, plus what the record had: ms, pauses left out. */
+  /** Guest running time in this run (since its `start` or `resume`), ms, pauses left out. */
   readonly ranMs: number;
 }
 
@@ -53,6 +53,11 @@ export type CasAnswer =
   | { readonly kind: 'conflict'; readonly current: Seen<ShardRecord> | null }
   | { readonly kind: 'unknown' };
 
+export type ReadAnswer =
+  | { readonly kind: 'found'; readonly seen: Seen<ShardRecord> }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed' };
+
 export type LifeEvent = { readonly nowMs: number } & (
   | { readonly kind: 'tick' }
   /** The record as seen by watch or read: may be old, repeated, or one of our own writes. */
@@ -61,53 +66,112 @@ export type LifeEvent = { readonly nowMs: number } & (
   | { readonly kind: 'gone'; readonly revision: number }
   | { readonly kind: 'loaded'; readonly opId: string; readonly limits: SpecLimits }
   /** `permanent`: trying again cannot help (refused module, damaged capsule); else e.g. a blob that is not there yet. */
-  | { readonly kind: 'load-failed'; readonly opId: string; readonly message: string; readonly permanent: boolean }
+  | {
+      readonly kind: 'load-failed';
+      readonly opId: string;
+      readonly message: string;
+      readonly permanent: boolean;
+    }
   /** Sent about every 50 ms while output waits, else every 200 ms; also when the guest starts to wait. */
-  | { readonly kind: 'progress'; readonly runId: string; readonly run: RunFacts; /** not yet captured */ readonly outputBytes: number }
+  | {
+      readonly kind: 'progress';
+      readonly runId: string;
+      readonly run: RunFacts;
+      /** Output that no capture holds yet. */
+      readonly outputBytes: number;
+    }
   /** The guest stands exactly at (or, when asked too late, after) the fuel value of `start`/`resume`/`set-stop`. */
   | { readonly kind: 'reached'; readonly runId: string; readonly run: RunFacts }
   | { readonly kind: 'captured'; readonly opId: string; readonly facts: CaptureFacts }
   /** e.g. a host frame in between: try again later. `permanent`: this shard can never be captured. */
-  | { readonly kind: 'capture-failed'; readonly opId: string; readonly message: string; readonly permanent: boolean }
+  | {
+      readonly kind: 'capture-failed';
+      readonly opId: string;
+      readonly message: string;
+      readonly permanent: boolean;
+    }
   /** The guest is over (by itself or by `end`). A capture that was asked for and not given is answered by this instead. */
-  | { readonly kind: 'ended'; readonly runId: string; readonly exit: ShardExit; readonly run: RunFacts; /** drained since the last capture */ readonly outputBytes: number }
+  | {
+      readonly kind: 'ended';
+      readonly runId: string;
+      readonly exit: ShardExit;
+      readonly run: RunFacts;
+      /** Output drained since the last capture. */
+      readonly outputBytes: number;
+    }
   /** The worker or instance was lost without a result. The shard goes on from its last commit. */
   | { readonly kind: 'crashed'; readonly runId: string; readonly message: string }
-  | { readonly kind: 'stored'; readonly opId: string; /** null when there was no output */ readonly chunk: { readonly hash: Hash; readonly bytes: number } | null; readonly artifacts: Hash | null; readonly costMs: number }
+  | {
+      readonly kind: 'stored';
+      readonly opId: string;
+      /** Null when there was no output. */
+      readonly chunk: { readonly hash: Hash; readonly bytes: number } | null;
+      readonly artifacts: Hash | null;
+      readonly costMs: number;
+    }
   | { readonly kind: 'store-failed'; readonly opId: string; readonly message: string }
   | { readonly kind: 'cas'; readonly opId: string; readonly answer: CasAnswer }
-  /** Answer to `read`; null = it could not be read (try again later). A record that is gone: `gone`. */
-  | { readonly kind: 'read'; readonly opId: string; readonly seen: Seen<ShardRecord> | null }
+  /** Answer to `read`. `absent` = the store said that there is no such record (it may be old news). */
+  | { readonly kind: 'read'; readonly opId: string; readonly answer: ReadAnswer }
   /** The node goes down in good order: give the shard back (queued) as soon as it is stored. */
   | { readonly kind: 'stop' }
 );
 
 export type LifeAction =
   /** Fetch spec, module, capsule and all they need; do not run anything. → loaded | load-failed */
-  | { readonly kind: 'load'; readonly opId: string; readonly spec: Hash; readonly moduleHash: Hash; readonly capsule: Hash | null }
+  | {
+      readonly kind: 'load';
+      readonly opId: string;
+      readonly spec: Hash;
+      readonly moduleHash: Hash;
+      readonly capsule: Hash | null;
+    }
   /** Make the instance from the loaded spec and run it; stop at this fuel value (`reached`). → progress, reached, ended, crashed */
   | { readonly kind: 'start'; readonly runId: string; readonly stopAtFuel: bigint | null }
   /** The same from the loaded capsule. */
-  | { readonly kind: 'resume'; readonly runId: string; readonly capsule: Hash; readonly stopAtFuel: bigint | null }
+  | {
+      readonly kind: 'resume';
+      readonly runId: string;
+      readonly capsule: Hash;
+      readonly stopAtFuel: bigint | null;
+    }
   /** Changes where a running guest stops. Already past it: stop as soon as possible and say `reached`. */
   | { readonly kind: 'set-stop'; readonly runId: string; readonly stopAtFuel: bigint | null }
   /** Let a guest run on that stands (held by a capture, or `reached`). */
   | { readonly kind: 'go-on'; readonly runId: string; readonly stopAtFuel: bigint | null }
   /**
-   * Stop at the next safepoint, drain the output, encode. `hold`: stay stopped until `go-on`, `end` or `drop`; else run on at
-   * once. Works on a guest that stands already. → captured | capture-failed | ended
+   * Stop at the next safepoint, drain the output, encode. `hold`: stay stopped until `go-on`, `end` or `drop`; else be as
+   * before at once (running, or standing at its stop). Works on a guest that stands already. → captured | capture-failed | ended
    */
-  | { readonly kind: 'capture'; readonly opId: string; readonly runId: string; readonly hold: boolean; readonly epoch: number }
+  | {
+      readonly kind: 'capture';
+      readonly opId: string;
+      readonly runId: string;
+      readonly hold: boolean;
+      readonly epoch: number;
+    }
   /** End the guest at its next safepoint with this exit (quota). → ended with that exit (or its own, if it was faster) */
   | { readonly kind: 'end'; readonly runId: string; readonly exit: ShardExit }
   /**
    * Make durable what a capture or the end holds, in this order: new blobs, output chunk (its predecessor and offset are
    * given), trees when asked for, capsule. `of` = the capture's opId or the ended run's runId. May be repeated. → stored | store-failed
    */
-  | { readonly kind: 'store'; readonly opId: string; readonly of: string; readonly previous: Hash | null; readonly offset: number; readonly artifacts: boolean }
+  | {
+      readonly kind: 'store';
+      readonly opId: string;
+      readonly of: string;
+      readonly previous: Hash | null;
+      readonly offset: number;
+      readonly artifacts: boolean;
+    }
   /** Records.compareAndSet of `shard.<id>`. → cas. An exception is `unknown`. */
-  | { readonly kind: 'cas'; readonly opId: string; readonly expected: number; readonly record: ShardRecord }
-  /** Records.get of `shard.<id>`. → read | gone */
+  | {
+      readonly kind: 'cas';
+      readonly opId: string;
+      readonly expected: number;
+      readonly record: ShardRecord;
+    }
+  /** Records.get of `shard.<id>`. → read */
   | { readonly kind: 'read'; readonly opId: string }
   /** What this capture holds is committed: release it (and `markDurable` its blobs). */
   | { readonly kind: 'forget'; readonly of: string }
@@ -117,7 +181,12 @@ export type LifeAction =
    * See L2. `force`: when the guest does not stop at once, terminate its worker (other shards there get `crashed`).
    * `why` is for logs.
    */
-  | { readonly kind: 'drop'; readonly shardId: ShardId; readonly why: string; readonly force: boolean };
+  | {
+      readonly kind: 'drop';
+      readonly shardId: ShardId;
+      readonly why: string;
+      readonly force: boolean;
+    };
 
 export interface LifePolicy {
   /** Checkpoint interval, ms. */
@@ -141,7 +210,7 @@ export const DEFAULT_LIFE_POLICY: LifePolicy = {
   budgetShare: 0.1,
   retryMs: 20,
   retryMaxMs: 2_000,
-  loadTries: 6,
+  loadTries: 10,
   crashTries: 3,
 };
 

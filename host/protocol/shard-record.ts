@@ -85,7 +85,13 @@ export interface Submission {
   /** Run to this fuel value, then pause. */
   readonly pauseAtFuel?: bigint;
   /** An imported shard: it starts from this capsule. */
-  readonly from?: { readonly capsule: Hash; readonly capsuleBytes: number; readonly fuelUsed: bigint; readonly memoryBytes: number; readonly ranMs: number };
+  readonly from?: {
+    readonly capsule: Hash;
+    readonly capsuleBytes: number;
+    readonly fuelUsed: bigint;
+    readonly memoryBytes: number;
+    readonly ranMs: number;
+  };
   /** Do not queue it. */
   readonly paused?: boolean;
 }
@@ -105,7 +111,10 @@ export function submit(input: Submission, stamp: Stamp): ShardRecord {
     status: paused ? 'paused' : 'queued',
     epoch: 0,
     owner: null,
-    wanted: pauseAt === undefined || paused ? null : { op: 'pause', actionId: `submit-${input.id}`, atFuel: pauseAt },
+    wanted:
+      pauseAt === undefined || paused
+        ? null
+        : { op: 'pause', actionId: `submit-${input.id}`, atFuel: pauseAt },
     capsule: from?.capsule ?? null,
     capsuleBytes: from?.capsuleBytes ?? 0,
     fuelUsed: from?.fuelUsed ?? 0n,
@@ -127,7 +136,12 @@ export function submit(input: Submission, stamp: Stamp): ShardRecord {
 /** queued → assigned: the brain gives it to a node. */
 export function assign(before: ShardRecord, node: NodeId, stamp: Stamp): Transition {
   if (before.status !== 'queued') return badStatus(before, 'assign');
-  return done(before, stamp, { status: 'assigned', owner: node, epoch: before.epoch + 1, reason: `assigned to ${node}` });
+  return done(before, stamp, {
+    status: 'assigned',
+    owner: node,
+    epoch: before.epoch + 1,
+    reason: `assigned to ${node}`,
+  });
 }
 
 /** assigned → running: the owner has it in hand. */
@@ -139,7 +153,12 @@ export function takeUp(before: ShardRecord, claim: Claim, stamp: Stamp): Transit
 }
 
 /** running → running: a durable point, with the output up to it. */
-export function commit(before: ShardRecord, claim: Claim, snapshot: Snapshot, stamp: Stamp): Transition {
+export function commit(
+  before: ShardRecord,
+  claim: Claim,
+  snapshot: Snapshot,
+  stamp: Stamp,
+): Transition {
   const refusal = notOwner(before, claim);
   if (refusal !== null) return refusal;
   if (before.status !== 'running') return badStatus(before, 'commit');
@@ -147,10 +166,17 @@ export function commit(before: ShardRecord, claim: Claim, snapshot: Snapshot, st
 }
 
 /** → assigned to the target. Null snapshot: nothing ran since the newest commit, or what ran is given up (T4). */
-export function handOver(before: ShardRecord, claim: Claim, target: NodeId, snapshot: Snapshot | null, stamp: Stamp): Transition {
+export function handOver(
+  before: ShardRecord,
+  claim: Claim,
+  target: NodeId,
+  snapshot: Snapshot | null,
+  stamp: Stamp,
+): Transition {
   const refusal = notOwner(before, claim);
   if (refusal !== null) return refusal;
-  if (target === claim.node) return refuse('bad-value', `shard ${before.id} is on ${target} already`);
+  if (target === claim.node)
+    return refuse('bad-value', `shard ${before.id} is on ${target} already`);
   return withSnapshot(before, snapshot, stamp, {
     status: 'assigned',
     owner: target,
@@ -162,17 +188,40 @@ export function handOver(before: ShardRecord, claim: Claim, target: NodeId, snap
 }
 
 /** → paused, by the owner. */
-export function pause(before: ShardRecord, claim: Claim, snapshot: Snapshot | null, artifacts: Hash | null, stamp: Stamp): Transition {
+export function pause(
+  before: ShardRecord,
+  claim: Claim,
+  snapshot: Snapshot | null,
+  artifacts: Hash | null,
+  stamp: Stamp,
+): Transition {
   const refusal = notOwner(before, claim);
   if (refusal !== null) return refusal;
-  return withSnapshot(before, snapshot, stamp, { status: 'paused', owner: null, wanted: null, artifacts, reason: 'paused on request' });
+  return withSnapshot(before, snapshot, stamp, {
+    status: 'paused',
+    owner: null,
+    wanted: null,
+    artifacts,
+    reason: 'paused on request',
+  });
 }
 
 /** → queued, by the owner: preempted, or the node goes down in good order. */
-export function requeue(before: ShardRecord, claim: Claim, snapshot: Snapshot | null, why: string, stamp: Stamp): Transition {
+export function requeue(
+  before: ShardRecord,
+  claim: Claim,
+  snapshot: Snapshot | null,
+  why: string,
+  stamp: Stamp,
+): Transition {
   const refusal = notOwner(before, claim);
   if (refusal !== null) return refusal;
-  return withSnapshot(before, snapshot, stamp, { status: 'queued', owner: null, wanted: queueable(before.wanted), reason: why });
+  return withSnapshot(before, snapshot, stamp, {
+    status: 'queued',
+    owner: null,
+    wanted: queueable(before.wanted),
+    reason: why,
+  });
 }
 
 export interface Ending {
@@ -185,7 +234,12 @@ export interface Ending {
 }
 
 /** → done, by the owner. */
-export function finish(before: ShardRecord, claim: Claim, ending: Ending, stamp: Stamp): Transition {
+export function finish(
+  before: ShardRecord,
+  claim: Claim,
+  ending: Ending,
+  stamp: Stamp,
+): Transition {
   const refusal = notOwner(before, claim);
   if (refusal !== null) return refusal;
   const snapshot = { ...ending, capsule: null, capsuleBytes: 0 };
@@ -268,7 +322,8 @@ export function setWanted(before: ShardRecord, wanted: Wanted, stamp: Stamp): Tr
 
 /** Takes back a request that was not answered yet. */
 export function clearWanted(before: ShardRecord, actionId: string, stamp: Stamp): Transition {
-  if (before.wanted?.actionId !== actionId) return refuse('bad-value', `shard ${before.id}: ${actionId} is not asked`);
+  if (before.wanted?.actionId !== actionId)
+    return refuse('bad-value', `shard ${before.id}: ${actionId} is not asked`);
   return done(before, stamp, { wanted: null });
 }
 
@@ -328,12 +383,21 @@ export function nextStamp(writer: string, before: ShardRecord | null, lastAttemp
 }
 
 export function killedExit(message: string): ShardExit {
-  return { reason: 'killed', code: EXIT.memoryOrKill, message, guestStack: [], results: new Uint8Array(0) };
+  return {
+    reason: 'killed',
+    code: EXIT.memoryOrKill,
+    message,
+    guestStack: [],
+    results: new Uint8Array(0),
+  };
 }
 
 /** A refusal as the error that a client sees. */
 export function refusalError(refusal: Refusal, shardId: ShardId): SherdError {
-  return new SherdError('SHERD_STATE', refusal.message, { at: shardId, exitCode: EXIT.failedLater });
+  return new SherdError('SHERD_STATE', refusal.message, {
+    at: shardId,
+    exitCode: EXIT.failedLater,
+  });
 }
 
 function rank(wanted: Wanted): number {
@@ -347,24 +411,36 @@ function queueable(wanted: Wanted | null): Wanted | null {
 
 function notOwner(before: ShardRecord, claim: Claim): Transition | null {
   if (before.owner !== claim.node) {
-    return refuse('not-owner', `shard ${before.id} belongs to ${before.owner ?? 'no node'}, not to ${claim.node}`);
+    return refuse(
+      'not-owner',
+      `shard ${before.id} belongs to ${before.owner ?? 'no node'}, not to ${claim.node}`,
+    );
   }
   if (before.epoch !== claim.epoch) {
-    return refuse('old-epoch', `shard ${before.id} is at epoch ${before.epoch}, the claim is for ${claim.epoch}`);
+    return refuse(
+      'old-epoch',
+      `shard ${before.id} is at epoch ${before.epoch}, the claim is for ${claim.epoch}`,
+    );
   }
   return null;
 }
 
 type EndState = Omit<Snapshot, 'capsule'> & { readonly capsule: Hash | null };
 
-function withSnapshot(before: ShardRecord, snapshot: EndState | null, stamp: Stamp, change: Partial<ShardRecord>): Transition {
+function withSnapshot(
+  before: ShardRecord,
+  snapshot: EndState | null,
+  stamp: Stamp,
+  change: Partial<ShardRecord>,
+): Transition {
   if (snapshot === null) return done(before, stamp, change);
   if (before.status !== 'running' && snapshot.capsule !== null) return badStatus(before, 'commit');
   if (snapshot.fuelUsed < before.fuelUsed || snapshot.ranMs < before.ranMs) {
     return refuse('bad-value', `shard ${before.id}: fuel or time would go back`);
   }
   const chunk = snapshot.chunk;
-  if (chunk !== null && chunk.bytes <= 0) return refuse('bad-value', `shard ${before.id}: empty output chunk`);
+  if (chunk !== null && chunk.bytes <= 0)
+    return refuse('bad-value', `shard ${before.id}: empty output chunk`);
   const head = before.output;
   return done(before, stamp, {
     ...change,
@@ -373,12 +449,18 @@ function withSnapshot(before: ShardRecord, snapshot: EndState | null, stamp: Sta
     fuelUsed: snapshot.fuelUsed,
     memoryBytes: snapshot.memoryBytes,
     ranMs: snapshot.ranMs,
-    output: chunk === null ? head : { head: chunk.hash, chunks: head.chunks + 1, bytes: head.bytes + chunk.bytes },
+    output:
+      chunk === null
+        ? head
+        : { head: chunk.hash, chunks: head.chunks + 1, bytes: head.bytes + chunk.bytes },
   });
 }
 
 function done(before: ShardRecord, stamp: Stamp, change: Partial<ShardRecord>): Transition {
-  return { ok: true, record: { ...before, ...change, writer: stamp.writer, attempt: stamp.attempt } };
+  return {
+    ok: true,
+    record: { ...before, ...change, writer: stamp.writer, attempt: stamp.attempt },
+  };
 }
 
 function refuse(code: RefusalCode, message: string): Transition {
