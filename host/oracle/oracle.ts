@@ -1,0 +1,171 @@
+/**
+ * The resource oracle, thin: "it stays as it is", with an honest error band from its own mistakes so far.
+ *
+ * Does: turn samples into forecasts of a node's demand (quantiles, probability of contention) and of a shard's needs.
+ * Does not: decide anything, or do better than last-value yet (the model's name is in every forecast).
+ *
+ * O1  Never an answer without a band: a few imagined residuals of half the capacity are mixed in, so that little experience
+ *     means a wide band; they wash out as real residuals come.
+ * O2  Never NaN, never negative; a sample with unusable numbers is ignored in that part.
+ * O3  Demand = background + what guests want (runnable shards, also those without a worker): demand that is clipped at
+ *     capacity would hide the very contention that is to be seen.
+ * O4  Bounded memory a node and a program.
+ */
+import type { Forecast, Quantiles, Sample, ShardSample } from '../types/brain.js';
+import type { Hash } from '../types/platform.js';
+import type { NodeId, NodeSampleValues } from '../types/records.js';
+import { quantile, Series } from './series.js';
+
+export interface NodeCapacity {
+  /** Cores' worth of work that the node can do. */
+  readonly cores: number;
+  /** 0 = unknown. */
+  readonly memoryBytes: number;
+}
+
+export interface ShardNeeds {
+  readonly cpu: Quantiles;
+  readonly memoryBytes: Quantiles;
+  readonly fuelPerSecond: Quantiles;
+  /** Samples that this rests on. */
+  readonly samples: number;
+  readonly model: string;
+}
+
+interface NodeHistory {
+  readonly cpu: Series;
+  readonly memory: Series;
+  capacity: NodeCapacity;
+}
+
+interface ProgramHistory {
+  readonly memory: Series;
+  readonly fuelPerSecond: Series;
+}
+
+const MODEL = 'last-value';
+const PROGRAMS_MAX = 1_000;
+const MEMORY_GUESS_BYTES = 16 * 1_048_576;
+
+export class Oracle {
+  readonly #nodes = new Map<NodeId, NodeHistory>();
+  readonly #programs = new Map<Hash, ProgramHistory>();
+
+  /** Takes in one measurement of a node. */
+  observe(sample: Sample, capacity: NodeCapacity): void {
+    const node = this.#node(sample.nodeId, capacity);
+    node.cpu.add(sample.atMs, demandCores(sample.values, node.capacity.cores));
+    node.memory.add(sample.atMs, sample.values.memoryUsedBytes);
+  }
+
+  /** Takes in one measurement of a shard of this program. */
+  observeShard(moduleHash: Hash, sample: ShardSample): void {
+    const program = this.#program(moduleHash);
+    program.memory.add(sample.atMs, sample.memoryBytes);
+    program.fuelPerSecond.add(sample.atMs, sample.fuelPerSecond);
+  }
+
+  forget(nodeId: NodeId): void {
+    this.#nodes.delete(nodeId);
+  }
+
+  /** Demand of a node at the horizon; undefined when nothing was ever measured there. */
+  forecast(nodeId: NodeId, horizonMs: number): Forecast | undefined {
+    const node = this.#nodes.get(nodeId);
+    if (node === undefined || node.cpu.length === 0) return undefined;
+    const { cores, memoryBytes } = node.capacity;
+    return {
+      nodeId,
+      horizonMs,
+      cpu: band(node.cpu, horizonMs, cores),
+      memoryBytes: band(node.memory, horizonMs, memoryBytes),
+      contention: reachProbability(node.cpu, horizonMs, cores),
+      model: MODEL,
+    };
+  }
+
+  /** What a shard of this program will need. Without history: a guess with a wide band. */
+  needs(moduleHash: Hash, memoryBytes: number): ShardNeeds {
+    const program = this.#programs.get(moduleHash);
+    const cpu = { p50: 1, p90: 1, p99: 1 };
+    const least = Math.max(0, Number.isFinite(memoryBytes) ? memoryBytes : 0);
+    if (program === undefined || program.memory.length === 0) {
+      const guess = Math.max(least, MEMORY_GUESS_BYTES);
+      const memory = { p50: guess, p90: guess * 2, p99: guess * 8 };
+      return {
+        cpu,
+        memoryBytes: memory,
+        fuelPerSecond: { p50: 0, p90: 0, p99: 0 },
+        samples: 0,
+        model: 'guess',
+      };
+    }
+    const seen = band(program.memory, 0, 0);
+    return {
+      cpu,
+      memoryBytes: {
+        p50: Math.max(least, seen.p50),
+        p90: Math.max(least, seen.p90),
+        p99: Math.max(least, seen.p99),
+      },
+      fuelPerSecond: band(program.fuelPerSecond, 0, 0),
+      samples: program.memory.length,
+      model: MODEL,
+    };
+  }
+
+  #node(nodeId: NodeId, capacity: NodeCapacity): NodeHistory {
+    const known = this.#nodes.get(nodeId);
+    if (known !== undefined) {
+      known.capacity = usable(capacity);
+      return known;
+    }
+    const node = { cpu: new Series(), memory: new Series(), capacity: usable(capacity) };
+    this.#nodes.set(nodeId, node);
+    return node;
+  }
+
+  #program(moduleHash: Hash): ProgramHistory {
+    const known = this.#programs.get(moduleHash);
+    if (known !== undefined) return known;
+    const oldest = this.#programs.size >= PROGRAMS_MAX ? this.#programs.keys().next() : undefined;
+    if (oldest?.done === false) this.#programs.delete(oldest.value);
+    const program = { memory: new Series(64), fuelPerSecond: new Series(64) };
+    this.#programs.set(moduleHash, program);
+    return program;
+  }
+}
+
+/** What runs and what would run, in cores (O3). */
+export function demandCores(values: NodeSampleValues, cores: number): number {
+  const guest = Math.max(0, values.guestCpu);
+  const background = Math.max(0, Math.min(1, values.cpu) * cores - guest);
+  return background + Math.max(guest, values.runnable);
+}
+
+function usable(capacity: NodeCapacity): NodeCapacity {
+  const { cores, memoryBytes } = capacity;
+  return {
+    cores: Number.isFinite(cores) && cores > 0 ? cores : 1,
+    memoryBytes: Number.isFinite(memoryBytes) && memoryBytes > 0 ? memoryBytes : 0,
+  };
+}
+
+/** Imagined residuals (O1): nothing changed, twice, and half the capacity up or down. */
+function prior(capacity: number): readonly number[] {
+  return [-capacity / 2, 0, 0, capacity / 2];
+}
+
+function band(series: Series, horizonMs: number, capacity: number): Quantiles {
+  const residuals = [...series.residuals(horizonMs).end, ...prior(capacity)].sort((a, b) => a - b);
+  const at = (q: number): number => Math.max(0, series.last + quantile(residuals, q));
+  return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
+}
+
+/** Share of the past windows after which, seen from the last value, capacity was reached; never quite 0 or 1. */
+function reachProbability(series: Series, horizonMs: number, capacity: number): number {
+  if (series.last >= capacity) return 1;
+  const residuals = [...series.residuals(horizonMs).peak, ...prior(capacity)];
+  const reached = residuals.filter((residual) => series.last + residual >= capacity).length;
+  return (reached + 0.5) / (residuals.length + 1);
+}
