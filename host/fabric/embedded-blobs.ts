@@ -1,0 +1,345 @@
+/**
+ * Blobs of the embedded fabric: files named by their hash.
+ *
+ * Does: write through a temporary file and a rename, verify on every read, collect with grace, keep the quota.
+ * Does not: compress, cache, or know which record needs which blob.
+ *
+ *   put:      tmp/<random> ── written, hashed, (fsync) ──► [transaction: count, rename] ──► blobs/3f/3f9a…
+ *   collect:                              [transaction: still old? remove, count]
+ *
+ * B1  Under its name in `blobs/` a file is always complete: a kill or a full disk leaves only a temporary file.
+ * B2  Renaming, renewing the age and removing happen inside write transactions of the store, so they exclude one another
+ *     over all processes: a put that has returned is never undone by a collection that looked before it.
+ * B3  A put of what is there already renews its age; where a read had found it damaged, it writes it anew.
+ * B4  The counter of bytes can lag behind after a kill; every collection recounts it.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { BlobStat, Blobs } from '../types/fabric.js';
+import type { Hash } from '../types/platform.js';
+import { blobDamaged, blobMismatch, blobMissing, checkHash, fabricClosed } from './check.js';
+import type { DirectoryPaths } from './embedded-directory.js';
+import { diskError, isErrno, quotaExceeded } from './embedded-disk.js';
+import type { Store } from './embedded-store.js';
+
+const CHUNK_BYTES = 1024 * 1024;
+const READ_CHUNK_BYTES = 256 * 1024;
+/** Up to this size a blob is written without giving the thread away: quicker than three trips to the thread pool. */
+const AT_ONCE_BYTES = 1024 * 1024;
+/** A temporary file that nobody has written to for so long belongs to a killed process. */
+const TEMPORARY_MAX_AGE_MS = 600_000;
+const DAMAGED_MARK = '.damaged';
+const HASH_NAME = /^[0-9a-f]{64}$/;
+
+export class EmbeddedBlobs implements Blobs {
+  #closed = false;
+
+  constructor(
+    private readonly paths: DirectoryPaths,
+    private readonly store: Store,
+    private readonly sync: boolean,
+  ) {}
+
+  async put(hash: Hash, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+    checkHash(hash);
+    this.#checkOpen();
+    const temporary = join(this.paths.tmp, `${process.pid}-${randomBytes(8).toString('hex')}`);
+    try {
+      const bytes = await this.#write(temporary, hash, content);
+      if (bytes !== undefined) this.#publish(temporary, hash, bytes);
+    } catch (error) {
+      rmSync(temporary, { force: true });
+      throw diskError(error, this.paths.root);
+    }
+  }
+
+  async get(hash: Hash): Promise<Uint8Array | undefined> {
+    checkHash(hash);
+    this.#checkOpen();
+    let content: Buffer;
+    try {
+      content = await readFile(this.#path(hash));
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return undefined;
+      throw this.#unreadable(hash, error);
+    }
+    const digest = createHash('sha256');
+    for (let at = 0; at < content.length; at += CHUNK_BYTES) {
+      digest.update(content.subarray(at, at + CHUNK_BYTES));
+      if (at > 0) await nextTurn(); // big blobs do not hold the process up
+    }
+    this.#verify(hash, digest.digest('hex'));
+    return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
+  }
+
+  async *read(hash: Hash): AsyncGenerator<Uint8Array> {
+    checkHash(hash);
+    this.#checkOpen();
+    const file = await this.#openBlob(hash);
+    try {
+      const digest = createHash('sha256');
+      let held: Uint8Array | undefined;
+      for (;;) {
+        const chunk = new Uint8Array(READ_CHUNK_BYTES);
+        const { bytesRead } = await file.read(chunk).catch((error: unknown) => {
+          throw this.#unreadable(hash, error);
+        });
+        if (bytesRead === 0) break;
+        const part = chunk.subarray(0, bytesRead);
+        digest.update(part);
+        if (held !== undefined) yield held;
+        held = part;
+      }
+      this.#verify(hash, digest.digest('hex'));
+      if (held !== undefined) yield held;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async has(hash: Hash): Promise<boolean> {
+    checkHash(hash);
+    this.#checkOpen();
+    return existsSync(this.#path(hash));
+  }
+
+  async *list(): AsyncGenerator<BlobStat> {
+    this.#checkOpen();
+    const nowMs = Date.now();
+    for (const directory of (await readdir(this.paths.blobs)).sort()) {
+      for (const name of (await readdir(join(this.paths.blobs, directory))).sort()) {
+        if (!HASH_NAME.test(name)) continue;
+        const found = await stat(this.#path(name)).catch(() => undefined);
+        if (found === undefined) continue; // collected meanwhile
+        yield { hash: name, bytes: found.size, ageMs: Math.max(0, nowMs - found.mtimeMs) };
+      }
+    }
+  }
+
+  async collect(
+    keep: (hash: Hash) => boolean,
+    graceMs: number,
+  ): Promise<{ blobs: number; bytes: number }> {
+    const freed = { blobs: 0, bytes: 0 };
+    for await (const blob of this.list()) {
+      if (keep(blob.hash) || blob.ageMs < graceMs) continue;
+      const bytes = this.#removeIfOld(blob.hash, graceMs);
+      if (bytes === undefined) continue;
+      freed.blobs++;
+      freed.bytes += bytes;
+    }
+    await this.#removeTemporaries(Math.max(graceMs, TEMPORARY_MAX_AGE_MS));
+    await this.recount();
+    this.store.removeDeadReaders();
+    return freed;
+  }
+
+  /**
+   * Sets the counter of bytes to what is there. Counting takes long, so nobody is kept out meanwhile: when somebody has
+   * stored or removed something, the counter is left for the next time.
+   */
+  async recount(): Promise<void> {
+    const before = this.store.read(() => this.store.counter('blob-bytes'));
+    let bytes = 0;
+    for await (const blob of this.list()) bytes += blob.bytes;
+    if (bytes === before) return;
+    this.store.write(() => {
+      if (this.store.counter('blob-bytes') === before) this.store.setCounter('blob-bytes', bytes);
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Writes the temporary file. Returns its size; undefined when the blob is there already, renewed. */
+  async #write(
+    temporary: string,
+    hash: Hash,
+    content: Uint8Array | AsyncIterable<Uint8Array>,
+  ): Promise<number | undefined> {
+    if (!(content instanceof Uint8Array)) return this.#writeStream(temporary, hash, content);
+    if (content.length > AT_ONCE_BYTES) return this.#writeStream(temporary, hash, slices(content));
+    const actual = createHash('sha256').update(content).digest('hex');
+    if (actual !== hash) throw blobMismatch(hash, actual);
+    if (this.#renew(hash, content.length)) return undefined;
+    this.#checkQuota(content.length, hash);
+    const file = openSync(temporary, 'wx');
+    try {
+      for (let at = 0; at < content.length; ) at += writeSync(file, content, at);
+      if (this.sync) fdatasyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    return content.length;
+  }
+
+  async #writeStream(
+    temporary: string,
+    hash: Hash,
+    content: AsyncIterable<Uint8Array>,
+  ): Promise<number> {
+    const digest = createHash('sha256');
+    const file = await open(temporary, 'wx');
+    let bytes = 0;
+    try {
+      for await (const part of content) {
+        digest.update(part);
+        bytes += part.length;
+        this.#checkQuota(bytes, hash);
+        await writeAll(file, part);
+      }
+      if (this.sync) await file.datasync();
+    } finally {
+      await file.close();
+    }
+    const actual = digest.digest('hex');
+    if (actual !== hash) throw blobMismatch(hash, actual);
+    return bytes;
+  }
+
+  /** Makes the temporary file visible under its hash (B2). */
+  #publish(temporary: string, hash: Hash, bytes: number): void {
+    this.#checkOpen();
+    const path = this.#path(hash);
+    const directory = join(this.paths.blobs, hash.slice(0, 2));
+    this.store.write(() => {
+      const replaced = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+      this.#checkQuota(bytes, hash);
+      const now = new Date();
+      utimesSync(temporary, now, now);
+      const total = (this.store.counter('blob-bytes') ?? 0) - replaced + bytes;
+      this.store.setCounter('blob-bytes', Math.max(0, total));
+      try {
+        renameSync(temporary, path);
+      } catch (error) {
+        if (!isErrno(error, 'ENOENT') || existsSync(directory)) throw error;
+        mkdirSync(directory, { recursive: true });
+        renameSync(temporary, path);
+      }
+      rmSync(path + DAMAGED_MARK, { force: true });
+    }, this.sync);
+    if (this.sync) for (const changed of [directory, this.paths.blobs]) syncDirectory(changed);
+  }
+
+  /** Renews the age of a blob that is there and sound (B3). */
+  #renew(hash: Hash, bytes: number): boolean {
+    const path = this.#path(hash);
+    if (!existsSync(path) || existsSync(path + DAMAGED_MARK)) return false;
+    return this.store.write(() => {
+      if (statSync(path, { throwIfNoEntry: false })?.size !== bytes) return false;
+      const now = new Date();
+      utimesSync(path, now, now);
+      return true;
+    });
+  }
+
+  #removeIfOld(hash: Hash, graceMs: number): number | undefined {
+    const path = this.#path(hash);
+    return this.store.write(() => {
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found === undefined || Date.now() - found.mtimeMs < graceMs) return undefined;
+      rmSync(path);
+      rmSync(path + DAMAGED_MARK, { force: true });
+      const total = (this.store.counter('blob-bytes') ?? 0) - found.size;
+      this.store.setCounter('blob-bytes', Math.max(0, total));
+      return found.size;
+    });
+  }
+
+  async #removeTemporaries(maxAgeMs: number): Promise<void> {
+    for (const name of await readdir(this.paths.tmp)) {
+      const path = join(this.paths.tmp, name);
+      const found = await stat(path).catch(() => undefined);
+      if (found !== undefined && Date.now() - found.mtimeMs >= maxAgeMs) {
+        await rm(path, { force: true });
+      }
+    }
+  }
+
+  /** What replaces an older copy of itself needs no more room, but that is not counted on beforehand. */
+  #checkQuota(moreBytes: number, hash: Hash): void {
+    const [quota, used] = this.store.inTransaction(() => [
+      this.store.counter('quota'),
+      this.store.counter('blob-bytes') ?? 0,
+    ]);
+    if (quota === undefined || used + moreBytes <= quota) return;
+    if (existsSync(this.#path(hash))) return; // a repair
+    throw quotaExceeded(this.paths.root, used, moreBytes, quota);
+  }
+
+  async #openBlob(hash: Hash): Promise<FileHandle> {
+    try {
+      return await open(this.#path(hash), 'r');
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) throw blobMissing(hash);
+      throw this.#unreadable(hash, error);
+    }
+  }
+
+  #verify(hash: Hash, actual: Hash): void {
+    if (actual === hash) return;
+    this.#markDamaged(hash);
+    throw blobDamaged(hash, `its content has the hash ${actual}`);
+  }
+
+  /** EIO and the like: the disk has lost it. */
+  #unreadable(hash: Hash, error: unknown): unknown {
+    if (!isErrno(error, 'EIO')) return diskError(error, this.#path(hash));
+    this.#markDamaged(hash);
+    return blobDamaged(hash, error.message);
+  }
+
+  #markDamaged(hash: Hash): void {
+    try {
+      writeFileSync(this.#path(hash) + DAMAGED_MARK, '');
+    } catch {
+      // No room for the mark: then the next read finds the damage again.
+    }
+  }
+
+  #path(hash: Hash): string {
+    return join(this.paths.blobs, hash.slice(0, 2), hash);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw fabricClosed();
+  }
+}
+
+async function* slices(content: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < content.length; at += CHUNK_BYTES) {
+    yield content.subarray(at, at + CHUNK_BYTES);
+  }
+}
+
+async function writeAll(file: FileHandle, part: Uint8Array): Promise<void> {
+  for (let at = 0; at < part.length; ) at += (await file.write(part, at)).bytesWritten;
+}
+
+function syncDirectory(path: string): void {
+  const directory = openSync(path, 'r');
+  try {
+    fdatasyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

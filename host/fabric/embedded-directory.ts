@@ -1,0 +1,150 @@
+/**
+ * The data directory of an embedded fabric: what lies where, which version it has, and how an older one is upgraded.
+ *
+ * Does: create, check and upgrade the directory. Does not: open the records or read blobs.
+ *
+ *   DIR/format.json            {"format":1}            written last, so its presence means "complete"
+ *      /records.mdb (+ -lock)  LMDB: records, change log, claims, counters
+ *      /blobs/3f/3f9a…         one file a blob, named by its hash, in a directory of the first two digits
+ *      /blobs/3f/3f9a….damaged mark: a read found it damaged; the next put writes it anew
+ *      /tmp/…                  blobs being written; renamed into place when complete
+ *      /*.sock                 sockets of the hub and of the holder of the directory
+ *
+ * D1  A directory of a newer format is refused untouched; an older one is upgraded step by step, each step idempotent,
+ *     and `format.json` is rewritten only after its step. A kill in between repeats the step.
+ * D2  Nothing is created unless `create` is set.
+ */
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
+import { EXIT, SherdError } from '../types/errors.js';
+import { diskError, isErrno } from './embedded-disk.js';
+
+/** Version of the layout drawn above. */
+export const DIRECTORY_FORMAT = 1;
+
+const HASH_NAME = /^[0-9a-f]{64}$/;
+
+export interface DirectoryPaths {
+  readonly root: string;
+  readonly format: string;
+  readonly records: string;
+  readonly blobs: string;
+  readonly tmp: string;
+}
+
+/** Upgrades from the format that is its index to the next one. Each is idempotent (D1). */
+const UPGRADES: readonly ((paths: DirectoryPaths) => void)[] = [spreadBlobs];
+
+export function directoryPaths(dir: string): DirectoryPaths {
+  const root = resolve(dir);
+  return {
+    root,
+    format: join(root, 'format.json'),
+    records: join(root, 'records.mdb'),
+    blobs: join(root, 'blobs'),
+    tmp: join(root, 'tmp'),
+  };
+}
+
+/** Makes sure that the directory is there and has this version's format. Returns its paths, symlinks resolved. */
+export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
+  const paths = directoryPaths(dir);
+  try {
+    if (!existsSync(paths.format)) {
+      if (!create) throw missing(paths);
+      if (existsSync(paths.records)) throw unreadable(paths, 'format.json is missing');
+      mkdirSync(paths.root, { recursive: true, mode: 0o700 });
+      makeSubdirectories(paths);
+      writeFormat(paths, DIRECTORY_FORMAT);
+    }
+    const format = readFormat(paths);
+    if (format > DIRECTORY_FORMAT) throw tooNew(paths, format);
+    for (let version = format; version < DIRECTORY_FORMAT; version++) {
+      UPGRADES[version]?.(paths);
+      writeFormat(paths, version + 1);
+    }
+    makeSubdirectories(paths);
+    return directoryPaths(realpathSync(paths.root));
+  } catch (error) {
+    throw diskError(error, paths.root);
+  }
+}
+
+function makeSubdirectories(paths: DirectoryPaths): void {
+  mkdirSync(paths.blobs, { recursive: true });
+  mkdirSync(paths.tmp, { recursive: true });
+}
+
+function writeFormat(paths: DirectoryPaths, format: number): void {
+  const temporary = `${paths.format}.${process.pid}.tmp`;
+  writeFileSync(temporary, `${JSON.stringify({ format })}\n`);
+  renameSync(temporary, paths.format);
+}
+
+function readFormat(paths: DirectoryPaths): number {
+  let format: unknown;
+  try {
+    format = (JSON.parse(readFileSync(paths.format, 'utf8')) as { format?: unknown }).format;
+  } catch (error) {
+    if (isErrno(error)) throw error;
+    throw unreadable(paths, 'format.json is not JSON');
+  }
+  if (typeof format !== 'number' || !Number.isInteger(format) || format < 0) {
+    throw unreadable(paths, 'format.json names no format');
+  }
+  return format;
+}
+
+/** Format 0 kept all blobs in one directory: `blobs/<hash>`. */
+function spreadBlobs(paths: DirectoryPaths): void {
+  if (!existsSync(paths.blobs)) return;
+  for (const name of readdirSync(paths.blobs)) {
+    if (!HASH_NAME.test(name)) continue;
+    mkdirSync(join(paths.blobs, name.slice(0, 2)), { recursive: true });
+    try {
+      renameSync(join(paths.blobs, name), join(paths.blobs, name.slice(0, 2), name));
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error; // another process moved it
+    }
+  }
+}
+
+function missing(paths: DirectoryPaths): SherdError {
+  const there = statSync(paths.root, { throwIfNoEntry: false });
+  const what =
+    there === undefined
+      ? 'the data directory does not exist'
+      : there.isDirectory()
+        ? 'not a data directory of sherd (no format.json)'
+        : 'the data directory is not a directory';
+  return new SherdError('SHERD_FILE', what, {
+    at: paths.root,
+    next: `start a cluster there with: sherd up --fabric embedded:${paths.root}`,
+    exitCode: EXIT.refused,
+  });
+}
+
+function unreadable(paths: DirectoryPaths, reason: string): SherdError {
+  return new SherdError('SHERD_FABRIC', `the data directory is damaged: ${reason}`, {
+    at: paths.root,
+    next: 'restore it from a copy, or start with an empty directory',
+    exitCode: EXIT.refused,
+  });
+}
+
+function tooNew(paths: DirectoryPaths, format: number): SherdError {
+  return new SherdError(
+    'SHERD_FABRIC_VERSION',
+    `the data directory has format ${format}; this sherd knows up to ${DIRECTORY_FORMAT}`,
+    { at: paths.root, next: 'use the newer sherd that wrote it', exitCode: EXIT.refused },
+  );
+}

@@ -1,0 +1,177 @@
+/**
+ * The LMDB environment behind an embedded fabric, one for each directory and process.
+ *
+ * Does: open it once (hub, lock and fabrics of a process share it), run read and write transactions, keep the counters.
+ * Does not: know what records mean.
+ *
+ *   records   key            -> revision (8 bytes, big-endian) ‖ value
+ *   log       revision       -> key written or removed at that revision; the newest LOG_KEPT ones
+ *   meta      'revision'     -> newest revision      (8 bytes)
+ *             'blob-bytes'   -> bytes of all blobs   (8 bytes)
+ *             'quota'        -> limit of those       (8 bytes), absent = none
+ *             'claim.hub', 'claim.up' -> JSON, see embedded-claim
+ *
+ * L1  A write transaction is synchronous and exclusive over all processes; LMDB's lock survives a killed holder.
+ * L2  A transaction that is not flushed survives SIGKILL (its pages are in the page cache), not power loss. With `sync`
+ *     it is flushed before it returns.
+ * L3  A read begins with a fresh snapshot, so it sees every transaction that ended before it.
+ */
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { EXIT, invariant, SherdError } from '../types/errors.js';
+import { diskError } from './embedded-disk.js';
+
+/** lmdb's flags: abortable, synchronous commit; without the flush. */
+const COMMIT_FLUSHED = 1 | 2;
+const COMMIT_UNFLUSHED = COMMIT_FLUSHED | 0x10000;
+
+const COUNTER_BYTES = 8;
+
+export type Counter = 'revision' | 'blob-bytes' | 'quota';
+
+export class Store {
+  readonly records: Database<Buffer, string>;
+  readonly log: Database<Buffer, number>;
+  readonly meta: Database<Buffer, string>;
+  readonly #root: RootDatabase<Buffer, string>;
+  #writing = false;
+
+  constructor(
+    readonly path: string,
+    mapBytes: number | undefined,
+  ) {
+    this.#root = open<Buffer, string>(path, {
+      noSubdir: true,
+      maxDbs: 8,
+      maxReaders: 1_024,
+      encoding: 'binary',
+      cache: false,
+      // Commits are flushed, or not, by each transaction's flags.
+      overlappingSync: false,
+      ...(mapBytes === undefined ? {} : { mapSize: mapBytes }),
+    });
+    this.records = this.#root.openDB<Buffer, string>('records', {
+      encoding: 'binary',
+      cache: false,
+    });
+    this.log = this.#root.openDB<Buffer, number>('log', { encoding: 'binary', cache: false });
+    this.meta = this.#root.openDB<Buffer, string>('meta', { encoding: 'binary', cache: false });
+    // Slots of killed readers would keep old pages from being used again.
+    this.#root.readerCheck();
+  }
+
+  read<T>(act: () => T): T {
+    invariant(!this.#writing, 'no read inside a write transaction');
+    this.#root.resetReadTxn();
+    return act();
+  }
+
+  /** Runs `act` alone. What it throws undoes all that it wrote. It must not await. */
+  write<T>(act: () => T, sync = false): T {
+    invariant(!this.#writing, 'write transactions do not nest');
+    this.#writing = true;
+    try {
+      return this.#root.transactionSync(act, sync ? COMMIT_FLUSHED : COMMIT_UNFLUSHED);
+    } catch (error) {
+      throw diskError(error, this.path);
+    } finally {
+      this.#writing = false;
+    }
+  }
+
+  /** Reads within the write transaction that is going on, else in a fresh snapshot. */
+  inTransaction<T>(act: () => T): T {
+    return this.#writing ? act() : this.read(act);
+  }
+
+  counter(name: Counter): number | undefined {
+    const bytes = this.meta.getBinary(name);
+    if (bytes === undefined) return undefined;
+    invariant(bytes.length === COUNTER_BYTES, `the counter ${name} has ${COUNTER_BYTES} bytes`);
+    return Number(bytes.readBigUInt64BE());
+  }
+
+  setCounter(name: Counter, value: number): void {
+    invariant(this.#writing, 'counters change in write transactions');
+    invariant(Number.isSafeInteger(value) && value >= 0, `the counter ${name} cannot be ${value}`);
+    this.meta.putSync(name, counterBytes(value));
+  }
+
+  /** 0 = no limit. */
+  setQuota(bytes: number): void {
+    if (bytes === 0) this.meta.removeSync('quota');
+    else this.setCounter('quota', bytes);
+  }
+
+  removeDeadReaders(): void {
+    this.#root.readerCheck();
+  }
+
+  /** Pages of the records file that are in use or free, in bytes. */
+  fileBytes(): number {
+    const stats = this.#root.getStats() as {
+      root?: { pageSize?: number };
+      lastPageNumber?: number;
+    };
+    return (stats.root?.pageSize ?? 4_096) * ((stats.lastPageNumber ?? 0) + 1);
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+}
+
+export function counterBytes(value: number): Buffer {
+  const bytes = Buffer.alloc(COUNTER_BYTES);
+  bytes.writeBigUInt64BE(BigInt(value));
+  return bytes;
+}
+
+interface SharedStore {
+  readonly store: Store;
+  users: number;
+}
+
+/** LMDB must not be opened twice by one process, so users of one path share. */
+const stores = new Map<string, SharedStore>();
+
+export interface StoreLease {
+  readonly store: Store;
+  release(): Promise<void>;
+}
+
+export function leaseStore(path: string, mapBytes?: number): StoreLease {
+  let shared = stores.get(path);
+  if (shared === undefined) {
+    shared = { store: openStore(path, mapBytes), users: 0 };
+    stores.set(path, shared);
+  }
+  const mine = shared;
+  mine.users++;
+  let released = false;
+  return {
+    store: mine.store,
+    release: async () => {
+      if (released) return;
+      released = true;
+      mine.users--;
+      if (mine.users > 0) return;
+      stores.delete(path);
+      await mine.store.close();
+    },
+  };
+}
+
+function openStore(path: string, mapBytes: number | undefined): Store {
+  try {
+    return new Store(path, mapBytes);
+  } catch (error) {
+    const known = diskError(error, path);
+    if (known instanceof SherdError) throw known;
+    throw new SherdError('SHERD_FABRIC', `the records cannot be opened: ${String(error)}`, {
+      at: path,
+      next: 'restore the data directory from a copy, or start with an empty one',
+      exitCode: EXIT.refused,
+      cause: error,
+    });
+  }
+}
