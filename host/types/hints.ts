@@ -31,8 +31,6 @@ export type NodeHint =
   | { readonly kind: 'prepare'; readonly moduleHash: Hash }
   /** What is it doing right now? Answer on `asked.<askId>`. */
   | { readonly kind: 'ask'; readonly shardId: ShardId; readonly askId: string }
-  /** The shard does not answer: end the worker thread that has it (its record says killed already). */
-  | { readonly kind: 'force'; readonly shardId: ShardId }
   /** Pause and store every shard, take no more. */
   | { readonly kind: 'drain' };
 

@@ -1,0 +1,288 @@
+/**
+ * The worker threads of one node: made, addressed, watched, replaced.
+ *
+ * Does: place runs on threads, wake threads, keep compiled modules warm, notice a thread that died or does not
+ * answer, replace it, and say which runs were lost with it.
+ * Does not: know shards, records or lives (shard-executor does), nor run guest code (worker does).
+ *
+ * P1  A run belongs to one thread from `load` until its `ended`, `load-failed`, `crashed`, `dropped` or loss.
+ * P2  A thread's death costs its own runs only. Another thread takes its place.
+ * P3  Every message is followed by a change of the thread's control word, so that neither a busy nor a sleeping
+ *     thread misses it.
+ */
+import { availableParallelism } from 'node:os';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { invariant } from '../types/errors.js';
+import type { Hash } from '../types/platform.js';
+import { workerError } from './rotation.js';
+import type {
+  Run,
+  TakeUp,
+  WorkerCommand,
+  WorkerError,
+  WorkerReport,
+  WorkerSetup,
+} from './worker-messages.js';
+
+/** Modules that a worker keeps compiled (the same number as in guests.ts). */
+export const MODULES_KEPT = 32;
+const STACK_MB = 64;
+const DEFAULT_QUANTUM_US = 2_000;
+/** A forced drop waits this long for the thread's answer before it ends the thread. */
+const FORCE_AFTER_MS = 500;
+/** A thread that dies this often within a minute is not replaced at once. */
+const RESTART_PAUSE_MS = 200;
+
+/** What a thread looks like from here; tests put something else in its place. */
+export interface PoolThread {
+  post(command: WorkerCommand): void;
+  terminate(): Promise<void>;
+}
+
+export type MakeThread = (
+  setup: WorkerSetup,
+  events: { report(report: WorkerReport): void; died(error: WorkerError): void },
+) => PoolThread;
+
+export interface PoolOptions {
+  readonly workers?: number;
+  readonly quantumUs?: number;
+  readonly makeThread?: MakeThread;
+  report(report: WorkerReport): void;
+  /** The run is gone without a result; its thread has died or was ended. */
+  lost(run: Run, error: WorkerError): void;
+}
+
+interface Member {
+  readonly index: number;
+  thread: PoolThread | undefined;
+  readonly modules: Set<Hash>;
+  /** Run → how much of the thread it is expected to need, 0..1. */
+  readonly runs: Map<Run, number>;
+}
+
+export class WorkerPool {
+  readonly #options: PoolOptions;
+  readonly #members: Member[] = [];
+  readonly #quantumUs: number;
+  readonly #forced = new Map<Run, NodeJS.Timeout>();
+  #nextRun: Run = 1;
+  #closed = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#quantumUs = options.quantumUs ?? DEFAULT_QUANTUM_US;
+    const count = Math.max(1, options.workers ?? availableParallelism());
+    for (let index = 0; index < count; index++) {
+      const member: Member = { index, thread: undefined, modules: new Set(), runs: new Map() };
+      this.#members.push(member);
+      this.#makeThread(member);
+    }
+  }
+
+  get workers(): number {
+    return this.#members.length;
+  }
+
+  get runs(): number {
+    return this.#members.reduce((sum, member) => sum + member.runs.size, 0);
+  }
+
+  /** Cores' worth of guest work, by the newest progress. */
+  get busy(): number {
+    return this.#members.reduce((sum, member) => sum + Math.min(1, loadOf(member)), 0);
+  }
+
+  nextRun(): Run {
+    return this.#nextRun++;
+  }
+
+  /** Compiles the module in every thread, ahead of need. */
+  async prepare(moduleHash: Hash, fetch: () => Promise<Uint8Array | undefined>): Promise<void> {
+    const cold = this.#members.filter((member) => !member.modules.has(moduleHash));
+    if (cold.length === 0) return;
+    const bytes = await fetch();
+    if (bytes === undefined) return;
+    for (const member of cold) this.#prepare(member, moduleHash, bytes);
+  }
+
+  /** The least loaded thread's index: where the next run should go. */
+  place(): number {
+    let best = this.#members[0]!;
+    for (const member of this.#members) {
+      if (member.thread !== undefined && loadOf(member) < loadOf(best)) best = member;
+    }
+    return best.index;
+  }
+
+  isPrepared(index: number, moduleHash: Hash): boolean {
+    return this.#members[index]!.modules.has(moduleHash);
+  }
+
+  /** `module`: its bytes, needed unless the thread has it prepared. */
+  load(index: number, takeUp: TakeUp, module: Uint8Array | undefined): void {
+    const member = this.#members[index]!;
+    this.#makeThread(member);
+    if (!member.modules.has(takeUp.moduleHash)) {
+      invariant(module !== undefined, 'a cold module comes with its bytes');
+      this.#prepare(member, takeUp.moduleHash, module);
+    }
+    member.runs.set(takeUp.run, 1);
+    this.#post(member, { kind: 'load', takeUp });
+  }
+
+  /** Sends a command to the thread that has the run; nothing happens when none has. */
+  send(run: Run, command: Exclude<WorkerCommand, { kind: 'prepare' | 'load' | 'close' }>): boolean {
+    const member = this.#memberOf(run);
+    if (member === undefined) return false;
+    this.#post(member, command);
+    return true;
+  }
+
+  /** `force`: a thread that does not answer is ended. */
+  drop(run: Run, force: boolean): void {
+    const member = this.#memberOf(run);
+    if (member === undefined) return;
+    this.#post(member, { kind: 'drop', run });
+    if (!force || this.#forced.has(run)) return;
+    const timer = setTimeout(() => {
+      this.#forced.delete(run);
+      void this.#end(
+        member,
+        `a shard did not stop within ${FORCE_AFTER_MS} ms and was ended by force`,
+      );
+    }, FORCE_AFTER_MS);
+    this.#forced.set(run, timer);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const timer of this.#forced.values()) clearTimeout(timer);
+    await Promise.all(this.#members.map((member) => member.thread?.terminate()));
+  }
+
+  #memberOf(run: Run): Member | undefined {
+    return this.#members.find((member) => member.runs.has(run));
+  }
+
+  #prepare(member: Member, moduleHash: Hash, bytes: Uint8Array): void {
+    const oldest = member.modules.values().next();
+    if (member.modules.size >= MODULES_KEPT && oldest.done !== true)
+      member.modules.delete(oldest.value);
+    member.modules.add(moduleHash);
+    this.#post(member, { kind: 'prepare', moduleHash, bytes });
+  }
+
+  #post(member: Member, command: WorkerCommand): void {
+    member.thread?.post(command);
+  }
+
+  #makeThread(member: Member): void {
+    if (this.#closed || member.thread !== undefined) return;
+    const setup: WorkerSetup = {
+      index: member.index,
+      control: new SharedArrayBuffer(4),
+      quantumUs: this.#quantumUs,
+    };
+    const make = this.#options.makeThread ?? makeWorkerThread;
+    const thread: PoolThread = make(setup, {
+      report: (report) => {
+        if (member.thread === thread) this.#onReport(member, report);
+      },
+      died: (error) => {
+        if (member.thread === thread) this.#onDeath(member, error);
+      },
+    });
+    member.thread = thread;
+  }
+
+  #onReport(member: Member, report: WorkerReport): void {
+    if (report.kind === 'progress') {
+      for (const { run, share, activity } of report.runs) {
+        const idle = activity === 'sleeping' || activity === 'fetching';
+        if (member.runs.has(run)) member.runs.set(run, idle ? Math.min(share, 0.05) : share);
+      }
+    } else if (report.kind === 'prepared') {
+      if (report.error !== null) member.modules.delete(report.moduleHash);
+    } else if (report.kind === 'load-failed' || report.kind === 'ended') {
+      member.runs.delete(report.run);
+    } else if (report.kind === 'crashed' || report.kind === 'dropped') {
+      member.runs.delete(report.run);
+      clearTimeout(this.#forced.get(report.run));
+      this.#forced.delete(report.run);
+    }
+    this.#options.report(report);
+  }
+
+  async #end(member: Member, message: string): Promise<void> {
+    const thread = member.thread;
+    if (thread === undefined) return;
+    this.#onDeath(member, { code: 'SHERD_CANNOT_PAUSE', message, at: null, next: null });
+    await thread.terminate();
+  }
+
+  #onDeath(member: Member, error: WorkerError): void {
+    member.thread = undefined;
+    const lost = [...member.runs.keys()];
+    member.runs.clear();
+    member.modules.clear();
+    if (this.#closed) return;
+    setTimeout(() => this.#makeThread(member), RESTART_PAUSE_MS).unref();
+    for (const run of lost) {
+      clearTimeout(this.#forced.get(run));
+      this.#forced.delete(run);
+      this.#options.lost(run, error);
+    }
+  }
+}
+
+function loadOf(member: Member): number {
+  let load = member.thread === undefined ? 1_000 : 0;
+  for (const share of member.runs.values()) load += share;
+  return load;
+}
+
+const WORKER_ENTRY = new URL('./worker.js', import.meta.url);
+
+function makeWorkerThread(
+  setup: WorkerSetup,
+  events: { report(report: WorkerReport): void; died(error: WorkerError): void },
+): PoolThread {
+  const { port1, port2 } = new MessageChannel();
+  const word = new Int32Array(setup.control);
+  const worker = new Worker(WORKER_ENTRY, {
+    workerData: { setup, port: port2 },
+    transferList: [port2],
+    resourceLimits: { stackSizeMb: STACK_MB },
+    name: `sherd-worker-${setup.index}`,
+  });
+  let cause: unknown = new Error('the worker thread has ended');
+  port1.on('message', (report: WorkerReport) => events.report(report));
+  worker.on('error', (error) => {
+    cause = error;
+  });
+  worker.on('exit', () => {
+    port1.close();
+    events.died(deathOf(cause));
+  });
+  return {
+    post: (command) => postAndWake(port1, word, command),
+    terminate: async () => {
+      await worker.terminate();
+    },
+  };
+}
+
+function postAndWake(port: MessagePort, word: Int32Array, command: WorkerCommand): void {
+  port.postMessage(command);
+  Atomics.add(word, 0, 1);
+  Atomics.notify(word, 0);
+}
+
+function deathOf(cause: unknown): WorkerError {
+  if ((cause as { code?: string }).code === 'ERR_WORKER_OUT_OF_MEMORY') {
+    const message = 'a worker thread ran out of memory';
+    return { code: 'SHERD_ENGINE_MEMORY', message, at: null, next: null };
+  }
+  return workerError(cause);
+}

@@ -1,0 +1,490 @@
+/**
+ * The shards of one worker thread: who runs next, for how much fuel, and what is done between two quanta.
+ *
+ * Does: stride scheduling over runnable guests, quanta adapted to each guest's measured fuel rate, waits, stops at a
+ * fuel value, captures, ends, progress. Synchronous: one call of `turn` runs at most one quantum.
+ * Does not: know threads, ports, modules or capsules (worker.ts, guests.ts hand it `Guest`s and take its reports).
+ *
+ *     built ──run──▶ runnable ◀──────────┐
+ *                     │  ▲               │ time / blob there
+ *          quantum    ▼  │ yield         │
+ *                   (turn) ──wait──▶ sleeping | fetching
+ *       every state ──capture(hold), reached──▶ held ──run──▶ back to where it was
+ *
+ * R1  A guest never runs past its `stopAtFuel`: a quantum's budget is cut to what is left.
+ * R2  Between two quanta of one guest every other runnable guest of the same weight has had its turn: each turn is
+ *     charged to its guest as time divided by weight, the least charged one is next.
+ * R3  A guest that becomes runnable starts with the least charge of those that are: waiting earns no credit.
+ * R4  Output is drained after every quantum; with more than OUTPUT_HELD_BYTES waiting to be captured a guest is not
+ *     given a turn until a capture has taken them.
+ */
+import type { ShardActivity } from '../types/api.js';
+import { invariant, SherdError } from '../types/errors.js';
+import type { GuestHost, OutputPiece } from '../types/host.js';
+import type { Hash } from '../types/platform.js';
+import type { ShardExit } from '../types/records.js';
+import type { RunResult, Wait } from '../types/state.js';
+import { exitOfResult } from './exits.js';
+import type {
+  Harvest,
+  Run,
+  RunProgress,
+  RunState,
+  WorkerError,
+  WorkerReport,
+} from './worker-messages.js';
+
+const FIRST_BUDGET = 2_000;
+const MAX_BUDGET = 2 ** 31 - 1;
+/** A budget grows at most by this factor from one quantum to the next. */
+const MAX_GROWTH = 4;
+const OUTPUT_HELD_BYTES = 16 * 1024 * 1024;
+const PROGRESS_NS = 200_000_000n;
+/** While output waits to be captured. */
+const PROGRESS_OUTPUT_NS = 50_000_000n;
+
+/** What the rotation needs of a host. */
+export type RotationHost = Pick<
+  GuestHost,
+  'drainOutput' | 'newBlobs' | 'markDurable' | 'suspendClock' | 'resumeClock' | 'guestMonotonicNs'
+>;
+
+/** One instance with its host, ready to run. */
+export interface Guest {
+  readonly host: RotationHost;
+  readonly fuelUsed: bigint;
+  readonly memoryBytes: number;
+  readonly maxFuel: bigint;
+  readonly maxTimeMs: number;
+  run(budget: number): RunResult;
+  guestStack(): readonly string[];
+  encode(epoch: number): { readonly bytes: Uint8Array; readonly hash: Hash };
+  encodeTrees(): Uint8Array;
+}
+
+export interface RotationPort {
+  nowNs(): bigint;
+  /** `transfer`: buffers that are not used here any more. */
+  report(report: WorkerReport, transfer?: readonly ArrayBuffer[]): void;
+  hasBlob(hash: Hash): boolean;
+}
+
+interface Slot {
+  readonly run: Run;
+  readonly guest: Guest;
+  readonly weight: number;
+  started: boolean;
+  held: boolean;
+  wait: Wait | null;
+  /** Until when it sleeps, on the port's clock. */
+  wakeNs: bigint;
+  stopAtFuel: bigint | null;
+  budget: number;
+  charge: number;
+  /** Time not held so far, and since when it is not held now. */
+  ranNs: bigint;
+  goingSinceNs: bigint;
+  output: OutputPiece[];
+  outputBytes: number;
+  reportedNs: bigint;
+  reportedFuel: bigint;
+  busyNs: bigint;
+}
+
+export class Rotation {
+  readonly #port: RotationPort;
+  readonly #quantumNs: number;
+  readonly #slots = new Map<Run, Slot>();
+
+  constructor(port: RotationPort, quantumUs: number) {
+    invariant(quantumUs > 0, 'a quantum has a length');
+    this.#port = port;
+    this.#quantumNs = quantumUs * 1_000;
+  }
+
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  /** Takes a guest in, without running it. */
+  add(run: Run, guest: Guest, o: { priority: number }): void {
+    invariant(!this.#slots.has(run), `run ${run} is added once`);
+    const now = this.#port.nowNs();
+    this.#slots.set(run, {
+      run,
+      guest,
+      weight: weightOf(o.priority),
+      started: false,
+      held: true,
+      wait: null,
+      wakeNs: 0n,
+      stopAtFuel: null,
+      budget: FIRST_BUDGET,
+      charge: 0,
+      ranNs: 0n,
+      goingSinceNs: now,
+      output: [],
+      outputBytes: 0,
+      reportedNs: now,
+      reportedFuel: guest.fuelUsed,
+      busyNs: 0n,
+    });
+  }
+
+  /** Starts, or lets a held guest go on. */
+  go(run: Run, stopAtFuel: bigint | null): void {
+    const slot = this.#slots.get(run);
+    if (slot === undefined) return;
+    slot.stopAtFuel = stopAtFuel;
+    if (!slot.held) {
+      this.#checkStop(slot);
+      return;
+    }
+    slot.held = false;
+    slot.goingSinceNs = this.#port.nowNs();
+    slot.guest.host.resumeClock();
+    if (slot.wait !== null) this.#beginWait(slot, slot.wait);
+    slot.charge = Math.max(slot.charge, this.#leastCharge(slot));
+    if (!slot.started) {
+      slot.started = true;
+      slot.reportedNs = slot.goingSinceNs;
+      this.#port.report({ kind: 'running', run, runningNs: slot.goingSinceNs });
+    }
+    this.#checkStop(slot);
+  }
+
+  setStop(run: Run, stopAtFuel: bigint | null): void {
+    const slot = this.#slots.get(run);
+    if (slot === undefined) return;
+    slot.stopAtFuel = stopAtFuel;
+    if (!slot.held) this.#checkStop(slot);
+  }
+
+  capture(run: Run, id: string, hold: boolean, epoch: number): void {
+    const slot = this.#slots.get(run);
+    if (slot === undefined) return;
+    const wasHeld = slot.held;
+    const stoppedNs = this.#port.nowNs();
+    if (!wasHeld) this.#hold(slot, stoppedNs);
+    try {
+      const { bytes, hash } = slot.guest.encode(epoch);
+      const encodeUs = Number(this.#port.nowNs() - stoppedNs) / 1_000;
+      const harvest = this.#harvest(slot, hold);
+      const captured = {
+        run,
+        id,
+        capsule: bytes,
+        capsuleHash: hash,
+        state: stateOf(slot, stoppedNs),
+      };
+      this.#port.report(
+        { kind: 'captured', captured: { ...captured, harvest, stoppedNs, encodeUs } },
+        transferable(bytes),
+      );
+    } catch (cause) {
+      this.#port.report({ kind: 'capture-failed', run, id, error: workerError(cause) });
+    }
+    if (!wasHeld && !hold) this.#release(slot);
+  }
+
+  /** Ends it here, with this exit. */
+  end(run: Run, exit: ShardExit): void {
+    const slot = this.#slots.get(run);
+    if (slot !== undefined) this.#ended(slot, exit);
+  }
+
+  drop(run: Run): void {
+    this.#slots.delete(run);
+  }
+
+  /** A blob has come (into the cache), or is nowhere. */
+  blobCame(hash: Hash, there: boolean): void {
+    for (const slot of [...this.#slots.values()]) {
+      if (slot.wait?.kind !== 'blob' || slot.wait.hash !== hash) continue;
+      if (there) this.#wake(slot);
+      else this.#crashed(slot, new SherdError('SHERD_BLOB_MISSING', `blob ${hash} is in no store`));
+    }
+  }
+
+  durable(run: Run, hashes: readonly Hash[]): void {
+    this.#slots.get(run)?.guest.host.markDurable(hashes);
+  }
+
+  inspect(run: Run, askId: string): void {
+    const slot = this.#slots.get(run);
+    if (slot === undefined) return;
+    const progress = this.#progressOf(slot, this.#port.nowNs());
+    const guestStack = stackOf(slot);
+    this.#port.report({ kind: 'inspected', run, askId, progress, guestStack });
+  }
+
+  /** One quantum of the guest whose turn it is. Returns ms until the next one: 0 = now, null = nothing to wait for. */
+  turn(): number | null {
+    this.#wakeSleepers();
+    const slot = this.#next();
+    if (slot !== undefined) this.#quantum(slot);
+    this.#sendProgress();
+    return this.#untilNextMs();
+  }
+
+  #quantum(slot: Slot): void {
+    let budget = slot.budget;
+    if (slot.stopAtFuel !== null) {
+      const left = slot.stopAtFuel - slot.guest.fuelUsed;
+      invariant(left > 0n, 'a guest at its stop is held');
+      if (left < BigInt(budget)) budget = Number(left);
+    }
+    const before = this.#port.nowNs();
+    const fuelBefore = slot.guest.fuelUsed;
+    let result: RunResult;
+    try {
+      result = slot.guest.run(budget);
+    } catch (cause) {
+      this.#crashed(slot, cause);
+      return;
+    }
+    const tookNs = Number(this.#port.nowNs() - before);
+    slot.busyNs += BigInt(tookNs);
+    slot.charge += Math.max(tookNs, 1_000) / slot.weight;
+    invariant(result.fuelUsed >= fuelBefore, 'fuel never runs back');
+    if (result.kind === 'quantum')
+      slot.budget = adapt(slot.budget, budget, tookNs, this.#quantumNs);
+    this.#drain(slot);
+    this.#after(slot, result);
+  }
+
+  #after(slot: Slot, result: RunResult): void {
+    slot.wait = null;
+    if (result.kind === 'waiting') this.#beginWait(slot, result.wait);
+    else if (result.kind !== 'quantum') {
+      this.#ended(slot, exitOfResult(result));
+      return;
+    }
+    this.#checkStop(slot);
+  }
+
+  #beginWait(slot: Slot, wait: Wait): void {
+    slot.wait = wait.kind === 'yield' ? null : wait;
+    if (wait.kind === 'until') {
+      const left = wait.monotonicNs - slot.guest.host.guestMonotonicNs();
+      slot.wakeNs = this.#port.nowNs() + (left > 0n ? left : 0n);
+      if (left <= 0n) slot.wait = null;
+      return;
+    }
+    if (wait.kind !== 'blob') return;
+    if (this.#port.hasBlob(wait.hash)) slot.wait = null;
+    else this.#port.report({ kind: 'need-blob', run: slot.run, hash: wait.hash });
+  }
+
+  #wake(slot: Slot): void {
+    slot.wait = null;
+    slot.charge = Math.max(slot.charge, this.#leastCharge(slot));
+  }
+
+  #wakeSleepers(): void {
+    const now = this.#port.nowNs();
+    for (const slot of this.#slots.values()) {
+      if (!slot.held && slot.wait?.kind === 'until' && slot.wakeNs <= now) this.#wake(slot);
+    }
+  }
+
+  #checkStop(slot: Slot): void {
+    if (slot.held || slot.stopAtFuel === null || slot.guest.fuelUsed < slot.stopAtFuel) return;
+    const now = this.#port.nowNs();
+    this.#hold(slot, now);
+    this.#port.report({ kind: 'reached', run: slot.run, state: stateOf(slot, now) });
+  }
+
+  #hold(slot: Slot, nowNs: bigint): void {
+    invariant(!slot.held, 'only a guest that goes can be held');
+    slot.held = true;
+    slot.ranNs += nowNs - slot.goingSinceNs;
+    slot.guest.host.suspendClock();
+  }
+
+  #release(slot: Slot): void {
+    slot.held = false;
+    slot.goingSinceNs = this.#port.nowNs();
+    slot.guest.host.resumeClock();
+    // The sleep is over later: the guest's clock stood still meanwhile.
+    if (slot.wait?.kind === 'until') this.#beginWait(slot, slot.wait);
+    slot.charge = Math.max(slot.charge, this.#leastCharge(slot));
+  }
+
+  #drain(slot: Slot): void {
+    for (const piece of slot.guest.host.drainOutput()) {
+      if (piece.bytes.length === 0) continue;
+      slot.outputBytes += piece.bytes.length;
+      slot.output.push(piece);
+    }
+  }
+
+  #harvest(slot: Slot, trees: boolean): Harvest {
+    this.#drain(slot);
+    const output = joined(slot.output);
+    slot.output = [];
+    slot.outputBytes = 0;
+    return {
+      output,
+      blobs: new Map(slot.guest.host.newBlobs()),
+      trees: trees ? slot.guest.encodeTrees() : null,
+    };
+  }
+
+  #ended(slot: Slot, exit: ShardExit): void {
+    const now = this.#port.nowNs();
+    if (!slot.held) this.#hold(slot, now);
+    this.#slots.delete(slot.run);
+    const state = stateOf(slot, now);
+    let harvest: Harvest;
+    try {
+      harvest = this.#harvest(slot, true);
+    } catch (cause) {
+      this.#port.report({ kind: 'crashed', run: slot.run, error: workerError(cause) });
+      return;
+    }
+    this.#port.report({ kind: 'ended', run: slot.run, exit, state, harvest });
+  }
+
+  #crashed(slot: Slot, cause: unknown): void {
+    this.#slots.delete(slot.run);
+    this.#port.report({ kind: 'crashed', run: slot.run, error: workerError(cause) });
+  }
+
+  #next(): Slot | undefined {
+    let best: Slot | undefined;
+    for (const slot of this.#slots.values()) {
+      if (!isRunnable(slot)) continue;
+      if (best === undefined || slot.charge < best.charge) best = slot;
+    }
+    return best;
+  }
+
+  /** The least charge of the other runnable guests, or 0. */
+  #leastCharge(apartFrom: Slot): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const slot of this.#slots.values()) {
+      if (slot !== apartFrom && isRunnable(slot) && slot.charge < least) least = slot.charge;
+    }
+    return least === Number.POSITIVE_INFINITY ? 0 : least;
+  }
+
+  #untilNextMs(): number | null {
+    const now = this.#port.nowNs();
+    let next: number | null = null;
+    for (const slot of this.#slots.values()) {
+      if (isRunnable(slot)) return 0;
+      if (slot.held) continue;
+      const period = slot.outputBytes > 0 ? PROGRESS_OUTPUT_NS : PROGRESS_NS;
+      let atNs = slot.reportedNs + period;
+      if (slot.wait?.kind === 'until' && slot.wakeNs < atNs) atNs = slot.wakeNs;
+      const ms = Math.max(0, Number(atNs - now) / 1e6);
+      if (next === null || ms < next) next = ms;
+    }
+    return next;
+  }
+
+  #sendProgress(): void {
+    const now = this.#port.nowNs();
+    let runs: RunProgress[] | undefined;
+    for (const slot of this.#slots.values()) {
+      const period = slot.outputBytes > 0 ? PROGRESS_OUTPUT_NS : PROGRESS_NS;
+      if (slot.held || now - slot.reportedNs < period) continue;
+      runs ??= [];
+      runs.push(this.#progressOf(slot, now));
+      slot.reportedNs = now;
+      slot.reportedFuel = slot.guest.fuelUsed;
+      slot.busyNs = 0n;
+    }
+    if (runs !== undefined) this.#port.report({ kind: 'progress', runs });
+  }
+
+  #progressOf(slot: Slot, now: bigint): RunProgress {
+    const windowNs = Number(now - slot.reportedNs);
+    const fuel = Number(slot.guest.fuelUsed - slot.reportedFuel);
+    return {
+      run: slot.run,
+      state: stateOf(slot, now),
+      fuelPerSecond: windowNs > 0 ? Math.round((fuel * 1e9) / windowNs) : 0,
+      outputBytes: slot.outputBytes,
+      safepoint: stackOf(slot)[0] ?? null,
+      activity: activityOf(slot),
+      share: windowNs > 0 ? Math.min(1, Number(slot.busyNs) / windowNs) : 0,
+    };
+  }
+}
+
+function isRunnable(slot: Slot): boolean {
+  return !slot.held && slot.wait === null && slot.outputBytes < OUTPUT_HELD_BYTES;
+}
+
+function activityOf(slot: Slot): ShardActivity {
+  if (slot.held) return slot.started ? 'stopping' : 'loading';
+  if (slot.wait?.kind === 'until') return 'sleeping';
+  if (slot.wait?.kind === 'blob') return 'fetching';
+  return slot.busyNs > 0n ? 'running' : 'runnable';
+}
+
+function stateOf(slot: Slot, nowNs: bigint): RunState {
+  const going = slot.held ? 0n : nowNs - slot.goingSinceNs;
+  return {
+    fuelUsed: slot.guest.fuelUsed,
+    memoryBytes: slot.guest.memoryBytes,
+    ranMs: Number(slot.ranNs + going) / 1e6,
+  };
+}
+
+function stackOf(slot: Slot): readonly string[] {
+  try {
+    return slot.guest.guestStack();
+  } catch {
+    return [];
+  }
+}
+
+/** The next budget: aimed at the quantum's length, growing slowly, shrinking at once. */
+function adapt(budget: number, used: number, tookNs: number, quantumNs: number): number {
+  const factor = Math.min(MAX_GROWTH, quantumNs / Math.max(tookNs, 1_000));
+  // A quantum that was cut short by a stop says less: it only ever lowers the budget.
+  if (used < budget && factor >= 1) return budget;
+  return Math.max(1, Math.min(MAX_BUDGET, Math.round(used * factor)));
+}
+
+/** Each step of priority doubles a guest's share, within 1/16 … 16. */
+function weightOf(priority: number): number {
+  return 2 ** Math.max(-4, Math.min(4, priority));
+}
+
+function transferable(bytes: Uint8Array): ArrayBuffer[] {
+  const buffer = bytes.buffer;
+  const whole = bytes.byteOffset === 0 && bytes.byteLength === buffer.byteLength;
+  return whole && buffer instanceof ArrayBuffer ? [buffer] : [];
+}
+
+/** Neighbours of one stream as one piece. */
+function joined(pieces: readonly OutputPiece[]): OutputPiece[] {
+  const all: OutputPiece[] = [];
+  for (let from = 0; from < pieces.length; ) {
+    const first = pieces[from]!;
+    let to = from;
+    let length = 0;
+    for (; pieces[to]?.stream === first.stream; to++) length += pieces[to]!.bytes.length;
+    const bytes = new Uint8Array(length);
+    for (let at = 0; from < to; from++) {
+      bytes.set(pieces[from]!.bytes, at);
+      at += pieces[from]!.bytes.length;
+    }
+    all.push({ stream: first.stream, bytes });
+  }
+  return all;
+}
+
+/** An exception as plain data. */
+export function workerError(cause: unknown): WorkerError {
+  if (cause instanceof SherdError) {
+    const { code, message } = cause;
+    return { code, message, at: cause.at ?? null, next: cause.next ?? null };
+  }
+  const message = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+  return { code: 'SHERD_INTERNAL', message, at: null, next: null };
+}

@@ -1,0 +1,599 @@
+/**
+ * Executes the life of one shard on this node: carries out what the machine (protocol/node-life) decides.
+ *
+ *     NodeLife ──actions──▶ ShardExecutor ──commands──▶ WorkerPool
+ *        ▲                     │   │ records, blobs, messages
+ *        └────── events ───────┘   ▼
+ *                                Fabric
+ *
+ * Does: load blobs, place the run on a worker, keep what captures and ends leave until it is committed, store it,
+ * compare-and-set, and turn every answer into an event.
+ * Does not: decide anything: no status, owner or time is looked at here, except to show it.
+ *
+ * X1  Actions are carried out in order, none is waited for; each answer carries the id of the action (life-types L1).
+ * X2  After `drop` nothing that was under way is answered: every task belongs to a generation, a drop ends it (L2).
+ * X3  A harvest (output, blobs, trees, capsule) is kept under the id it came with until `forget`, `drop` or a later capture.
+ */
+import type { LifeAction, LifeEvent, ReadAnswer, RunFacts } from '../protocol/life-types.js';
+import { NodeLife } from '../protocol/node-life.js';
+import type { Seen } from '../types/brain.js';
+import { decodeRecord, encodeRecord } from '../types/codec.js';
+import { SherdError } from '../types/errors.js';
+import type { CasOutcome, Fabric } from '../types/fabric.js';
+import type { MoveHint, ProgressHint } from '../types/hints.js';
+import { SUBJECT } from '../types/hints.js';
+import { encodePlain } from '../types/pack.js';
+import type { Hash, Platform } from '../types/platform.js';
+import {
+  KEY,
+  type NodeId,
+  type OutputChunk,
+  type ShardId,
+  type ShardRecord,
+} from '../types/records.js';
+import type { WorkerPool } from './pool.js';
+import type {
+  Captured,
+  Harvest,
+  Run,
+  RunProgress,
+  RunState,
+  WorkerError,
+  WorkerReport,
+} from './worker-messages.js';
+
+/** What the executor shares with its node. */
+export interface ExecutorContext {
+  readonly nodeId: NodeId;
+  readonly fabric: Fabric;
+  readonly platform: Platform;
+  readonly pool: WorkerPool;
+  /** Blobs that many shards ask for (specs, modules), fetched once. */
+  readonly fetchShared: (hash: Hash) => Promise<Uint8Array | undefined>;
+  nowMs(): number;
+  /** This run's reports go to this executor from now on; null = to nobody. */
+  route(run: Run, executor: ShardExecutor | null): void;
+  log(what: string, shardId: ShardId, detail: string): void;
+}
+
+type Action<K extends LifeAction['kind']> = Extract<LifeAction, { kind: K }>;
+/** An event without its time. */
+type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
+
+type LoadAnswer =
+  | Omit<Extract<Untimed<LifeEvent>, { kind: 'loaded' }>, 'opId'>
+  | Omit<Extract<Untimed<LifeEvent>, { kind: 'load-failed' }>, 'opId'>;
+
+interface Kept {
+  readonly harvest: Harvest;
+  readonly capsule: { readonly hash: Hash; readonly bytes: Uint8Array } | null;
+}
+
+/** Figures of a capture that may become a move, for display. */
+interface Leaving {
+  readonly captured: Captured;
+  readonly pauseUs: number;
+  storeUs: number;
+}
+
+/** Codes after which another try gives the same answer. */
+const PERMANENT = new Set<string>([
+  'SHERD_CAPSULE_DAMAGED',
+  'SHERD_CAPSULE_VERSION',
+  'SHERD_CAPSULE_MISMATCH',
+  'SHERD_CAPSULE_INCOMPLETE',
+  'SHERD_NOT_WASM',
+  'SHERD_WASM_MALFORMED',
+  'SHERD_FEATURE_UNSUPPORTED',
+  'SHERD_IMPORT_UNSUPPORTED',
+  'SHERD_ENTRY_MISSING',
+  'SHERD_LIMIT',
+]);
+
+export class ShardExecutor {
+  readonly shardId: ShardId;
+  readonly life: NodeLife;
+  readonly #context: ExecutorContext;
+  readonly #rested: (executor: ShardExecutor) => void;
+  #generation = 0;
+  #run: Run | null = null;
+  /** The machine's name of the run, once it was started. */
+  #runId: string | null = null;
+  #loadOp: string | null = null;
+  #restoreUs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #kept = new Map<string, Kept>();
+  #captureAskedNs = 0n;
+  #leaving: Leaving | null = null;
+  #progress: RunProgress | null = null;
+  #asks = new Map<string, (stack: readonly string[]) => void>();
+  #closed = false;
+
+  /** `rested` is called after each event: the life may have become idle. */
+  constructor(
+    shardId: ShardId,
+    writer: string,
+    context: ExecutorContext,
+    rested: (executor: ShardExecutor) => void,
+  ) {
+    this.shardId = shardId;
+    this.#context = context;
+    this.#rested = rested;
+    this.life = new NodeLife({ nodeId: context.nodeId, shardId, writer });
+  }
+
+  /** The newest record that is known here. */
+  get record(): ShardRecord | null {
+    return this.life.known?.record ?? null;
+  }
+
+  /** Takes an event in and does what follows from it. */
+  handle(event: Untimed<LifeEvent>): void {
+    if (this.#closed) return;
+    const actions = this.life.handle({ ...event, nowMs: this.#context.nowMs() } as LifeEvent);
+    for (const action of actions) this.#execute(action);
+    this.#schedule();
+    this.#rested(this);
+  }
+
+  /** Ends everything without writing: as if the process had died. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#drop(false);
+  }
+
+  /** Reports of the worker that concern this shard's run. */
+  report(report: WorkerReport): void {
+    switch (report.kind) {
+      case 'loaded':
+        this.#restoreUs = report.restoreUs;
+        this.#answerLoad({
+          kind: 'loaded',
+          limits: { maxFuel: report.maxFuel, maxTimeMs: report.maxTimeMs },
+        });
+        break;
+      case 'load-failed':
+        this.#answerLoad(loadFailure(report.error));
+        break;
+      case 'running':
+        this.#showArrival(report.runningNs);
+        break;
+      case 'reached':
+        this.#handleRun((runId) => ({ kind: 'reached', runId, run: facts(report.state) }));
+        break;
+      case 'captured':
+        this.#captured(report.captured);
+        break;
+      case 'capture-failed': {
+        const permanent = report.error.code === 'SHERD_CANNOT_PAUSE';
+        const message = lineOf(report.error);
+        this.handle({ kind: 'capture-failed', opId: report.id, message, permanent });
+        break;
+      }
+      case 'ended':
+        this.#ended(report);
+        break;
+      case 'crashed':
+        this.crashed(report.error);
+        break;
+      case 'progress':
+      case 'prepared':
+      case 'ready':
+      case 'dropped':
+        break;
+      case 'need-blob':
+        void this.#fetchBlob(report.run, report.hash);
+        break;
+      case 'inspected':
+        this.#progress = report.progress;
+        this.#asks.get(report.askId)?.(report.guestStack);
+        this.#asks.delete(report.askId);
+    }
+  }
+
+  /** The run is lost with its worker, or broke. */
+  crashed(error: WorkerError): void {
+    const message = lineOf(error);
+    this.#context.log('crashed', this.shardId, message);
+    if (this.#loadOp !== null) this.#answerLoad({ kind: 'load-failed', message, permanent: false });
+    this.#handleRun((runId) => ({ kind: 'crashed', runId, message }));
+  }
+
+  progress(progress: RunProgress): void {
+    this.#progress = progress;
+    const { state, outputBytes } = progress;
+    this.#handleRun((runId) => ({ kind: 'progress', runId, run: facts(state), outputBytes }));
+    this.#publishProgress(progress);
+  }
+
+  /** Asks the worker what the guest is doing right now. */
+  inspect(askId: string, answer: (stack: readonly string[]) => void): boolean {
+    if (this.#run === null) return false;
+    this.#asks.set(askId, answer);
+    return this.#context.pool.send(this.#run, { kind: 'inspect', run: this.#run, askId });
+  }
+
+  #execute(action: LifeAction): void {
+    switch (action.kind) {
+      case 'load':
+        this.#task((live) => this.#load(action, live));
+        break;
+      case 'start':
+      case 'resume':
+        this.#start(action.runId, action.stopAtFuel);
+        break;
+      case 'set-stop':
+      case 'go-on':
+        this.#command((run) => ({
+          kind: action.kind === 'go-on' ? 'run' : 'set-stop',
+          run,
+          stopAtFuel: action.stopAtFuel,
+        }));
+        break;
+      case 'capture':
+        this.#kept.clear();
+        this.#captureAskedNs = process.hrtime.bigint();
+        this.#command((run) => ({
+          kind: 'capture',
+          run,
+          id: action.opId,
+          hold: action.hold,
+          epoch: action.epoch,
+        }));
+        break;
+      case 'end':
+        this.#command((run) => ({ kind: 'end', run, exit: action.exit }));
+        break;
+      case 'store':
+        this.#task((live) => this.#store(action, live));
+        break;
+      case 'cas':
+        this.#task((live) => this.#compareAndSet(action, live));
+        break;
+      case 'read':
+        this.#task((live) => this.#read(action, live));
+        break;
+      case 'forget':
+        this.#forget(action.of);
+        break;
+      case 'hint':
+        this.#publish(SUBJECT.node(action.node), { kind: 'look', shardId: action.shardId });
+        break;
+      case 'drop':
+        this.#context.log('dropped', this.shardId, action.why);
+        this.#drop(action.force);
+    }
+  }
+
+  /** `live()` is false once a drop has come in between. */
+  #task(run: (live: () => boolean) => Promise<void>): void {
+    const generation = this.#generation;
+    const live = (): boolean => !this.#closed && generation === this.#generation;
+    run(live).catch((cause: unknown) => {
+      this.#context.log('defect', this.shardId, String((cause as Error).stack ?? cause));
+    });
+  }
+
+  async #load(action: Action<'load'>, live: () => boolean): Promise<void> {
+    const { pool, fabric, fetchShared } = this.#context;
+    const { opId, moduleHash } = action;
+    const worker = pool.place();
+    try {
+      const fetchModule = async (): Promise<Uint8Array | undefined> =>
+        pool.isPrepared(worker, moduleHash)
+          ? undefined
+          : needed(moduleHash, await fetchShared(moduleHash));
+      const [spec, early, capsule] = await Promise.all([
+        fetchShared(action.spec).then((bytes) => needed(action.spec, bytes)),
+        fetchModule(),
+        action.capsule === null
+          ? null
+          : fabric.blobs.get(action.capsule).then((bytes) => needed(action.capsule, bytes)),
+      ]);
+      // The worker may have been replaced meanwhile.
+      const module = early ?? (await fetchModule());
+      if (!live()) return;
+      const run = pool.nextRun();
+      this.#run = run;
+      this.#loadOp = opId;
+      this.#context.route(run, this);
+      const { shardId } = this;
+      const specHash = action.spec;
+      const priority = this.record?.priority ?? 0;
+      pool.load(worker, { run, shardId, moduleHash, specHash, spec, capsule, priority }, module);
+    } catch (cause) {
+      const permanent = PERMANENT.has((cause as { code?: string }).code ?? '');
+      if (live()) this.handle({ kind: 'load-failed', opId, message: lineOf(cause), permanent });
+    }
+  }
+
+  #answerLoad(event: LoadAnswer): void {
+    const opId = this.#loadOp;
+    if (opId === null) return;
+    this.#loadOp = null;
+    if (event.kind === 'load-failed') this.#unroute();
+    this.handle({ ...event, opId });
+  }
+
+  #start(runId: string, stopAtFuel: bigint | null): void {
+    this.#runId = runId;
+    const run = this.#run;
+    const sent = run !== null && this.#context.pool.send(run, { kind: 'run', run, stopAtFuel });
+    if (sent) return;
+    // Its worker died between `loaded` and now.
+    queueMicrotask(() =>
+      this.#handleRun((id) => ({ kind: 'crashed', runId: id, message: 'its worker died' })),
+    );
+  }
+
+  #command(make: (run: Run) => Parameters<WorkerPool['send']>[1]): void {
+    const run = this.#run;
+    if (run !== null) this.#context.pool.send(run, make(run));
+  }
+
+  #captured(captured: Captured): void {
+    const { id, capsule, capsuleHash, harvest, state } = captured;
+    this.#kept.set(id, { harvest, capsule: { hash: capsuleHash, bytes: capsule } });
+    const pauseUs = Number(captured.stoppedNs - this.#captureAskedNs) / 1_000;
+    this.#leaving = { captured, pauseUs, storeUs: 0 };
+    this.handle({
+      kind: 'captured',
+      opId: id,
+      facts: {
+        ...facts(state),
+        capsule: capsuleHash,
+        capsuleBytes: capsule.length,
+        outputBytes: outputBytes(harvest),
+        costMs: captured.encodeUs / 1_000,
+      },
+    });
+  }
+
+  #ended(report: Extract<WorkerReport, { kind: 'ended' }>): void {
+    const runId = this.#runId;
+    this.#context.route(report.run, null);
+    this.#run = null;
+    if (runId === null) return;
+    this.#kept.set(runId, { harvest: report.harvest, capsule: null });
+    const { exit, state, harvest } = report;
+    this.handle({
+      kind: 'ended',
+      runId,
+      exit,
+      run: facts(state),
+      outputBytes: outputBytes(harvest),
+    });
+  }
+
+  async #store(action: Action<'store'>, live: () => boolean): Promise<void> {
+    const { opId } = action;
+    const before = process.hrtime.bigint();
+    try {
+      const kept = this.#kept.get(action.of);
+      if (kept === undefined)
+        throw new SherdError('SHERD_INTERNAL', `nothing is kept of ${action.of}`);
+      const chunk = this.#chunkOf(kept.harvest, action);
+      const trees = action.artifacts ? kept.harvest.trees : null;
+      const treesHash = trees === null ? null : this.#context.platform.sha256(trees);
+      // All of them are durable before a record names any: their order among themselves does not matter.
+      await Promise.all([
+        ...[...kept.harvest.blobs].map(([hash, bytes]) => this.#put(hash, bytes)),
+        chunk === null ? undefined : this.#put(chunk.hash, chunk.bytes),
+        trees === null || treesHash === null ? undefined : this.#put(treesHash, trees),
+        kept.capsule === null ? undefined : this.#put(kept.capsule.hash, kept.capsule.bytes),
+      ]);
+      const tookUs = Number(process.hrtime.bigint() - before) / 1_000;
+      if (!live()) return;
+      if (this.#leaving?.captured.id === action.of) this.#leaving.storeUs = tookUs;
+      this.handle({
+        kind: 'stored',
+        opId,
+        chunk: chunk === null ? null : { hash: chunk.hash, bytes: outputBytes(kept.harvest) },
+        artifacts: treesHash,
+        costMs: tookUs / 1_000,
+      });
+    } catch (cause) {
+      if (live()) this.handle({ kind: 'store-failed', opId, message: lineOf(cause) });
+    }
+  }
+
+  #chunkOf(harvest: Harvest, action: Action<'store'>): { hash: Hash; bytes: Uint8Array } | null {
+    if (outputBytes(harvest) === 0) return null;
+    const { previous, offset } = action;
+    const chunk: OutputChunk = { v: 1, previous, offset, pieces: harvest.output };
+    const bytes = encodePlain(chunk);
+    return { hash: this.#context.platform.sha256(bytes), bytes };
+  }
+
+  #put(hash: Hash, bytes: Uint8Array): Promise<void> {
+    return this.#context.fabric.blobs.put(hash, bytes);
+  }
+
+  async #compareAndSet(action: Action<'cas'>, live: () => boolean): Promise<void> {
+    const { opId, expected, record } = action;
+    const before = process.hrtime.bigint();
+    const outcome = await this.#context.fabric.records
+      .compareAndSet(KEY.shard(this.shardId), expected, encodeRecord(record))
+      .catch((cause: unknown): CasOutcome => ({ kind: 'unknown', cause }));
+    if (!live()) return;
+    if (outcome.kind === 'ok') {
+      if (record.owner !== null && record.owner !== this.#context.nodeId)
+        this.#showLeft(record, before);
+      this.handle({ kind: 'cas', opId, answer: outcome });
+    } else if (outcome.kind === 'conflict') {
+      const current = outcome.current === undefined ? null : this.#seen(outcome.current);
+      this.handle({ kind: 'cas', opId, answer: { kind: 'conflict', current } });
+    } else this.handle({ kind: 'cas', opId, answer: { kind: 'unknown' } });
+  }
+
+  async #read(action: Action<'read'>, live: () => boolean): Promise<void> {
+    let answer: ReadAnswer;
+    try {
+      const entry = await this.#context.fabric.records.get(KEY.shard(this.shardId));
+      answer =
+        entry === undefined ? { kind: 'absent' } : { kind: 'found', seen: this.#seen(entry) };
+    } catch {
+      answer = { kind: 'failed' };
+    }
+    if (live()) this.handle({ kind: 'read', opId: action.opId, answer });
+  }
+
+  #seen(entry: { readonly value: Uint8Array; readonly revision: number }): Seen<ShardRecord> {
+    return {
+      record: decodeRecord<ShardRecord>(entry.value, KEY.shard(this.shardId)),
+      revision: entry.revision,
+    };
+  }
+
+  #forget(of: string): void {
+    const kept = this.#kept.get(of);
+    this.#kept.delete(of);
+    if (kept === undefined || kept.harvest.blobs.size === 0) return;
+    const hashes = [...kept.harvest.blobs.keys()];
+    this.#command((run) => ({ kind: 'durable', run, hashes }));
+  }
+
+  #drop(force: boolean): void {
+    this.#generation += 1;
+    if (this.#run !== null) this.#context.pool.drop(this.#run, force);
+    this.#unroute();
+    this.#runId = null;
+    this.#loadOp = null;
+    this.#kept.clear();
+    this.#leaving = null;
+    this.#progress = null;
+    for (const answer of this.#asks.values()) answer([]);
+    this.#asks.clear();
+  }
+
+  #unroute(): void {
+    if (this.#run !== null) this.#context.route(this.#run, null);
+    this.#run = null;
+  }
+
+  async #fetchBlob(run: Run, hash: Hash): Promise<void> {
+    const generation = this.#generation;
+    let bytes: Uint8Array | undefined;
+    for (let tries = 0; tries < 5 && bytes === undefined; tries++) {
+      if (tries > 0) await new Promise((resolve) => setTimeout(resolve, 20 * 2 ** tries));
+      if (generation !== this.#generation) return;
+      bytes = await this.#context.fabric.blobs.get(hash).catch(() => undefined);
+    }
+    if (generation !== this.#generation) return;
+    this.#context.pool.send(run, { kind: 'blob', hash, bytes: bytes ?? null });
+  }
+
+  #handleRun(make: (runId: string) => Untimed<LifeEvent>): void {
+    if (this.#runId !== null) this.handle(make(this.#runId));
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const at = this.life.wakeAtMs;
+    if (at === null || this.#closed) return;
+    const delayMs = Math.max(0, at - this.#context.nowMs());
+    this.#timer = setTimeout(() => this.handle({ kind: 'tick' }), delayMs);
+  }
+
+  #publishProgress(progress: RunProgress): void {
+    const record = this.record;
+    const { state, fuelPerSecond, safepoint, activity } = progress;
+    const hint: ProgressHint = {
+      shardId: this.shardId,
+      nodeId: this.#context.nodeId,
+      epoch: this.life.epoch,
+      fuelUsed: state.fuelUsed,
+      fuelPerSecond,
+      memoryBytes: state.memoryBytes,
+      capsuleBytes: record?.capsuleBytes ?? 0,
+      safepoint,
+      activity,
+    };
+    this.#publish(SUBJECT.progress(this.shardId), hint);
+  }
+
+  #showLeft(record: ShardRecord, casBeganNs: bigint): void {
+    const leaving = this.#leaving;
+    if (
+      leaving === null ||
+      record.owner === null ||
+      record.capsule !== leaving.captured.capsuleHash
+    )
+      return;
+    const { captured, pauseUs, storeUs } = leaving;
+    const hint: MoveHint = {
+      kind: 'left',
+      shardId: this.shardId,
+      epoch: record.epoch,
+      source: this.#context.nodeId,
+      target: record.owner,
+      fuelUsed: captured.state.fuelUsed,
+      capsuleBytes: captured.capsule.length,
+      memoryBytes: captured.state.memoryBytes,
+      pauseUs,
+      encodeUs: captured.encodeUs,
+      storeUs,
+      handoverUs: Number(process.hrtime.bigint() - casBeganNs) / 1_000,
+      stoppedNs: captured.stoppedNs,
+    };
+    // After the actions that follow from the hand-over: nothing must wait for figures.
+    setImmediate(() => this.#publish(SUBJECT.moved(this.shardId), hint));
+  }
+
+  #showArrival(runningNs: bigint): void {
+    const hint: MoveHint = {
+      kind: 'arrived',
+      shardId: this.shardId,
+      epoch: this.life.epoch,
+      target: this.#context.nodeId,
+      restoreUs: this.#restoreUs,
+      runningNs,
+    };
+    this.#publish(SUBJECT.moved(this.shardId), hint);
+  }
+
+  #publish(subject: string, hint: object): void {
+    try {
+      this.#context.fabric.messages.publish(subject, encodePlain(hint));
+    } catch {
+      // A hint: losing it only makes things slower.
+    }
+  }
+
+  /** The worker's newest report of the guest. */
+  get lastProgress(): RunProgress | null {
+    return this.#progress;
+  }
+}
+
+function facts(state: RunState): RunFacts {
+  const { fuelUsed, memoryBytes, ranMs } = state;
+  return { fuelUsed, memoryBytes, ranMs };
+}
+
+function outputBytes(harvest: Harvest): number {
+  return harvest.output.reduce((sum, piece) => sum + piece.bytes.length, 0);
+}
+
+function loadFailure(error: WorkerError): LoadAnswer {
+  return { kind: 'load-failed', message: lineOf(error), permanent: PERMANENT.has(error.code) };
+}
+
+function needed(hash: Hash | null, bytes: Uint8Array | undefined): Uint8Array {
+  if (bytes === undefined) {
+    throw new SherdError('SHERD_BLOB_MISSING', `blob ${hash ?? ''} is not in the store`);
+  }
+  return bytes;
+}
+
+/** One line of what went wrong. */
+function lineOf(cause: unknown): string {
+  if (typeof cause === 'object' && cause !== null && 'message' in cause) {
+    const { message, code } = cause as { message: string; code?: string };
+    const line = message.split('\n', 1)[0] ?? message;
+    return code === undefined ? line : `${line} [${code}]`;
+  }
+  return String(cause);
+}

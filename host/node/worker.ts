@@ -1,0 +1,141 @@
+/**
+ * Entry of a worker thread: runs guests in turns and obeys the main thread between two quanta.
+ *
+ * Does: the loop (turn, look at the control word, drain commands), and hand commands to the rotation.
+ * Does not: touch the fabric, decide, or ever wait for an answer.
+ *
+ * T1  After every quantum the control word is read (Atomics, no call into the event loop); only when it has changed
+ *     are messages fetched, synchronously.
+ * T2  With nothing to run the thread sleeps on the control word: a command wakes it at once.
+ * T3  The event loop gets a turn every EVENT_LOOP_MS, so that the engine's own tasks are done.
+ * T4  A command that fails hits its own run, never the thread.
+ */
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { SherdError } from '../types/errors.js';
+import { Guests } from './guests.js';
+import { nodePlatform } from './platform.js';
+import { Rotation, workerError } from './rotation.js';
+import type { TakeUp, WorkerCommand, WorkerReport, WorkerSetup } from './worker-messages.js';
+
+const EVENT_LOOP_MS = 50;
+const LONGEST_SLEEP_MS = 1_000;
+
+const { setup, port } = workerData as { setup: WorkerSetup; port: MessagePort };
+const word = new Int32Array(setup.control);
+const platform = nodePlatform;
+const guests = new Guests(platform);
+const rotation = new Rotation(
+  {
+    nowNs: () => process.hrtime.bigint(),
+    report,
+    hasBlob: (hash) => guests.blobs.has(hash),
+  },
+  setup.quantumUs,
+);
+
+let open = true;
+let seen = 0;
+
+function report(message: WorkerReport, transfer: readonly ArrayBuffer[] = []): void {
+  port.postMessage(message, [...transfer]);
+}
+
+function obeyAll(): void {
+  seen = Atomics.load(word, 0);
+  for (;;) {
+    const next = receiveMessageOnPort(port) as { message: WorkerCommand } | undefined;
+    if (next === undefined) return;
+    obey(next.message);
+  }
+}
+
+function obey(command: WorkerCommand): void {
+  switch (command.kind) {
+    case 'prepare':
+      prepare(command.moduleHash, command.bytes);
+      break;
+    case 'load':
+      load(command.takeUp);
+      break;
+    case 'run':
+      rotation.go(command.run, command.stopAtFuel);
+      break;
+    case 'set-stop':
+      rotation.setStop(command.run, command.stopAtFuel);
+      break;
+    case 'capture':
+      rotation.capture(command.run, command.id, command.hold, command.epoch);
+      break;
+    case 'end':
+      rotation.end(command.run, command.exit);
+      break;
+    case 'drop':
+      rotation.drop(command.run);
+      report({ kind: 'dropped', run: command.run });
+      break;
+    case 'blob':
+      if (command.bytes !== null) guests.blobs.set(command.hash, command.bytes);
+      rotation.blobCame(command.hash, command.bytes !== null);
+      break;
+    case 'durable':
+      rotation.durable(command.run, command.hashes);
+      break;
+    case 'inspect':
+      rotation.inspect(command.run, command.askId);
+      break;
+    case 'close':
+      open = false;
+  }
+}
+
+function prepare(moduleHash: string, bytes: Uint8Array): void {
+  try {
+    guests.prepare(moduleHash, bytes);
+    report({ kind: 'prepared', moduleHash, error: null });
+  } catch (cause) {
+    report({ kind: 'prepared', moduleHash, error: workerError(cause) });
+  }
+}
+
+function load(takeUp: TakeUp): void {
+  const { run } = takeUp;
+  const before = process.hrtime.bigint();
+  try {
+    const guest = guests.load(takeUp);
+    rotation.add(run, guest, takeUp);
+    const { maxFuel, maxTimeMs } = guest;
+    const restoreUs = Number(process.hrtime.bigint() - before) / 1_000;
+    report({ kind: 'loaded', run, maxFuel, maxTimeMs, restoreUs });
+  } catch (cause) {
+    report({ kind: 'load-failed', run, error: workerError(cause) });
+  }
+}
+
+/** One stretch of turns, until the event loop is due or there is nothing to do. */
+function stretch(): void {
+  const until = performance.now() + EVENT_LOOP_MS;
+  while (open) {
+    if (Atomics.load(word, 0) !== seen) obeyAll();
+    const waitMs = rotation.turn();
+    if (waitMs === null || waitMs > 0) {
+      Atomics.wait(word, 0, seen, Math.min(waitMs ?? LONGEST_SLEEP_MS, LONGEST_SLEEP_MS));
+    }
+    if (performance.now() >= until) break;
+  }
+  if (open) setImmediate(guarded);
+  else port.close();
+}
+
+/** A defect ends the thread with its reason; the main thread recovers its shards. */
+function guarded(): void {
+  try {
+    stretch();
+  } catch (cause) {
+    throw cause instanceof SherdError
+      ? cause
+      : new SherdError('SHERD_INTERNAL', 'a worker thread failed', { cause });
+  }
+}
+
+report({ kind: 'ready' });
+guarded();
