@@ -30,7 +30,7 @@ export function sha256(bytes: Uint8Array | string): Hash {
 }
 
 export function cacheDirectory(env: NodeJS.ProcessEnv = process.env): string {
-  const given = env['XDG_CACHE_HOME'];
+  const given = env.XDG_CACHE_HOME;
   return join(given?.startsWith('/') === true ? given : join(homedir(), '.cache'), 'sherd');
 }
 

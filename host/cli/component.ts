@@ -14,7 +14,13 @@ const JCO_PACKAGE = '@bytecodealliance/jco';
 const JCO_VERSION = '1.34.0';
 
 export function isWasm(bytes: Uint8Array): boolean {
-  return bytes.length >= 8 && bytes[0] === 0 && bytes[1] === 0x61 && bytes[2] === 0x73 && bytes[3] === 0x6d;
+  return (
+    bytes.length >= 8 &&
+    bytes[0] === 0 &&
+    bytes[1] === 0x61 &&
+    bytes[2] === 0x73 &&
+    bytes[3] === 0x6d
+  );
 }
 
 /** True when the header's layer field says component. */
@@ -23,7 +29,9 @@ export function isComponent(bytes: Uint8Array): boolean {
 }
 
 interface Transpiled {
-  readonly files: readonly (readonly [name: string, bytes: Uint8Array])[] | Record<string, Uint8Array>;
+  readonly files:
+    | readonly (readonly [name: string, bytes: Uint8Array])[]
+    | Record<string, Uint8Array>;
 }
 export interface Jco {
   transpile(bytes: Uint8Array, options: object): Promise<Transpiled>;
@@ -37,20 +45,30 @@ export async function coreModuleOf(
 ): Promise<Uint8Array> {
   const jco = await load();
   if (jco === undefined) {
-    throw new SherdError('SHERD_FEATURE_UNSUPPORTED', `it is a Wasm component, which needs ${JCO_PACKAGE}`, {
-      at: path,
-      next: `install it beside sherd: npm install ${JCO_PACKAGE}@${JCO_VERSION}`,
-      exitCode: EXIT.refused,
-    });
+    throw new SherdError(
+      'SHERD_FEATURE_UNSUPPORTED',
+      `it is a Wasm component, which needs ${JCO_PACKAGE}`,
+      {
+        at: path,
+        next: `install it beside sherd: npm install ${JCO_PACKAGE}@${JCO_VERSION}`,
+        exitCode: EXIT.refused,
+      },
+    );
   }
   const cores = await coreModules(jco, component, path);
   const only = cores.length === 1 ? cores[0] : undefined;
   if (only === undefined) {
-    throw unsupported(path, `the component holds ${cores.length} core modules that are linked to each other`);
+    throw unsupported(
+      path,
+      `the component holds ${cores.length} core modules that are linked to each other`,
+    );
   }
   const foreign = foreignImports(only);
   if (foreign.length > 0) {
-    throw unsupported(path, `the component's core module imports ${foreign.slice(0, 3).join(', ')}`);
+    throw unsupported(
+      path,
+      `the component's core module imports ${foreign.slice(0, 3).join(', ')}`,
+    );
   }
   return only;
 }
@@ -60,14 +78,20 @@ async function coreModules(jco: Jco, component: Uint8Array, path: string): Promi
   try {
     transpiled = await jco.transpile(component, { name: 'component', noTypescript: true });
   } catch (cause) {
-    throw new SherdError('SHERD_WASM_MALFORMED', `${JCO_PACKAGE} cannot read it: ${firstLine(cause)}`, {
-      at: path,
-      next: 'check the component with: npx jco wit FILE',
-      exitCode: EXIT.refused,
-      cause,
-    });
+    throw new SherdError(
+      'SHERD_WASM_MALFORMED',
+      `${JCO_PACKAGE} cannot read it: ${firstLine(cause)}`,
+      {
+        at: path,
+        next: 'check the component with: npx jco wit FILE',
+        exitCode: EXIT.refused,
+        cause,
+      },
+    );
   }
-  const files = Array.isArray(transpiled.files) ? transpiled.files : Object.entries(transpiled.files);
+  const files = Array.isArray(transpiled.files)
+    ? transpiled.files
+    : Object.entries(transpiled.files);
   return files
     .filter(([name]: readonly [string, Uint8Array]) => name.endsWith('.wasm'))
     .map(([, bytes]: readonly [string, Uint8Array]) => bytes);

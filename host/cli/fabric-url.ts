@@ -15,19 +15,27 @@ import { EXIT, SherdError } from '../types/errors.js';
 import { usageError } from './format.js';
 
 /** The data directory that a fabric URL names; absolute. */
-export function fabricDirectory(url: string | undefined, env: NodeJS.ProcessEnv = process.env): string {
-  const chosen = url ?? env['SHERD_FABRIC'];
+export function fabricDirectory(
+  url: string | undefined,
+  env: NodeJS.ProcessEnv = process.env,
+): string {
+  const chosen = url ?? env.SHERD_FABRIC;
   if (chosen === undefined || chosen === '') return join(stateHome(env), 'sherd');
   const scheme = /^([a-z][a-z0-9+.-]*):(.*)$/s.exec(chosen);
   if (scheme === null) return resolve(chosen);
   if (scheme[1] === 'embedded') {
-    if (scheme[2] === '') throw usageError(`--fabric ${chosen}: no directory`, 'write embedded:DIR');
+    if (scheme[2] === '')
+      throw usageError(`--fabric ${chosen}: no directory`, 'write embedded:DIR');
     return resolve(scheme[2]!);
   }
-  throw new SherdError('SHERD_FEATURE_UNSUPPORTED', `--fabric ${chosen}: unknown kind of fabric '${scheme[1]}'`, {
-    next: 'this version has embedded:DIR',
-    exitCode: EXIT.refused,
-  });
+  throw new SherdError(
+    'SHERD_FEATURE_UNSUPPORTED',
+    `--fabric ${chosen}: unknown kind of fabric '${scheme[1]}'`,
+    {
+      next: 'this version has embedded:DIR',
+      exitCode: EXIT.refused,
+    },
+  );
 }
 
 /** The URL of a data directory, as it is shown to the user and typed again. */
@@ -36,7 +44,10 @@ export function fabricUrl(directory: string): string {
 }
 
 /** A client of a running cluster; refuses at once when the data directory is not there. */
-export function connect(url: string | undefined, options: { signal?: AbortSignal } = {}): ControlClient {
+export function connect(
+  url: string | undefined,
+  options: { signal?: AbortSignal } = {},
+): ControlClient {
   const directory = fabricDirectory(url);
   requireDataDirectory(directory);
   return ControlClient.forDirectory(directory, { patienceMs: 3_000, ...options });
@@ -53,6 +64,6 @@ export function requireDataDirectory(directory: string): void {
 }
 
 function stateHome(env: NodeJS.ProcessEnv): string {
-  const given = env['XDG_STATE_HOME'];
-  return given !== undefined && given.startsWith('/') ? given : join(homedir(), '.local', 'state');
+  const given = env.XDG_STATE_HOME;
+  return given?.startsWith('/') ? given : join(homedir(), '.local', 'state');
 }

@@ -50,7 +50,8 @@ export function parseDurationMs(text: string, option: string): number {
 /** `64MiB`, `1G`, `65536`, `500kB` → bytes. */
 export function parseSizeBytes(text: string, option: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
-  const unit = match === null ? undefined : match[2] === '' ? 1 : SIZE_BYTES[match[2]!.toLowerCase()];
+  const unit =
+    match === null ? undefined : match[2] === '' ? 1 : SIZE_BYTES[match[2]!.toLowerCase()];
   if (match === null || unit === undefined) {
     throw usageError(`${option} ${text}: not a size`, 'write it like 64MiB, 1GiB or 65536');
   }
@@ -65,7 +66,8 @@ export function parseCount(text: string, option: string): bigint {
   if (match === null) {
     throw usageError(`${option} ${text}: not a whole number`, 'write it like 250000, 1e6 or 10M');
   }
-  const power = match[2] !== undefined ? Number(match[2]) : { k: 3, M: 6, G: 9, T: 12 }[match[3] ?? ''] ?? 0;
+  const power =
+    match[2] !== undefined ? Number(match[2]) : ({ k: 3, M: 6, G: 9, T: 12 }[match[3] ?? ''] ?? 0);
   return BigInt(match[1]!.replaceAll('_', '')) * 10n ** BigInt(power);
 }
 
@@ -97,7 +99,8 @@ export function formatMs(ms: number): string {
   if (ms < 1000) return `${ms.toFixed(0)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(2)} s`;
   const seconds = Math.round(ms / 1000);
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
+  if (seconds < 3600)
+    return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
   return `${Math.floor(seconds / 3600)} h ${String(Math.floor((seconds % 3600) / 60)).padStart(2, '0')} min`;
 }
 
@@ -132,7 +135,8 @@ export function renderTable(
   totals?: readonly string[],
 ): string {
   const all = totals === undefined ? rows : [...rows, totals];
-  for (const row of all) invariant(row.length === columns.length, 'a table row has one cell a column');
+  for (const row of all)
+    invariant(row.length === columns.length, 'a table row has one cell a column');
   const widths = columns.map((column, at) =>
     Math.max(displayWidth(column.title), ...all.map((row) => displayWidth(row[at]!))),
   );
@@ -154,7 +158,9 @@ export function renderTable(
 /** `label   value` lines, values in one column. */
 export function renderFields(fields: readonly (readonly [label: string, value: string])[]): string {
   const width = Math.max(0, ...fields.map(([label]) => displayWidth(label)));
-  return fields.map(([label, value]) => `${label}${' '.repeat(width - displayWidth(label))}  ${value}\n`).join('');
+  return fields
+    .map(([label, value]) => `${label}${' '.repeat(width - displayWidth(label))}  ${value}\n`)
+    .join('');
 }
 
 function displayWidth(text: string): number {

@@ -42,7 +42,10 @@ export class Interrupts {
   #first: StopSignal | undefined;
   #ended = false;
 
-  constructor(handlers: InterruptHandlers, source: SignalSource = process as unknown as SignalSource) {
+  constructor(
+    handlers: InterruptHandlers,
+    source: SignalSource = process as unknown as SignalSource,
+  ) {
     this.#source = source;
     this.#handlers = handlers;
     for (const signal of Object.keys(CODES) as StopSignal[]) {

@@ -34,7 +34,10 @@ export interface LoadedProgram {
 }
 
 /** Reads a program file and compiles it unless it is a shard module already. */
-export async function loadProgram(path: string, cache: CompileCache = new CompileCache()): Promise<LoadedProgram> {
+export async function loadProgram(
+  path: string,
+  cache: CompileCache = new CompileCache(),
+): Promise<LoadedProgram> {
   const bytes = await readProgramFile(path);
   try {
     return { name: basename(path), ...(await compileAny(path, bytes, cache)) };
@@ -71,7 +74,11 @@ async function compileWasm(bytes: Uint8Array, cache: CompileCache): Promise<Comp
   return { module, diagnostics: '', cached: false };
 }
 
-async function compileSource(path: string, bytes: Uint8Array, cache: CompileCache): Promise<Compiled> {
+async function compileSource(
+  path: string,
+  bytes: Uint8Array,
+  cache: CompileCache,
+): Promise<Compiled> {
   const key = `${resolve(path)}\0${sha256(bytes)}`;
   const found = await cache.find('source', key);
   if (found !== undefined) {

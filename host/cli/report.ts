@@ -34,7 +34,7 @@ export function failureOf(thrown: unknown): Failure {
   if (thrown instanceof ClosedPipe) return { code: EXIT.ok, line: undefined, detail: undefined };
   if (thrown instanceof CommanderError) return commanderFailure(thrown);
   const error = asSherdError(thrown);
-  const debug = process.env['SHERD_DEBUG'] === '1' ? stackOf(thrown) : undefined;
+  const debug = process.env.SHERD_DEBUG === '1' ? stackOf(thrown) : undefined;
   return { code: error.exitCode, line: error.toLine(), detail: debug ?? diagnosticsOf(error) };
 }
 
@@ -62,16 +62,25 @@ function commanderFailure(error: CommanderError): Failure {
   if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') {
     return { code: EXIT.ok, line: undefined, detail: undefined };
   }
-  if (error.code === 'commander.help') return { code: EXIT.refused, line: undefined, detail: undefined };
-  const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ').trim();
-  return { code: EXIT.refused, line: `sherd: ${message} — see: sherd --help [SHERD_USAGE]`, detail: undefined };
+  if (error.code === 'commander.help')
+    return { code: EXIT.refused, line: undefined, detail: undefined };
+  const message = error.message
+    .replace(/^error: /, '')
+    .replaceAll('\n', ' ')
+    .trim();
+  return {
+    code: EXIT.refused,
+    line: `sherd: ${message} — see: sherd --help [SHERD_USAGE]`,
+    detail: undefined,
+  };
 }
 
 /** A front end's diagnostics are shown as they are, before our line. */
 function diagnosticsOf(error: SherdError): string | undefined {
   if (error.code !== 'SHERD_SOURCE_ERROR') return undefined;
   const cause = error.cause;
-  const text = typeof cause === 'string' ? cause : cause instanceof Error ? cause.message : undefined;
+  const text =
+    typeof cause === 'string' ? cause : cause instanceof Error ? cause.message : undefined;
   return text === undefined || text.trim() === '' ? undefined : `${text.trimEnd()}\n`;
 }
 

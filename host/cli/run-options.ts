@@ -6,13 +6,7 @@
  * Does not: touch files (prepare does).
  */
 import { type Command, Option } from 'commander';
-import {
-  parseCount,
-  parseDurationMs,
-  parseInteger,
-  parseSizeBytes,
-  usageError,
-} from './format.js';
+import { parseCount, parseDurationMs, parseInteger, parseSizeBytes, usageError } from './format.js';
 
 export interface DirectoryOption {
   readonly guestPath: string;
@@ -83,8 +77,14 @@ export function addProgramOptions(command: Command): Command {
   return command
     .option('--dir <guest=host[:ro]>', 'give the program a directory (repeatable)', collect)
     .option('--env <K=V>', 'set an environment variable of the program (repeatable)', collect)
-    .option('--stdin <file>', "the program's standard input; default: this process's, if not a terminal")
-    .option('--entry <export>', 'function to call (default: _start, else the only one without parameters)')
+    .option(
+      '--stdin <file>',
+      "the program's standard input; default: this process's, if not a terminal",
+    )
+    .option(
+      '--entry <export>',
+      'function to call (default: _start, else the only one without parameters)',
+    )
     .option('--max-memory <size>', "limit of the program's memory, like 64MiB")
     .option('--max-fuel <count>', 'limit of its fuel (safepoint passages), like 1e9')
     .option('--max-time <duration>', 'limit of its running time, like 30s')
@@ -98,7 +98,10 @@ export function addPlaceOptions(command: Command): Command {
     .option('-n, --nodes <count>', 'node processes of the private cluster', '1')
     .addOption(new Option('--workers <count>', 'worker threads a node').hideHelp())
     .option('--fabric <url>', 'submit to a running cluster instead, and follow')
-    .option('--move-every <duration>', 'move the shard to the next node again and again, like 500ms')
+    .option(
+      '--move-every <duration>',
+      'move the shard to the next node again and again, like 500ms',
+    )
     .option('--pause-at <fuel>', 'pause exactly there, into the file of -o')
     .option('--pause-after <duration>', 'pause after that time, into the file of -o')
     .option('-o, --output <x.capsule>', 'where a pause goes; Ctrl-C then pauses')
@@ -135,8 +138,14 @@ export function parseRunSettings(raw: RawRunOptions): RunSettings {
     priority: parseInteger(raw.priority ?? '0', '--priority', 0, 1_000),
     seed: raw.seed === undefined ? undefined : parseSeed(raw.seed),
     maxMemoryPages: raw.maxMemory === undefined ? 0 : parsePages(raw.maxMemory),
-    maxFuel: raw.maxFuel === undefined ? 0n : positive(parseCount(raw.maxFuel, '--max-fuel'), '--max-fuel'),
-    maxTimeMs: raw.maxTime === undefined ? 0 : positive(parseDurationMs(raw.maxTime, '--max-time'), '--max-time'),
+    maxFuel:
+      raw.maxFuel === undefined
+        ? 0n
+        : positive(parseCount(raw.maxFuel, '--max-fuel'), '--max-fuel'),
+    maxTimeMs:
+      raw.maxTime === undefined
+        ? 0
+        : positive(parseDurationMs(raw.maxTime, '--max-time'), '--max-time'),
     moveEveryMs: moveEveryMs === undefined ? undefined : positive(moveEveryMs, '--move-every'),
     pauseAtFuel,
     pauseAfterMs,
@@ -166,7 +175,10 @@ function parseDir(text: string): DirectoryOption {
   const guestPath = at < 0 ? body : body.slice(0, at);
   const hostPath = at < 0 ? body : body.slice(at + 1);
   if (guestPath === '' || hostPath === '') {
-    throw usageError(`--dir ${text}: a side is empty`, 'write guest=host, like /data=./input or /data=./input:ro');
+    throw usageError(
+      `--dir ${text}: a side is empty`,
+      'write guest=host, like /data=./input or /data=./input:ro',
+    );
   }
   return { guestPath: cleanGuestPath(guestPath), hostPath, readOnly };
 }
@@ -179,7 +191,8 @@ function cleanGuestPath(path: string): string {
 
 function parseEnv(text: string): string {
   const at = text.indexOf('=');
-  if (at < 1 || text.includes('\0')) throw usageError(`--env ${text}: not K=V`, 'write --env NAME=value');
+  if (at < 1 || text.includes('\0'))
+    throw usageError(`--env ${text}: not K=V`, 'write --env NAME=value');
   return text;
 }
 
@@ -191,7 +204,8 @@ function parseSeed(text: string): string {
 function parsePages(text: string): number {
   const bytes = positive(parseSizeBytes(text, '--max-memory'), '--max-memory');
   const pages = Math.floor(bytes / WASM_PAGE_BYTES);
-  if (pages === 0) throw usageError(`--max-memory ${text}: less than one Wasm page`, 'give at least 64KiB');
+  if (pages === 0)
+    throw usageError(`--max-memory ${text}: less than one Wasm page`, 'give at least 64KiB');
   return Math.min(pages, MAX_PAGES);
 }
 

@@ -9,8 +9,8 @@
  */
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { EXIT, SherdError } from '../types/errors.js';
 import type { ShardView } from '../types/api.js';
+import { EXIT, SherdError } from '../types/errors.js';
 import type { ExitReason } from '../types/records.js';
 import { renderJson } from './format.js';
 
@@ -121,7 +121,12 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array): Prom
 }
 
 /** An operating-system error as a coded one-liner. */
-export function fileError(cause: unknown, path: string, what: string, exitCode: number = EXIT.failedLater): SherdError {
+export function fileError(
+  cause: unknown,
+  path: string,
+  what: string,
+  exitCode: number = EXIT.failedLater,
+): SherdError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new SherdError('SHERD_DISK', `${what}: the disk is full`, {

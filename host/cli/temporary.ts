@@ -78,7 +78,10 @@ async function isDead(directory: string): Promise<boolean> {
   const facts = await stat(directory);
   if (process.getuid !== undefined && facts.uid !== process.getuid()) return false;
   try {
-    const owner = JSON.parse(await readFile(join(directory, OWNER), 'utf8')) as { pid: number; started: string };
+    const owner = JSON.parse(await readFile(join(directory, OWNER), 'utf8')) as {
+      pid: number;
+      started: string;
+    };
     return !isAlive(owner.pid) || (owner.started !== '' && startOf(owner.pid) !== owner.started);
   } catch {
     return Date.now() - facts.mtimeMs > UNOWNED_MS;

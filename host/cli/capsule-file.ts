@@ -1,0 +1,190 @@
+/**
+ * `.capsule` files: bundles of a capsule with everything it needs.
+ *
+ * Does: collect a paused shard's blobs into a bundle file; read a bundle file and put it back into a cluster.
+ * Does not: define the format (capsule/bundle).
+ *
+ * F1  A written file was complete before it got its name.
+ * F2  A file that is read is verified whole (hashes of every part) before anything of it is used.
+ */
+import { readFile } from 'node:fs/promises';
+import { decodeBundle, decodeCapsule, encodeBundle } from '../capsule/index.js';
+import type { ControlClient } from '../control/client.js';
+import { nodePlatform } from '../node/platform.js';
+import { decodeSpec } from '../runtime/spec.js';
+import type { ShardView } from '../types/api.js';
+import { EXIT, SherdError } from '../types/errors.js';
+import type { ShardSpec } from '../types/host.js';
+import type { Hash } from '../types/platform.js';
+import { CompileCache, sha256 } from './cache.js';
+import type { Uploader } from './job.js';
+import { fileError, writeFileAtomically } from './status.js';
+
+/** Bundle of a paused shard, from what the cluster has. */
+export async function exportCapsule(
+  client: ControlClient,
+  view: ShardView,
+  options: { readonly thin: boolean },
+): Promise<Uint8Array> {
+  if (view.capsule === null) {
+    throw new SherdError('SHERD_STATE', 'the shard has no capsule yet: it never ran', {
+      at: view.id,
+      next: 'let it run first',
+    });
+  }
+  const capsule = await client.getBlob(view.capsule);
+  const decoded = decodeCapsule(capsule, nodePlatform, { moduleHash: view.moduleHash });
+  const spec = await client.getBlob(view.spec);
+  if (options.thin) return encodeBundle({ capsule, spec, blobs: new Map() }, nodePlatform);
+  const blobs = new Map<Hash, Uint8Array>();
+  for (const hash of decoded.header.references) blobs.set(hash, await client.getBlob(hash));
+  const module = await client.getBlob(view.moduleHash);
+  return encodeBundle({ capsule, module, spec, blobs }, nodePlatform);
+}
+
+/** Writes the bundle; returns its size in bytes. */
+export async function exportCapsuleFile(
+  client: ControlClient,
+  view: ShardView,
+  path: string,
+  options: { readonly thin: boolean },
+): Promise<number> {
+  const bytes = await exportCapsule(client, view, options);
+  await writeFileAtomically(path, bytes);
+  return bytes.length;
+}
+
+export interface CapsuleFile {
+  readonly path: string;
+  readonly bytes: number;
+  readonly capsule: Uint8Array;
+  readonly decoded: ReturnType<typeof decodeCapsule>;
+  readonly module: Uint8Array | undefined;
+  readonly spec: ShardSpec;
+  readonly specBytes: Uint8Array;
+  readonly blobs: ReadonlyMap<Hash, Uint8Array>;
+}
+
+/** Reads and verifies a capsule file. Damage, versions and mismatches are refused with exit code 2. */
+export async function readCapsuleFile(path: string): Promise<CapsuleFile> {
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    throw fileError(cause, path, 'cannot read the capsule', EXIT.refused);
+  });
+  try {
+    return parseBundle(path, bytes);
+  } catch (cause) {
+    if (!(cause instanceof SherdError)) throw cause;
+    throw new SherdError(cause.code, cause.message, {
+      at: path,
+      next: cause.next ?? 'use another copy of the file',
+      exitCode: EXIT.refused,
+      cause,
+    });
+  }
+}
+
+function parseBundle(path: string, bytes: Uint8Array): CapsuleFile {
+  const bundle = decodeBundle(bytes, nodePlatform);
+  const decoded = decodeCapsule(bundle.capsule, nodePlatform);
+  if (bundle.spec === undefined) {
+    throw new SherdError('SHERD_CAPSULE_INCOMPLETE', 'the file holds no description of the run');
+  }
+  if (sha256(bundle.spec) !== decoded.header.specHash) {
+    throw new SherdError(
+      'SHERD_CAPSULE_MISMATCH',
+      'the capsule belongs to another run than the file says',
+    );
+  }
+  if (bundle.module !== undefined && sha256(bundle.module) !== decoded.header.moduleHash) {
+    throw new SherdError(
+      'SHERD_CAPSULE_MISMATCH',
+      'the capsule belongs to another module than the file holds',
+    );
+  }
+  const spec = decodeSpec(bundle.spec);
+  return {
+    path,
+    bytes: bytes.length,
+    capsule: bundle.capsule,
+    decoded,
+    module: bundle.module,
+    spec,
+    specBytes: bundle.spec,
+    blobs: bundle.blobs,
+  };
+}
+
+/** The module of a capsule: from the file, the cluster, a program named by the user, or the compile cache. */
+export async function moduleOf(
+  file: CapsuleFile,
+  given: Uint8Array | undefined,
+  client: ControlClient | undefined,
+): Promise<Uint8Array | undefined> {
+  const hash = file.decoded.header.moduleHash;
+  if (given !== undefined && sha256(given) !== hash) {
+    throw new SherdError(
+      'SHERD_CAPSULE_MISMATCH',
+      'the capsule belongs to another module than the one given',
+      {
+        at: file.path,
+        next: `give the shard module with the hash ${hash}`,
+        exitCode: EXIT.refused,
+      },
+    );
+  }
+  const module = given ?? file.module ?? (await new CompileCache().module(hash));
+  if (module !== undefined) return module;
+  if (client !== undefined && (await client.hasBlob(hash))) return undefined;
+  throw new SherdError(
+    'SHERD_CAPSULE_INCOMPLETE',
+    `it is thin and its module ${hash.slice(0, 12)}… is not here`,
+    {
+      at: file.path,
+      next: 'compile the program again on this machine, or give --module x.sherd.wasm',
+      exitCode: EXIT.refused,
+    },
+  );
+}
+
+/** Uploads the file's content and imports the shard; gives its id. */
+export async function importCapsule(
+  client: ControlClient,
+  uploader: Uploader,
+  file: CapsuleFile,
+  options: {
+    readonly module: Uint8Array | undefined;
+    readonly name: string | undefined;
+    readonly pauseAtFuel: bigint | undefined;
+  },
+): Promise<string> {
+  const { header } = file.decoded;
+  for (const [hash, bytes] of file.blobs) await uploader.put(hash, bytes);
+  if (options.module !== undefined) await uploader.put(header.moduleHash, options.module);
+  await uploader.put(header.specHash, file.specBytes);
+  const capsuleHash = sha256(file.capsule);
+  await uploader.put(capsuleHash, file.capsule);
+  await uploader.flush();
+  for (const hash of header.references) {
+    if (file.blobs.has(hash) || (await client.hasBlob(hash))) continue;
+    throw new SherdError(
+      'SHERD_CAPSULE_INCOMPLETE',
+      `it is thin and its input ${hash.slice(0, 12)}… is not here`,
+      {
+        at: file.path,
+        next: 'resume it in the cluster that has its inputs (--fabric), or pause again without --thin',
+        exitCode: EXIT.refused,
+      },
+    );
+  }
+  return client.importShard({
+    name: options.name ?? file.spec.programName,
+    spec: header.specHash,
+    moduleHash: header.moduleHash,
+    priority: file.spec.priority,
+    capsule: capsuleHash,
+    capsuleBytes: file.capsule.length,
+    fuelUsed: header.fuelUsed.toString(),
+    memoryBytes: (header.memory?.pages ?? 0) * 65_536,
+    ...(options.pauseAtFuel === undefined ? {} : { pauseAtFuel: options.pauseAtFuel.toString() }),
+  });
+}

@@ -1,0 +1,48 @@
+/** `sherd down`: stops a cluster cleanly: shards are paused and stored, `sherd up` goes on with them. */
+import type { Command } from 'commander';
+import { readControlInfo } from '../../control/client.js';
+import { EXIT, SherdError } from '../../types/errors.js';
+import { addClientOptions, type ClientOptions, clientOf, report } from '../command.js';
+import { fabricDirectory, fabricUrl } from '../fabric-url.js';
+import { parseDurationMs } from '../format.js';
+import { isAlive } from '../temporary.js';
+
+interface Options extends ClientOptions {
+  readonly timeout: string;
+}
+
+export function addDown(program: Command): void {
+  addClientOptions(
+    program.command('down').description('stop the cluster; its shards are paused and stored'),
+  )
+    .option('--timeout <duration>', 'how long to wait for it', '30s')
+    .action(async (options: Options) => {
+      const patienceMs = parseDurationMs(options.timeout, '--timeout');
+      const directory = fabricDirectory(options.fabric);
+      const client = clientOf(options);
+      const info = await readControlInfo(directory);
+      const { paused } = await client.shutdown();
+      const deadline = performance.now() + patienceMs;
+      while (isAlive(info.pid)) {
+        if (performance.now() > deadline) {
+          throw new SherdError('SHERD_TIMEOUT', `the control process ${info.pid} still runs`, {
+            at: directory,
+            next: `end it with: kill ${info.pid}`,
+            exitCode: EXIT.failedLater,
+          });
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      await report(options, { directory, paused }, () =>
+        [
+          `stopped  ${fabricUrl(directory)}`,
+          paused > 0
+            ? `paused   ${paused} shards; sherd up --fabric ${fabricUrl(directory)} goes on with them`
+            : '',
+        ]
+          .filter((line) => line !== '')
+          .map((line) => `${line}\n`)
+          .join(''),
+      );
+    });
+}

@@ -1,0 +1,25 @@
+/** `sherd gc`: frees blobs that no shard needs any more, and shards that retention lets go. */
+import type { Command } from 'commander';
+import { addClientOptions, type ClientOptions, clientOf, report } from '../command.js';
+import { formatBytes, formatCount, parseDurationMs, renderFields } from '../format.js';
+
+interface Options extends ClientOptions {
+  readonly grace?: string;
+}
+
+export function addGc(program: Command): void {
+  addClientOptions(program.command('gc').description('free what no shard needs'))
+    .option('--grace <duration>', 'spare blobs younger than this')
+    .action(async (options: Options) => {
+      const graceMs =
+        options.grace === undefined ? undefined : parseDurationMs(options.grace, '--grace');
+      const freed = await clientOf(options).gc(graceMs === undefined ? {} : { graceMs });
+      await report(options, freed, () =>
+        renderFields([
+          ['freed', `${formatCount(freed.blobs)} blobs, ${formatBytes(freed.bytes)}`],
+          ['kept', `${formatCount(freed.keptBlobs)} blobs`],
+          ['shards let go', formatCount(freed.shards)],
+        ]),
+      );
+    });
+}

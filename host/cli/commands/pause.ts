@@ -1,0 +1,66 @@
+/** `sherd pause SHARD…`: stops shards at a safepoint and keeps them; -o also writes the capsule file. */
+import type { Command } from 'commander';
+import type { ShardView } from '../../types/api.js';
+import { exportCapsuleFile } from '../capsule-file.js';
+import {
+  addClientOptions,
+  awaitStatus,
+  type ClientOptions,
+  clientOf,
+  remark,
+  report,
+} from '../command.js';
+import { formatBytes, parseCount, parseDurationMs, usageError } from '../format.js';
+import { requireDirectoryOf } from '../status.js';
+
+interface Options extends ClientOptions {
+  readonly at?: string;
+  readonly output?: string;
+  readonly thin?: boolean;
+  readonly timeout: string;
+}
+
+export function addPause(program: Command): void {
+  addClientOptions(
+    program.command('pause <shard...>').description('pause shards; they stay in the cluster'),
+  )
+    .option('--at <fuel>', 'pause exactly there')
+    .option('-o, --output <x.capsule>', 'write the paused shard to this file, too')
+    .option('--thin', 'leave module and inputs out of that file')
+    .option('--timeout <duration>', 'how long to wait for the answer', '10s')
+    .action(async (shards: string[], options: Options) => {
+      const patienceMs = parseDurationMs(options.timeout, '--timeout');
+      const atFuel =
+        options.at === undefined ? undefined : parseCount(options.at, '--at').toString();
+      if (options.output !== undefined) {
+        if (shards.length > 1) throw usageError('-o takes one shard');
+        await requireDirectoryOf(options.output, '-o');
+      }
+      const client = clientOf(options);
+      const request = atFuel === undefined ? {} : { atFuel };
+      for (const shard of shards) await client.pause(shard, request);
+      const views: ShardView[] = [];
+      for (const shard of shards) {
+        const view = await awaitStatus(client, shard, ['paused', 'done'], {
+          patienceMs,
+          what: 'the pause',
+          next: `look with: sherd inspect ${shard}; end it with: sherd kill --force ${shard}`,
+        });
+        views.push(view);
+        if (view.status === 'paused' && options.output !== undefined) {
+          const bytes = await exportCapsuleFile(client, view, options.output, {
+            thin: options.thin === true,
+          });
+          await remark(options, `wrote ${options.output} (${formatBytes(bytes)})`);
+        }
+      }
+      await report(options, views, () =>
+        views
+          .map(
+            (view) =>
+              `${view.id}  ${view.status === 'paused' ? 'paused' : 'had ended'} at fuel ${view.fuelUsed}\n`,
+          )
+          .join(''),
+      );
+    });
+}

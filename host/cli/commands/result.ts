@@ -1,0 +1,53 @@
+/** `sherd result SHARD`: a finished shard's output, files and exit code. */
+import type { Command } from 'commander';
+import { EXIT, SherdError } from '../../types/errors.js';
+import { addClientOptions, type ClientOptions, clientOf } from '../command.js';
+import { renderJson } from '../format.js';
+import { bringHome } from '../home.js';
+import { stderr, stdout } from '../output.js';
+import { Ended } from '../report.js';
+import { collect, parseDirs } from '../run-options.js';
+import { describeExit } from '../views.js';
+
+interface Options extends ClientOptions {
+  readonly dir?: readonly string[];
+  readonly wait?: boolean;
+}
+
+export function addResult(program: Command): void {
+  addClientOptions(
+    program
+      .command('result <shard>')
+      .description('print its output, fetch its files, end with its exit code'),
+  )
+    .option('--dir <guest=host>', 'fetch a directory of the program (repeatable)', collect)
+    .option('--wait', 'wait for its end')
+    .action(async (shard: string, options: Options) => {
+      const dirs = parseDirs(options.dir ?? []);
+      const client = clientOf(options);
+      let view = await client.shard(shard);
+      if (view.status !== 'done' && options.wait === true)
+        view = await client.untilStatus(shard, ['done']);
+      if (view.status !== 'done' || view.exit === null) {
+        throw new SherdError('SHERD_STATE', `the shard is ${view.status}, not done`, {
+          at: shard,
+          next: `wait with: sherd result --wait ${shard}`,
+          exitCode: EXIT.failedLater,
+        });
+      }
+      if (options.json === true) await stdout.write(renderJson(view));
+      else {
+        for await (const piece of client.output(shard)) {
+          if (piece.stream !== 'artifact')
+            await (piece.stream === 'stdout' ? stdout : stderr).write(piece.bytes);
+        }
+      }
+      if (view.exit.reason !== 'exit')
+        await stderr.write(describeExit(`${shard} (${view.name})`, view.exit));
+      const remark = (text: string): void => {
+        if (options.quiet !== true) void stderr.write(`sherd: ${text}\n`).catch(() => undefined);
+      };
+      const code = await bringHome(client, view, dirs, remark);
+      throw new Ended(code ?? view.exit.code);
+    });
+}

@@ -1,0 +1,183 @@
+/**
+ * Follows one shard: its output to our stdout and stderr, its state to the progress line, until it ends or is paused.
+ *
+ *            ┌─ output stream ──▶ stdout, stderr (byte for byte, in order)
+ *   control ─┤
+ *            └─ watch stream ───▶ progress, and: done | paused ──▶ when all of its output is printed ──▶ Outcome
+ *
+ * Does not: start or stop clusters, write capsules or files.
+ *
+ * W1  `done` and `paused` are reported only after the last byte of output that the record covers was written.
+ * W2  A byte of output is written once, also across restarts of the control (offsets).
+ * W3  A pause that nobody here asked for does not end the following: someone will resume the shard.
+ */
+import type { ControlClient } from '../control/client.js';
+import type { NodeView, ShardView } from '../types/api.js';
+import { invariant, SherdError } from '../types/errors.js';
+import type { NodeId } from '../types/records.js';
+import { ClosedPipe, stderr, stdout } from './output.js';
+import type { Progress } from './progress.js';
+
+export type Outcome =
+  | { readonly kind: 'done'; readonly view: ShardView }
+  | { readonly kind: 'paused'; readonly view: ShardView }
+  | { readonly kind: 'closed-pipe' };
+
+export interface FollowSettings {
+  readonly client: ControlClient;
+  readonly shardId: string;
+  readonly progress: Progress;
+  /** Output before this byte was printed already. */
+  readonly from?: number;
+  readonly signal: AbortSignal;
+  readonly onView?: (view: ShardView) => void;
+  /** Replaced by commands that keep the output to themselves. */
+  readonly sink?: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => Promise<void>;
+}
+
+export class Follower {
+  readonly #settings: FollowSettings;
+  readonly #own = new AbortController();
+  readonly #signal: AbortSignal;
+  #printed: number;
+  #latest: ShardView | undefined;
+  #pauseExpected = false;
+  #pumpEnded = false;
+  #wake: () => void = () => undefined;
+
+  constructor(settings: FollowSettings) {
+    this.#settings = settings;
+    this.#printed = settings.from ?? 0;
+    this.#signal = AbortSignal.any([settings.signal, this.#own.signal]);
+  }
+
+  get latest(): ShardView | undefined {
+    return this.#latest;
+  }
+
+  /** From now on a paused shard is an outcome (W3). */
+  expectPause(): void {
+    this.#pauseExpected = true;
+    this.#wake();
+  }
+
+  /** A follower that goes on where this one stopped. */
+  again(): Follower {
+    return new Follower({ ...this.#settings, from: this.#printed });
+  }
+
+  /** Runs until there is an outcome. Throws what the control or the terminal threw, SHERD_ABORTED when aborted. */
+  async run(): Promise<Outcome> {
+    const pump = this.#pump();
+    const watch = this.#watch();
+    try {
+      const first = await Promise.race([pump, watch]);
+      if (first !== 'done') return first;
+      // All output is out; the watch has the final view or will have it at once.
+      return await watch;
+    } catch (thrown) {
+      if (thrown instanceof ClosedPipe) return { kind: 'closed-pipe' };
+      throw thrown;
+    } finally {
+      this.#own.abort();
+      await Promise.allSettled([pump, watch]);
+    }
+  }
+
+  async #pump(): Promise<'done'> {
+    const { client, shardId, progress } = this.#settings;
+    const pieces = client.output(shardId, this.#printed, { follow: true, signal: this.#signal });
+    for await (const piece of pieces) {
+      if (piece.stream !== 'artifact') {
+        if (this.#settings.sink !== undefined) await this.#settings.sink(piece.stream, piece.bytes);
+        else await progress.output(piece.stream === 'stdout' ? stdout : stderr, piece.bytes);
+      }
+      this.#printed = piece.offset + piece.bytes.length;
+      this.#wake();
+    }
+    this.#pumpEnded = true;
+    this.#wake();
+    return 'done';
+  }
+
+  async #watch(): Promise<Outcome> {
+    const { client, shardId, progress } = this.#settings;
+    for await (const view of client.watch(shardId, { signal: this.#signal })) {
+      this.#latest = view;
+      progress.update(view);
+      this.#settings.onView?.(view);
+      if (view.status === 'done') {
+        await this.#untilPrinted(view.output.bytes);
+        return { kind: 'done', view };
+      }
+      if (view.status === 'paused' && this.#pauseExpected) {
+        await this.#untilPrinted(view.output.bytes);
+        return { kind: 'paused', view };
+      }
+    }
+    throw new SherdError('SHERD_NO_SHARD', 'the shard was removed while it was followed', {
+      at: shardId,
+      next: 'submit it again',
+    });
+  }
+
+  async #untilPrinted(bytes: number): Promise<void> {
+    while (this.#printed < bytes) {
+      this.#signal.throwIfAborted();
+      invariant(!this.#pumpEnded, `output ended at byte ${this.#printed} of ${bytes}`);
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        this.#signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    }
+  }
+}
+
+/** The node that follows `owner` in the order of ids; undefined when there is no other one alive. */
+export function nextNode(nodes: readonly NodeView[], owner: NodeId | null): NodeId | undefined {
+  const ids = nodes
+    .filter((view) => view.alive && !view.node.draining)
+    .map((view) => view.node.id)
+    .sort();
+  const later = ids.find((id) => owner === null || id > owner);
+  const chosen = later ?? ids[0];
+  return chosen === owner ? undefined : chosen;
+}
+
+/** Moves the shard round the nodes every `everyMs`, until aborted or it ends. Failed attempts are tried again. */
+export async function keepMoving(
+  client: ControlClient,
+  shardId: string,
+  everyMs: number,
+  latest: () => ShardView | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await waitMs(everyMs, signal);
+    const view = latest();
+    if (signal.aborted || view?.status === 'done') return;
+    if (view?.status !== 'running' || view.wanted !== null) continue;
+    try {
+      const target = nextNode(await client.nodes(), view.owner);
+      if (target !== undefined) await client.move(shardId, { target });
+    } catch (thrown) {
+      const code = thrown instanceof SherdError ? thrown.code : undefined;
+      if (code !== 'SHERD_STATE' && code !== 'SHERD_NO_CLUSTER' && code !== 'SHERD_NO_SHARD')
+        throw thrown;
+    }
+  }
+}
+
+/** Resolves after the time, or at once when aborted. */
+export function waitMs(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end);
+  });
+}

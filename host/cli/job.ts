@@ -1,0 +1,255 @@
+/**
+ * A job: everything a cluster needs to take up a shard, with its blobs on their way.
+ *
+ *   program + settings ──▶ spec ─┐
+ *   x.capsule (bundle) ──────────┼──▶ blobs ──put──▶ control ──▶ submit | import ──▶ shard id
+ *
+ * Does: read inputs (directories, standard input), build the spec, upload what the cluster lacks.
+ * Does not: start clusters or follow shards.
+ *
+ * J1  Every blob that the spec or the capsule names is put before the shard is submitted.
+ * J2  The snapshot of a file or directory is taken once, here; later changes of the host's files are not seen.
+ */
+import { randomBytes } from 'node:crypto';
+import { createReadStream, fstatSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import type { ControlClient } from '../control/client.js';
+import { snapshotDirectory } from '../node/directories.js';
+import { encodeSpec } from '../runtime/spec.js';
+import { EXIT, SherdError } from '../types/errors.js';
+import { CHUNK_BYTES, type ChunkRef, type DirectoryTree, type ShardSpec } from '../types/host.js';
+import type { ShardModule } from '../types/module.js';
+import type { Hash } from '../types/platform.js';
+import { sha256 } from './cache.js';
+import { usageError } from './format.js';
+import type { LoadedProgram } from './program.js';
+import type { DirectoryOption, RunSettings } from './run-options.js';
+import { fileError } from './status.js';
+
+/** How many blobs are on their way at the same time. */
+const UPLOADS = 8;
+
+/** Puts blobs with bounded concurrency; each hash once. */
+export class Uploader {
+  readonly #client: ControlClient;
+  readonly #known = new Set<Hash>();
+  readonly #active = new Set<Promise<void>>();
+  #failure: unknown;
+  #failed = false;
+
+  constructor(client: ControlClient) {
+    this.#client = client;
+  }
+
+  /** Resolves when the blob is accepted for sending; `flush` says whether all arrived. */
+  readonly put = async (hash: Hash, bytes: Uint8Array): Promise<void> => {
+    if (this.#failed) throw this.#failure;
+    if (this.#known.has(hash)) return;
+    this.#known.add(hash);
+    while (this.#active.size >= UPLOADS) await Promise.race(this.#active);
+    const sent = this.#client.ensureBlob(hash, bytes).then(
+      () => void this.#active.delete(sent),
+      (cause: unknown) => {
+        this.#active.delete(sent);
+        this.#failed = true;
+        this.#failure ??= cause;
+      },
+    );
+    this.#active.add(sent);
+  };
+
+  async flush(): Promise<void> {
+    while (this.#active.size > 0) await Promise.race(this.#active);
+    if (this.#failed) throw this.#failure;
+  }
+}
+
+/** The export that a run calls: as told, else `_start`, else the only one without parameters. */
+export function chooseEntry(module: ShardModule, wanted: string | undefined, path: string): string {
+  const names = [...module.exports.keys()];
+  if (wanted !== undefined) {
+    if (!module.exports.has(wanted))
+      throw entryMissing(path, `it exports no function '${wanted}'`, names);
+    if (parameterCount(module, wanted) > 0) {
+      throw entryMissing(path, `'${wanted}' takes parameters, a run's entry takes none`, names);
+    }
+    return wanted;
+  }
+  if (module.exports.has('_start')) return '_start';
+  const candidates = names.filter(
+    (name) => !name.startsWith('__') && parameterCount(module, name) === 0,
+  );
+  if (candidates.length === 1) return candidates[0]!;
+  if (candidates.length === 0)
+    throw entryMissing(path, 'it exports no _start and no function without parameters', names);
+  throw entryMissing(
+    path,
+    `it exports no _start but ${candidates.length} functions that could be meant`,
+    candidates,
+  );
+}
+
+function parameterCount(module: ShardModule, name: string): number {
+  const index = module.exports.get(name) ?? -1;
+  const imported = module.imports[index];
+  return (imported ?? module.functions[index - module.imports.length])?.params.length ?? 0;
+}
+
+function entryMissing(path: string, message: string, names: readonly string[]): SherdError {
+  const shown = names.slice(0, 6).join(', ');
+  return new SherdError('SHERD_ENTRY_MISSING', message, {
+    at: path,
+    next:
+      names.length === 0
+        ? 'export a function'
+        : `name one with --entry: ${shown}${names.length > 6 ? ', …' : ''}`,
+    exitCode: EXIT.refused,
+  });
+}
+
+/** Reads all inputs, uploads them, and returns the spec. */
+export async function buildSpec(
+  program: LoadedProgram,
+  path: string,
+  args: readonly string[],
+  settings: RunSettings,
+  uploader: Uploader,
+  remark: (text: string) => void,
+): Promise<ShardSpec> {
+  for (const text of args)
+    if (text.includes('\0')) throw usageError('an argument holds a zero byte');
+  const dirs: DirectoryTree[] = [];
+  for (const dir of settings.dirs) dirs.push(await snapshotOne(dir, uploader));
+  return {
+    v: 1,
+    programName: program.name,
+    moduleHash: program.module.moduleHash,
+    entry: chooseEntry(program.module, settings.entry, path),
+    entryArgs: new Uint8Array(0),
+    args: [program.name, ...args],
+    env: settings.env,
+    stdin: await snapshotInput(program.module, settings.stdinFile, uploader, remark),
+    dirs,
+    seed: settings.seed ?? randomBytes(16).toString('hex'),
+    maxMemoryPages: settings.maxMemoryPages,
+    maxFuel: settings.maxFuel,
+    maxTimeMs: settings.maxTimeMs,
+    priority: settings.priority,
+  };
+}
+
+/** Refuses a --dir whose host side is not a directory, before anything starts. */
+export async function checkDirectories(dirs: readonly DirectoryOption[]): Promise<void> {
+  for (const dir of dirs) {
+    const facts = await stat(dir.hostPath).catch((cause: unknown) => {
+      throw fileError(cause, dir.hostPath, '--dir', EXIT.refused);
+    });
+    if (!facts.isDirectory()) {
+      throw new SherdError('SHERD_FILE', '--dir: not a directory', {
+        at: dir.hostPath,
+        next: 'name a directory',
+        exitCode: EXIT.refused,
+      });
+    }
+  }
+}
+
+async function snapshotOne(dir: DirectoryOption, uploader: Uploader): Promise<DirectoryTree> {
+  try {
+    return await snapshotDirectory(dir.hostPath, dir.guestPath, dir.readOnly, uploader.put);
+  } catch (cause) {
+    if (cause instanceof SherdError) throw cause;
+    throw fileError(cause, dir.hostPath, '--dir', EXIT.refused);
+  }
+}
+
+const READS_INPUT = new Set(['fd_read', 'fd_pread', 'poll_oneoff']);
+
+/** Standard input as chunks: a file, or this process's stdin when it is no terminal and the program can read it. */
+async function snapshotInput(
+  module: ShardModule,
+  file: string | undefined,
+  uploader: Uploader,
+  remark: (text: string) => void,
+): Promise<ChunkRef[]> {
+  if (file !== undefined && file !== '-') {
+    try {
+      return await chunked(createReadStream(file, { highWaterMark: CHUNK_BYTES }), uploader);
+    } catch (cause) {
+      if (cause instanceof SherdError) throw cause;
+      throw fileError(cause, file, '--stdin', EXIT.refused);
+    }
+  }
+  const canRead = module.imports.some((entry) => READS_INPUT.has(entry.field));
+  if (file === undefined && (!canRead || !hasInput())) return [];
+  const timer = setTimeout(
+    () => remark('waiting for standard input to end (--stdin /dev/null gives none)'),
+    3_000,
+  );
+  try {
+    return await chunked(process.stdin, uploader);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** False when stdin is a terminal or closed. */
+function hasInput(): boolean {
+  if (process.stdin.isTTY === true) return false;
+  try {
+    fstatSync(0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Cuts a stream into CHUNK_BYTES pieces and puts them. */
+export async function chunked(
+  source: AsyncIterable<Uint8Array>,
+  uploader: Uploader,
+): Promise<ChunkRef[]> {
+  const refs: ChunkRef[] = [];
+  let pending: Uint8Array[] = [];
+  let size = 0;
+  const put = async (bytes: Uint8Array): Promise<void> => {
+    const hash = sha256(bytes);
+    refs.push({ hash, bytes: bytes.length });
+    await uploader.put(hash, bytes);
+  };
+  for await (const piece of source) {
+    pending.push(piece);
+    size += piece.length;
+    if (size < CHUNK_BYTES) continue;
+    const all = Buffer.concat(pending);
+    let at = 0;
+    for (; all.length - at >= CHUNK_BYTES; at += CHUNK_BYTES)
+      await put(all.subarray(at, at + CHUNK_BYTES));
+    pending = [all.subarray(at)];
+    size = all.length - at;
+  }
+  if (size > 0) await put(Buffer.concat(pending));
+  return refs;
+}
+
+/** Uploads spec and module and submits. */
+export async function submitJob(
+  client: ControlClient,
+  uploader: Uploader,
+  program: LoadedProgram,
+  spec: ShardSpec,
+  settings: RunSettings,
+): Promise<string> {
+  const specBytes = encodeSpec(spec);
+  const specHash = sha256(specBytes);
+  await uploader.put(program.module.moduleHash, program.module.bytes);
+  await uploader.put(specHash, specBytes);
+  await uploader.flush();
+  return client.submit({
+    name: settings.name ?? program.name,
+    spec: specHash,
+    moduleHash: program.module.moduleHash,
+    priority: settings.priority,
+    ...(settings.pauseAtFuel === undefined ? {} : { pauseAtFuel: settings.pauseAtFuel.toString() }),
+  });
+}

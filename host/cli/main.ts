@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+import { stderr, stdout } from './output.js';
+import { normalizeArguments, programTree } from './program-tree.js';
+/**
+ * The command line: `sherd <command>`.
+ *
+ * Does: run one command and end with its exit code; whatever is thrown becomes one line on stderr (report).
+ * Does not: contain a command (commands/, one file each; program-tree.ts puts them together).
+ */
+import { failureOf } from './report.js';
+
+async function main(): Promise<number> {
+  try {
+    const tree = programTree();
+    await tree.parseAsync(normalizeArguments(process.argv.slice(2), tree), { from: 'user' });
+    await stdout.flush();
+    return 0;
+  } catch (thrown) {
+    const failure = failureOf(thrown);
+    if (failure.detail !== undefined) await stderr.write(failure.detail);
+    if (failure.line !== undefined) await stderr.write(`${failure.line}\n`);
+    await stdout.flush().catch(() => undefined);
+    return failure.code;
+  }
+}
+
+// Node's own handling of a dead terminal or pipe would print a stack; ours is in FdWriter.
+process.stdout.on('error', () => undefined);
+process.stderr.on('error', () => undefined);
+
+main()
+  .catch(() => 1)
+  .then((code) => process.exit(code));

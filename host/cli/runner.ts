@@ -1,0 +1,311 @@
+/**
+ * From a submitted shard to this process's exit code: what `run`, `resume FILE` and the demo have in common.
+ *
+ *   open session ─▶ submit ─▶ follow ─┬─ done ───▶ write back ─▶ status ─▶ the program's code
+ *                                     ├─ paused ─▶ capsule file ─────────▶ 75
+ *                                     ├─ signal ─▶ end ──────────────────▶ 130 / 143
+ *                                     └─ reader gone ─▶ end ─────────────▶ 141
+ *
+ * Does: the order above, signals, --pause-after, --move-every, --status.
+ * Does not: know how a job is made (the caller's `submit` does) or what a private cluster consists of (session).
+ *
+ * N1  Whatever happens, the session is ended and the status file, if asked for, is written before the process exits
+ *     (except by SIGKILL).
+ * N2  A pause that cannot be stored in the file is not a pause: the shard goes on.
+ */
+import type { ControlClient } from '../control/client.js';
+import type { ShardView } from '../types/api.js';
+import { EXIT, SherdError } from '../types/errors.js';
+import { exportCapsuleFile } from './capsule-file.js';
+import { Follower, keepMoving, type Outcome, waitMs } from './follow.js';
+import { formatBytes, formatMs, formatShort } from './format.js';
+import { exitCodeOfSignal, Interrupts, type StopSignal } from './interrupt.js';
+import { stderr } from './output.js';
+import { freshFuel, Progress } from './progress.js';
+import { asSherdError, EXIT_CLOSED_PIPE } from './report.js';
+import type { RunSettings } from './run-options.js';
+import type { Session } from './session.js';
+import {
+  checkStatusPath,
+  errorStatus,
+  figuresOf,
+  requireDirectoryOf,
+  type StatusReport,
+  writeStatus,
+} from './status.js';
+import { describeExit } from './views.js';
+
+export interface Job {
+  /** Name for messages: the program's file or the capsule's. */
+  readonly at: string;
+  /**
+   * Reads what can be refused before anything runs (program, capsule). What it gives submits: it reads the other inputs,
+   * puts them and returns the shard's id. The session opens meanwhile.
+   */
+  prepare(context: JobContext): Promise<(session: Session) => Promise<string>>;
+  /** After the program's end: brings its files home. Returns the exit code to use instead, when something went wrong. */
+  finish(client: ControlClient, view: ShardView, context: JobContext): Promise<number | undefined>;
+}
+
+export interface JobContext {
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+  /** A line on stderr, unless --quiet. */
+  remark(text: string): void;
+}
+
+/** How long a pause may take before the user is told what else can be done. */
+const PAUSE_PATIENCE_MS = 5_000;
+
+/** Runs the job and returns the exit code. Errors before the start are thrown; the status file has them too. */
+export async function runJob(
+  job: Job,
+  settings: RunSettings,
+  openSession: (context: JobContext) => Promise<Session>,
+): Promise<number> {
+  const { statusFile } = settings;
+  if (statusFile !== undefined) await checkStatusPath(statusFile);
+  const startMs = performance.now();
+  const run = new Run(job, settings, startMs);
+  try {
+    if (settings.capsuleFile !== undefined) await requireDirectoryOf(settings.capsuleFile, '-o');
+    const report = await run.toTheEnd(openSession);
+    if (statusFile !== undefined) await writeStatus(statusFile, report);
+    return report.code;
+  } catch (thrown) {
+    const error = asSherdError(thrown);
+    const figures =
+      run.latest === undefined ? null : figuresOf(run.latest, performance.now() - startMs);
+    if (statusFile !== undefined) await writeStatus(statusFile, errorStatus(error, figures));
+    throw thrown;
+  }
+}
+
+class Run {
+  readonly #job: Job;
+  readonly #settings: RunSettings;
+  readonly #startMs: number;
+  readonly #abort = new AbortController();
+  readonly #context: JobContext;
+  readonly #progress: Progress;
+  #opening: Promise<Session> | undefined;
+  #session: Session | undefined;
+  /** The program has ended; what is left is quick and not to be interrupted halfway. */
+  #concluding = false;
+  #follower: Follower | undefined;
+  #shardId: string | undefined;
+  #interrupts: Interrupts | undefined;
+  /** Resolves when a signal ends the run without a pause. */
+  #interrupted!: (signal: StopSignal) => void;
+  readonly #interruption = new Promise<StopSignal>((resolve) => {
+    this.#interrupted = resolve;
+  });
+
+  constructor(job: Job, settings: RunSettings, startMs: number) {
+    this.#job = job;
+    this.#settings = settings;
+    this.#startMs = startMs;
+    this.#progress = new Progress({ quiet: settings.quiet });
+    this.#context = {
+      progress: this.#progress,
+      signal: this.#abort.signal,
+      remark: (text) => {
+        if (settings.quiet) return;
+        this.#progress.clear();
+        void stderr.write(`sherd: ${text}\n`).catch(() => undefined);
+      },
+    };
+  }
+
+  get latest(): ShardView | undefined {
+    return this.#follower?.latest;
+  }
+
+  async toTheEnd(openSession: (context: JobContext) => Promise<Session>): Promise<StatusReport> {
+    this.#interrupts = new Interrupts({
+      gently: (signal) => void this.#gently(signal).catch(() => this.#interrupted(signal)),
+      atOnce: () => {
+        this.#progress.end();
+        this.#session?.endNow();
+      },
+    });
+    const work = this.#work(openSession);
+    try {
+      const first = await Promise.race([work, this.#interruption]);
+      return typeof first === 'string' ? await this.#endBySignal(first) : first;
+    } finally {
+      this.#abort.abort();
+      work.catch(() => undefined); // after a signal nobody waits for it
+      this.#progress.end();
+      const session = await this.#opening?.catch(() => undefined);
+      await session?.end();
+      this.#interrupts.dispose();
+    }
+  }
+
+  async #work(openSession: (context: JobContext) => Promise<Session>): Promise<StatusReport> {
+    this.#opening = openSession(this.#context);
+    this.#opening.catch(() => undefined); // a refusal by `prepare` comes first
+    const submit = await this.#job.prepare(this.#context);
+    this.#session = await this.#opening;
+    this.#abort.signal.throwIfAborted();
+    const { client } = this.#session;
+    this.#shardId = await submit(this.#session);
+    this.#follower = new Follower({
+      client,
+      shardId: this.#shardId,
+      progress: this.#progress,
+      signal: this.#abort.signal,
+    });
+    if (this.#settings.pauseAtFuel !== undefined || this.#settings.pauseAfterMs !== undefined) {
+      this.#follower.expectPause();
+    }
+    const helpers = this.#startHelpers(client, this.#shardId);
+    for (;;) {
+      const outcome = await Promise.race([this.#follower.run(), helpers]);
+      const report = await this.#conclude(client, outcome);
+      if (report !== undefined) return report;
+      // N2: the pause could not be stored and the shard goes on.
+      this.#follower = this.#follower.again();
+    }
+  }
+
+  /** Mover and pause timer. Never resolves; rejects when one of them fails. */
+  #startHelpers(client: ControlClient, shardId: string): Promise<never> {
+    const { signal } = this.#abort;
+    return new Promise((_resolve, reject) => {
+      const { moveEveryMs, pauseAfterMs } = this.#settings;
+      if (moveEveryMs !== undefined) {
+        keepMoving(client, shardId, moveEveryMs, () => this.latest, signal).catch(reject);
+      }
+      if (pauseAfterMs !== undefined) {
+        waitMs(pauseAfterMs, signal)
+          .then(() => (signal.aborted ? undefined : this.#askForPause(client, shardId)))
+          .catch(reject);
+      }
+    });
+  }
+
+  async #askForPause(client: ControlClient, shardId: string): Promise<void> {
+    this.#follower?.expectPause();
+    try {
+      await client.pause(shardId);
+    } catch (thrown) {
+      if (!(thrown instanceof SherdError && thrown.code === 'SHERD_STATE')) throw thrown;
+      return; // it has ended meanwhile
+    }
+    await waitMs(PAUSE_PATIENCE_MS, this.#abort.signal);
+    if (!this.#abort.signal.aborted) {
+      this.#context.remark('the pause is not answered yet; Ctrl-C ends the run at once');
+    }
+  }
+
+  async #gently(signal: StopSignal): Promise<void> {
+    const { capsuleFile } = this.#settings;
+    const client = this.#session?.client;
+    if (this.#concluding) return;
+    if (capsuleFile === undefined || client === undefined || this.#shardId === undefined) {
+      this.#interrupted(signal);
+      return;
+    }
+    this.#context.remark(`pausing into ${capsuleFile}; once more ends at once`);
+    await this.#askForPause(client, this.#shardId);
+  }
+
+  async #endBySignal(signal: StopSignal): Promise<StatusReport> {
+    const code = exitCodeOfSignal(signal);
+    await this.#dropShard();
+    return this.#report('interrupted', code, `ended by ${signal}`, this.latest);
+  }
+
+  /** In a cluster that is not ours the shard must not stay behind. */
+  async #dropShard(): Promise<void> {
+    if (this.#session?.isPrivate !== false || this.#shardId === undefined) return;
+    await this.#session.client.kill(this.#shardId).catch(() => undefined);
+  }
+
+  /** Undefined: the shard goes on. */
+  async #conclude(client: ControlClient, outcome: Outcome): Promise<StatusReport | undefined> {
+    if (outcome.kind === 'closed-pipe') {
+      await this.#dropShard();
+      return this.#report(
+        'closed-pipe',
+        EXIT_CLOSED_PIPE,
+        'the reader of the output closed it',
+        this.latest,
+      );
+    }
+    if (outcome.kind === 'paused') return this.#concludePause(client, outcome.view);
+    this.#concluding = true;
+    this.#progress.end();
+    return this.#concludeEnd(client, outcome.view);
+  }
+
+  async #concludePause(client: ControlClient, view: ShardView): Promise<StatusReport | undefined> {
+    const file = this.#settings.capsuleFile ?? 'paused.capsule';
+    try {
+      const bytes = await exportCapsuleFile(client, view, file, { thin: this.#settings.thin });
+      this.#progress.end();
+      this.#context.remark(
+        `paused at fuel ${view.fuelUsed} into ${file} (${formatBytes(bytes)}, capsule ${formatBytes(view.capsuleBytes)}); ` +
+          `go on with: sherd resume ${file}`,
+      );
+    } catch (thrown) {
+      const error = asSherdError(thrown);
+      await client.resume(view.id);
+      this.#progress.clear();
+      await stderr.write(`${error.toLine()}\n`);
+      await stderr.write(`sherd: ${this.#job.at}: not paused, the program goes on\n`);
+      return undefined;
+    }
+    await this.#forget(client, view);
+    const report = this.#report('paused', EXIT.paused, `paused at fuel ${view.fuelUsed}`, view);
+    return { ...report, capsuleFile: file };
+  }
+
+  /** What was taken home as a file need not stay in a cluster that is not ours. */
+  async #forget(client: ControlClient, view: ShardView): Promise<void> {
+    if (this.#session?.isPrivate === false)
+      await client.remove(view.id, { force: true }).catch(() => undefined);
+  }
+
+  async #concludeEnd(client: ControlClient, view: ShardView): Promise<StatusReport> {
+    const exit = view.exit;
+    if (exit === null)
+      throw new SherdError('SHERD_INTERNAL', 'internal: a shard is done without an exit');
+    const wanted = this.#settings.pauseAtFuel;
+    if (wanted !== undefined && exit.reason === 'exit') {
+      this.#context.remark(
+        `the program ended at fuel ${view.fuelUsed}, before the pause at ${wanted}`,
+      );
+    }
+    if (exit.reason !== 'exit') await stderr.write(describeExit(this.#job.at, exit));
+    let code = exit.code;
+    if (exit.reason !== 'killed' && exit.reason !== 'failed') {
+      code = (await this.#job.finish(client, view, this.#context)) ?? code;
+    }
+    const summary = this.#progress.enabled
+      ? summaryOf(view, performance.now() - this.#startMs)
+      : '';
+    if (summary !== '') this.#context.remark(summary);
+    return this.#report(exit.reason, code, exit.message, view, exit.guestStack);
+  }
+
+  #report(
+    reason: StatusReport['reason'],
+    code: number,
+    message: string,
+    view: ShardView | undefined,
+    guestStack: readonly string[] = [],
+  ): StatusReport {
+    const figures = view === undefined ? null : figuresOf(view, performance.now() - this.#startMs);
+    return { v: 1, reason, code, message, error: null, guestStack, capsuleFile: null, figures };
+  }
+}
+
+function summaryOf(view: ShardView, wallMs: number): string {
+  const moved =
+    view.moves > 0 ? `, ${view.moves} moves, last capsule ${formatBytes(view.capsuleBytes)}` : '';
+  const restarted = view.restarts > 0 ? `, ${view.restarts} restarts` : '';
+  return `done in ${formatMs(wallMs)}, fuel ${formatShort(freshFuel(view))}${moved}${restarted}`;
+}

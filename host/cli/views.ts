@@ -1,0 +1,204 @@
+/**
+ * How shards, nodes, moves and events look as tables. Pure: views in, text out.
+ */
+import type { ExitView, MoveEntry, NodeView, ShardView } from '../types/api.js';
+import type { TraceEvent } from '../types/brain.js';
+import { formatBytes, formatCount, formatMs, formatShort, renderTable } from './format.js';
+import { freshFuel } from './progress.js';
+
+/** `ps`: one line a shard, and why it does not run. */
+export function renderShards(shards: readonly ShardView[]): string {
+  const rows = shards.map((view) => [
+    view.id,
+    view.name,
+    statusText(view),
+    view.owner ?? '-',
+    formatShort(freshFuel(view)),
+    view.progress === null || view.status === 'done'
+      ? '-'
+      : formatShort(view.progress.fuelPerSecond),
+    formatBytes(view.progress?.memoryBytes ?? view.memoryBytes),
+    view.capsuleBytes > 0 ? formatBytes(view.capsuleBytes) : '-',
+    String(view.moves),
+    whyText(view),
+  ]);
+  const totals = [
+    `${shards.length} shards`,
+    '',
+    `${shards.filter((view) => view.status === 'running').length} running`,
+    '',
+    formatShort(shards.reduce((sum, view) => sum + freshFuel(view), 0n)),
+    formatShort(
+      shards.reduce(
+        (sum, view) => sum + (view.status === 'done' ? 0 : (view.progress?.fuelPerSecond ?? 0)),
+        0,
+      ),
+    ),
+    formatBytes(
+      shards.reduce((sum, view) => sum + (view.progress?.memoryBytes ?? view.memoryBytes), 0),
+    ),
+    formatBytes(shards.reduce((sum, view) => sum + view.capsuleBytes, 0)),
+    String(shards.reduce((sum, view) => sum + view.moves, 0)),
+    '',
+  ];
+  return renderTable(
+    [
+      { title: 'SHARD' },
+      { title: 'NAME' },
+      { title: 'STATUS' },
+      { title: 'NODE' },
+      { title: 'FUEL', align: 'right' },
+      { title: 'FUEL/S', align: 'right' },
+      { title: 'MEMORY', align: 'right' },
+      { title: 'CAPSULE', align: 'right' },
+      { title: 'MOVES', align: 'right' },
+      { title: 'WHY' },
+    ],
+    rows,
+    totals,
+  );
+}
+
+function statusText(view: ShardView): string {
+  if (view.status === 'done' && view.exit !== null) {
+    return view.exit.reason === 'exit' ? `exit ${view.exit.code}` : view.exit.reason;
+  }
+  return view.wanted === null ? view.status : `${view.status}, ${view.wanted.op} asked`;
+}
+
+/** What keeps it from running, or what it was last seen doing. */
+function whyText(view: ShardView): string {
+  if (view.status === 'done') return view.exit?.message ?? '';
+  if (view.status !== 'running') return view.reason;
+  const progress = view.progress;
+  if (progress === null) return 'no word from its node yet';
+  const where = progress.safepoint === null ? '' : ` in ${progress.safepoint}`;
+  const age = progress.ageMs > 2_000 ? `, ${formatMs(progress.ageMs)} ago` : '';
+  return `${progress.activity}${where}${age}`;
+}
+
+export function renderNodes(nodes: readonly NodeView[]): string {
+  return renderTable(
+    [
+      { title: 'NODE' },
+      { title: 'PID', align: 'right' },
+      { title: 'STATE' },
+      { title: 'WORKERS', align: 'right' },
+      { title: 'SHARDS', align: 'right' },
+      { title: 'CPU', align: 'right' },
+      { title: 'GUEST CPU', align: 'right' },
+      { title: 'MEMORY', align: 'right' },
+      { title: 'ENGINE' },
+    ],
+    nodes.map(({ node, shards, alive, silentMs }) => [
+      node.id,
+      String(node.pid),
+      alive ? (node.draining ? 'draining' : 'alive') : `silent ${formatMs(silentMs)}`,
+      String(node.workers),
+      String(shards.length),
+      `${Math.round(node.sample.cpu * 100)} %`,
+      node.sample.guestCpu.toFixed(2),
+      formatBytes(node.sample.memoryUsedBytes),
+      node.engine,
+    ]),
+    [
+      `${nodes.length} nodes`,
+      '',
+      `${nodes.filter((view) => view.alive).length} alive`,
+      String(nodes.reduce((sum, view) => sum + view.node.workers, 0)),
+      String(nodes.reduce((sum, view) => sum + view.shards.length, 0)),
+      '',
+      nodes.reduce((sum, view) => sum + view.node.sample.guestCpu, 0).toFixed(2),
+      formatBytes(nodes.reduce((sum, view) => sum + view.node.sample.memoryUsedBytes, 0)),
+      '',
+    ],
+  );
+}
+
+const MOVE_COLUMNS = [
+  { title: 'MOVE' },
+  { title: 'FROM → TO' },
+  { title: 'AT FUEL', align: 'right' },
+  { title: 'CAPSULE', align: 'right' },
+  { title: 'MEMORY', align: 'right' },
+  { title: 'PAUSE µs', align: 'right' },
+  { title: 'ENCODE µs', align: 'right' },
+  { title: 'STORE µs', align: 'right' },
+  { title: 'RESTORE µs', align: 'right' },
+  { title: 'DOWN ms', align: 'right' },
+] as const;
+
+/** Table of moves; the last row has the medians (sum of the bytes for the capsules). */
+export function renderMoves(moves: readonly MoveEntry[]): string {
+  const rows = moves.map((move, at) => [
+    `${at + 1}`,
+    `${move.source} → ${move.target}`,
+    formatCount(BigInt(move.fuelUsed)),
+    `${formatCount(move.capsuleBytes)} B`,
+    formatBytes(move.memoryBytes),
+    figure(move.pauseUs, 0),
+    figure(move.encodeUs, 0),
+    figure(move.storeUs, 0),
+    figure(move.restoreUs, 0),
+    figure(move.downMs, 2),
+  ]);
+  const totals = [
+    `${moves.length} moves`,
+    'median',
+    '',
+    `${formatCount(median(moves.map((move) => move.capsuleBytes)) ?? 0)} B`,
+    '',
+    figure(median(moves.map((move) => move.pauseUs)), 0),
+    figure(median(moves.map((move) => move.encodeUs)), 0),
+    figure(median(moves.map((move) => move.storeUs)), 0),
+    figure(median(moves.map((move) => move.restoreUs)), 0),
+    figure(median(moves.map((move) => move.downMs)), 2),
+  ];
+  return renderTable(MOVE_COLUMNS, rows, totals);
+}
+
+function figure(value: number | null, digits: number): string {
+  return value === null ? '-' : digits === 0 ? formatCount(value) : value.toFixed(digits);
+}
+
+/** Median of what is known; null of nothing. */
+export function median(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value): value is number => value !== null).sort((a, b) => a - b);
+  if (known.length === 0) return null;
+  const middle = known.length >> 1;
+  return known.length % 2 === 1 ? known[middle]! : (known[middle - 1]! + known[middle]!) / 2;
+}
+
+const STEPS = ['', 'input', 'split', 'predict', 'place', 'run', 'watch', 'move'] as const;
+
+/** One line of `sherd events`. */
+export function renderEvent(event: TraceEvent): string {
+  const about = [event.shardId, event.nodeId].filter((id) => id !== null).join(' ');
+  const seconds = (event.atMs / 1000).toFixed(3).padStart(10);
+  return `${seconds}  ${event.step} ${(STEPS[event.step] ?? '').padEnd(7)}  ${event.what.padEnd(14)}  ${about}  ${event.detail}`.trimEnd();
+}
+
+const EXIT_ERRORS: Readonly<Record<string, readonly [code: string, what: string, next: string]>> = {
+  trap: ['SHERD_TRAP', 'the program trapped', "the call stack below is the program's"],
+  'memory-limit': [
+    'SHERD_MEMORY_LIMIT',
+    'the program ran out of its memory limit',
+    'raise --max-memory',
+  ],
+  'fuel-quota': ['SHERD_FUEL_QUOTA', 'the program used up its fuel', 'raise --max-fuel'],
+  'time-quota': ['SHERD_TIME_QUOTA', 'the program used up its time', 'raise --max-time'],
+  killed: ['SHERD_ABORTED', 'the shard was killed', 'run it again'],
+  failed: ['SHERD_INTERNAL', 'the shard failed', 'run it again; sherd events tells what happened'],
+};
+
+/** One line, then the guest's call stack where there is one. */
+export function describeExit(at: string, exit: ExitView): string {
+  const [code, what, next] = EXIT_ERRORS[exit.reason] ?? ['SHERD_INTERNAL', exit.reason, ''];
+  const overflow =
+    exit.reason === 'trap' && /stack (exhausted|overflow|size exceeded)/i.test(exit.message);
+  const shownCode = overflow ? 'SHERD_STACK_EXHAUSTED' : code;
+  const message = exit.message === '' ? '' : `: ${exit.message}`;
+  const step = exit.reason === 'trap' && exit.guestStack.length === 0 ? '' : ` — ${next}`;
+  const line = `sherd: ${at}: ${what}${message}${step} [${shownCode}]`.replaceAll('\n', ' ');
+  return `${line}\n${exit.guestStack.map((frame) => `    at ${frame}\n`).join('')}`;
+}
