@@ -1,0 +1,84 @@
+/**
+ * Interleaved timing: every round runs each variant once, in an order that changes from round to round.
+ *
+ *   round 0   A B C D
+ *   round 1   D C B A      (direction alternates, start rotates: a drift of the machine hits all variants alike)
+ *   round 2   B C D A
+ *
+ * Does: warm up, run the rounds, check that all variants agree. Does not: interpret the times.
+ *
+ * T1  Only the returned closure of `prepare()` is timed; instances are made before the clock starts.
+ * T2  Every variant gives the same checksum in every call, else the benchmark throws: a wrong result has no time.
+ */
+
+export interface Variant {
+  readonly name: string;
+  /** Makes a fresh instance; the closure runs the kernel once and gives its checksum. */
+  prepare(): () => number;
+}
+
+export interface WarmUp {
+  /** At least this long and this often… */
+  readonly minMs: number;
+  readonly minCalls: number;
+  /** …then until the last calls vary less than `settled` (relative), or this long. */
+  readonly settled: number;
+  readonly maxMs: number;
+}
+
+export const WARM_UP: WarmUp = { minMs: 400, minCalls: 6, settled: 0.04, maxMs: 6_000 };
+
+export interface Timed {
+  readonly ms: number;
+  readonly checksum: number;
+}
+
+export function timeOnce(variant: Variant): Timed {
+  const call = variant.prepare();
+  const started = process.hrtime.bigint();
+  const checksum = call();
+  return { ms: Number(process.hrtime.bigint() - started) / 1e6, checksum };
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Calls a variant until the engine has tiered up and the times have settled. Gives the number of calls. */
+export async function warmUp(variant: Variant, settings: WarmUp = WARM_UP): Promise<number> {
+  const times: number[] = [];
+  let totalMs = 0;
+  for (;;) {
+    const { ms } = timeOnce(variant);
+    times.push(ms);
+    totalMs += ms;
+    await pause(ms < 5 ? 2 : 5); // background compilation gets its results installed
+    if (times.length < settings.minCalls || totalMs < settings.minMs) continue;
+    const last = times.slice(-4);
+    if (Math.max(...last) / Math.min(...last) - 1 < settings.settled || totalMs > settings.maxMs)
+      return times.length;
+  }
+}
+
+/** Times in ms by variant name, one a round. */
+export type Rounds = ReadonlyMap<string, readonly number[]>;
+
+export async function interleave(variants: readonly Variant[], rounds: number): Promise<Rounds> {
+  const times = new Map<string, number[]>(variants.map(({ name }) => [name, []]));
+  let expected: number | undefined;
+  for (let round = 0; round < rounds; round++) {
+    for (const variant of orderOf(variants, round)) {
+      const { ms, checksum } = timeOnce(variant);
+      expected ??= checksum;
+      if (checksum !== expected)
+        throw new Error(`${variant.name}: checksum ${checksum}, others ${expected}`);
+      times.get(variant.name)!.push(ms);
+      if (round % 5 === 4) await pause(1);
+    }
+  }
+  return times;
+}
+
+function orderOf<T>(items: readonly T[], round: number): T[] {
+  const start = (round >> 1) % items.length;
+  const rotated = [...items.slice(start), ...items.slice(0, start)];
+  return round % 2 === 0 ? rotated : rotated.reverse();
+}

@@ -1,0 +1,187 @@
+/**
+ * The ways to run one kernel that are compared.
+ *
+ *   plain, plain again   the module as asc made it, twice with different bytes around it: the A/A pair
+ *   sherd                compileProgram + Instance, one budget larger than the whole run: the fast copy straight through
+ *   sherd quantum        the same, returning to the host every QUANTUM_MS as a node does when others wait
+ *   asyncify             benchmarks/asyncify: polls + Binaryen's Asyncify at -O3, never unwound
+ *
+ * V1  Every call gets a fresh instance, so that first touches of memory cost all variants the same.
+ * V2  The engine sees different bytes for each variant: no compiled code is shared.
+ */
+
+import { compileProgram } from '../../host/compile/index.js';
+import { Instance, LoadedModule } from '../../host/runtime/index.js';
+import type { Platform } from '../../host/types/platform.js';
+import { asyncify } from '../asyncify/instrument.js';
+import { bareHost } from '../lib/bare-host.js';
+import { timeOnce, type Variant } from '../lib/timing.js';
+import { unlike } from '../lib/wasm.js';
+import type { Program } from './programs.js';
+
+export const QUANTUM_MS = 2;
+const MAX_BUDGET = 0x7fffffff;
+
+export const NAMES = {
+  plain: 'plain',
+  again: 'plain again',
+  sherd: 'sherd',
+  quantum: 'sherd quantum',
+  asyncify: 'asyncify',
+} as const;
+
+export interface Prepared {
+  readonly program: Program;
+  readonly variants: readonly Variant[];
+  /** The module that each variant runs, for sizes and cold calls. */
+  readonly modules: Readonly<Record<'plain' | 'sherd' | 'asyncify', Uint8Array>>;
+  readonly safepoints: number;
+  readonly fuel: bigint;
+}
+
+type Run = (parameter: number) => number;
+
+function exportOf(module: WebAssembly.Module, imports: WebAssembly.Imports): Run {
+  const run = new WebAssembly.Instance(module, imports).exports.run;
+  if (typeof run !== 'function') throw new Error('no export `run`');
+  return run as Run;
+}
+
+export function plainVariant(name: string, program: Program, mark: string): Variant {
+  const module = new WebAssembly.Module(unlike(program.bytes, mark));
+  return {
+    name,
+    prepare: () => {
+      const run = exportOf(module, {});
+      return () => run(program.parameter) | 0;
+    },
+  };
+}
+
+export function asyncifyVariant(program: Program, bytes: Uint8Array, mark: string): Variant {
+  const module = new WebAssembly.Module(unlike(bytes, mark));
+  const poll = (): void => {
+    throw new Error('the poll budget ran out');
+  };
+  return {
+    name: NAMES.asyncify,
+    prepare: () => {
+      const run = exportOf(module, { poll: { poll } });
+      return () => run(program.parameter) | 0;
+    },
+  };
+}
+
+function argumentBytes(parameter: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setInt32(0, parameter, true);
+  return bytes;
+}
+
+/** Runs an instance to its end, `budget` safepoints at a time. Gives the kernel's checksum. */
+function finish(instance: Instance, budget: number): number {
+  for (;;) {
+    const result = instance.run(budget);
+    if (result.kind === 'quantum') continue;
+    if (result.kind !== 'done')
+      throw new Error(
+        `ended with ${result.kind}${result.kind === 'trap' ? `: ${result.trap.message}` : ''}`,
+      );
+    return new DataView(result.results.buffer, result.results.byteOffset).getInt32(0, true);
+  }
+}
+
+function startInstance(loaded: LoadedModule, program: Program): Instance {
+  return Instance.start(loaded, bareHost(), {
+    entry: 'run',
+    entryArgs: argumentBytes(program.parameter),
+    limitPages: 0,
+  });
+}
+
+export function sherdVariant(
+  name: string,
+  program: Program,
+  loaded: LoadedModule,
+  budget: () => number,
+): Variant {
+  return {
+    name,
+    prepare: () => {
+      const instance = startInstance(loaded, program);
+      return () => finish(instance, budget());
+    },
+  };
+}
+
+/** A shard module of this program that shares no compiled code with another one. */
+export function loadSherd(program: Program, platform: Platform, mark: string): LoadedModule {
+  return LoadedModule.load(compileProgram(unlike(program.bytes, mark), platform), platform);
+}
+
+/** Builds all variants of one kernel. */
+export function prepare(program: Program, platform: Platform): Prepared {
+  const shard = compileProgram(unlike(program.bytes, 'sherd'), platform);
+  const loaded = LoadedModule.load(shard, platform);
+  const baseline = asyncify(program.bytes);
+  const probe = startInstance(loaded, program);
+  finish(probe, MAX_BUDGET);
+  const fuel = probe.fuelUsed;
+  let quantumBudget = MAX_BUDGET;
+  const straight = sherdVariant(NAMES.sherd, program, loaded, () => MAX_BUDGET);
+  const quantum = sherdVariant(NAMES.quantum, program, loaded, () => quantumBudget);
+  const measuring: Variant = {
+    name: quantum.name,
+    prepare: () => {
+      // The rate is the one just measured, as a node's worker does it; the last straight run is a good measure.
+      quantumBudget = Math.max(
+        1,
+        Math.min(MAX_BUDGET, Math.round((Number(fuel) / straightMs) * QUANTUM_MS)),
+      );
+      return quantum.prepare();
+    },
+  };
+  let straightMs = 50;
+  const watched: Variant = {
+    name: straight.name,
+    prepare: () => {
+      const call = straight.prepare();
+      return () => {
+        const started = performance.now();
+        const checksum = call();
+        straightMs = performance.now() - started;
+        return checksum;
+      };
+    },
+  };
+  return {
+    program,
+    variants: [
+      plainVariant(NAMES.plain, program, 'a'),
+      plainVariant(NAMES.again, program, 'b'),
+      watched,
+      measuring,
+      asyncifyVariant(program, baseline.bytes, 'asyncify'),
+    ],
+    modules: { plain: program.bytes, sherd: shard.bytes, asyncify: baseline.bytes },
+    safepoints: shard.sizes.safepoints,
+    fuel,
+  };
+}
+
+/** Time of the first call in a module the engine has never seen, compilation of the module left out. */
+export function coldCalls(
+  program: Program,
+  modules: Prepared['modules'],
+  platform: Platform,
+  round: number,
+): Record<'plain' | 'sherd' | 'asyncify', number> {
+  const mark = `cold-${round}`;
+  return {
+    plain: timeOnce(plainVariant(NAMES.plain, program, mark)).ms,
+    sherd: timeOnce(
+      sherdVariant(NAMES.sherd, program, loadSherd(program, platform, mark), () => MAX_BUDGET),
+    ).ms,
+    asyncify: timeOnce(asyncifyVariant(program, modules.asyncify, mark)).ms,
+  };
+}
