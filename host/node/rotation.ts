@@ -210,6 +210,13 @@ export class Rotation {
     this.#slots.get(run)?.guest.host.markDurable(hashes);
   }
 
+  /** Output that waits for a capture is handed over as it is (then `captured` does not have it any more). */
+  takeOutput(run: Run): void {
+    const slot = this.#slots.get(run);
+    if (slot === undefined || slot.outputBytes === 0) return;
+    this.#port.report({ kind: 'output', run, pieces: this.#takePieces(slot) });
+  }
+
   inspect(run: Run, askId: string): void {
     const slot = this.#slots.get(run);
     if (slot === undefined) return;
@@ -321,14 +328,18 @@ export class Rotation {
 
   #harvest(slot: Slot, trees: boolean): Harvest {
     this.#drain(slot);
-    const output = joined(slot.output);
-    slot.output = [];
-    slot.outputBytes = 0;
     return {
-      output,
+      output: this.#takePieces(slot),
       blobs: new Map(slot.guest.host.newBlobs()),
       trees: trees ? slot.guest.encodeTrees() : null,
     };
+  }
+
+  #takePieces(slot: Slot): OutputPiece[] {
+    const pieces = joined(slot.output);
+    slot.output = [];
+    slot.outputBytes = 0;
+    return pieces;
   }
 
   #ended(slot: Slot, exit: ShardExit): void {

@@ -52,6 +52,8 @@ export type WorkerCommand =
     }
   | { readonly kind: 'end'; readonly run: Run; readonly exit: ShardExit }
   | { readonly kind: 'drop'; readonly run: Run }
+  /** Hands the waiting output over without a capture: for a shard whose output nobody has to commit. */
+  | { readonly kind: 'take-output'; readonly run: Run }
   /** Null: it is in no store. */
   | { readonly kind: 'blob'; readonly hash: Hash; readonly bytes: Uint8Array | null }
   | { readonly kind: 'durable'; readonly run: Run; readonly hashes: readonly Hash[] }
@@ -139,6 +141,7 @@ export type WorkerReport =
   | { readonly kind: 'dropped'; readonly run: Run }
   | { readonly kind: 'progress'; readonly runs: readonly RunProgress[] }
   | { readonly kind: 'need-blob'; readonly run: Run; readonly hash: Hash }
+  | { readonly kind: 'output'; readonly run: Run; readonly pieces: readonly OutputPiece[] }
   | {
       readonly kind: 'inspected';
       readonly run: Run;

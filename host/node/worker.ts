@@ -77,6 +77,9 @@ function obey(command: WorkerCommand): void {
       if (command.bytes !== null) guests.blobs.set(command.hash, command.bytes);
       rotation.blobCame(command.hash, command.bytes !== null);
       break;
+    case 'take-output':
+      rotation.takeOutput(command.run);
+      break;
     case 'durable':
       rotation.durable(command.run, command.hashes);
       break;
