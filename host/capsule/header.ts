@@ -1,0 +1,224 @@
+/**
+ * The capsule's header: who this is and all of its state that is small. Canonical msgpack of one map.
+ *
+ * Does: turn a header into bytes and back, checking every field. Does not: hold frames, globals, host state or memory.
+ *
+ *     shardId epoch specHash            whose state, written by which holder
+ *     programHash moduleHash abi        what can carry it on
+ *     base                              null: the module's initial image. Later: the hash of an earlier capsule
+ *     references                        hashes of the blobs that the host state names
+ *     fuelUsed calls growRefused droppedSegments pending
+ *     memory                            null or {pages, limitPages}
+ *     anything else                     kept as it is (`unknown`) and written again
+ *
+ * H1  Keys are sorted (encodePlain), so the order is fixed for all versions.
+ * H2  Hashes are 32 raw bytes.
+ * H3  An argument of a pending call that is not a 32-bit integer or a bigint is stored as its 8 float64 bytes: -0 and
+ *     NaN payloads survive.
+ */
+import { invariant } from '../types/errors.js';
+import { decodePlain, encodePlain } from '../types/pack.js';
+import type { Hash } from '../types/platform.js';
+import type { PendingCall, Plain, ShardState, Wait } from '../types/state.js';
+import { bytesToHex, hexToBytes, isHash } from './bytes.js';
+import { MAX_WASM_PAGES } from './memory.js';
+
+const HASH_BYTES = 32;
+
+export interface CapsuleHeader {
+  readonly shardId: string;
+  readonly epoch: number;
+  readonly specHash: Hash;
+  readonly programHash: Hash;
+  readonly moduleHash: Hash;
+  readonly abi: number;
+  /** Base of the memory section: null is the module's initial image. */
+  readonly base: null;
+  /** Blobs that the host state names, sorted. */
+  readonly references: readonly Hash[];
+  readonly fuelUsed: bigint;
+  readonly calls: readonly string[];
+  readonly growRefused: boolean;
+  readonly droppedSegments: readonly number[];
+  readonly pending: PendingCall | null;
+  readonly memory: { readonly pages: number; readonly limitPages: number } | null;
+  /** Fields of later versions, kept on encoding. */
+  readonly unknown: Readonly<Record<string, Plain>>;
+}
+
+/** The part of a header that does not come from the state. */
+export interface HeaderFacts {
+  readonly shardId: string;
+  readonly epoch: number;
+  readonly specHash: Hash;
+  readonly references: readonly Hash[];
+  readonly unknown?: Readonly<Record<string, Plain>>;
+}
+
+type Fail = (reason: string) => Error;
+
+export function encodeHeader(state: ShardState, facts: HeaderFacts): Uint8Array {
+  for (const hash of [facts.specHash, state.programHash, state.moduleHash, ...facts.references]) {
+    invariant(isHash(hash), `${JSON.stringify(hash)} is a hash`);
+  }
+  invariant(ascending(facts.references), 'references are sorted and unique');
+  invariant(ascending(state.droppedSegments), 'dropped segments are sorted and unique');
+  const known = {
+    shardId: facts.shardId,
+    epoch: facts.epoch,
+    specHash: hexToBytes(facts.specHash),
+    programHash: hexToBytes(state.programHash),
+    moduleHash: hexToBytes(state.moduleHash),
+    abi: state.abi,
+    base: null,
+    references: facts.references.map(hexToBytes),
+    fuelUsed: state.fuelUsed,
+    calls: state.calls,
+    growRefused: state.growRefused,
+    droppedSegments: state.droppedSegments,
+    pending: state.pending === null ? null : packPending(state.pending),
+    memory:
+      state.memory === null
+        ? null
+        : { pages: state.memory.pages, limitPages: state.memory.limitPages },
+  };
+  return encodePlain({ ...facts.unknown, ...known });
+}
+
+export function decodeHeader(bytes: Uint8Array, fail: Fail): CapsuleHeader {
+  let value: unknown;
+  try {
+    value = decodePlain(bytes);
+  } catch (cause) {
+    throw fail(cause instanceof Error ? cause.message : String(cause));
+  }
+  const fields = new Fields(value, fail);
+  const header = {
+    shardId: fields.text('shardId'),
+    epoch: fields.count('epoch'),
+    specHash: fields.hash('specHash'),
+    programHash: fields.hash('programHash'),
+    moduleHash: fields.hash('moduleHash'),
+    abi: fields.count('abi'),
+    base: fields.nothing('base'),
+    references: fields.list('references', isHashBytes).map(bytesToHex),
+    fuelUsed: fields.bigint('fuelUsed'),
+    calls: fields.list('calls', (each): each is string => typeof each === 'string'),
+    growRefused: fields.flag('growRefused'),
+    droppedSegments: fields.list('droppedSegments', isCount),
+    pending: unpackPending(fields.take('pending'), fail),
+    memory: unpackMemory(fields.take('memory'), fail),
+  };
+  if (!ascending(header.references)) throw fail('references are not sorted');
+  if (!ascending(header.droppedSegments)) throw fail('dropped segments are not sorted');
+  return { ...header, unknown: fields.rest() };
+}
+
+function ascending(list: readonly (string | number)[]): boolean {
+  return list.every((each, i) => i === 0 || (list[i - 1] as string | number) < each);
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isHashBytes(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === HASH_BYTES;
+}
+
+/** Reads a map field by field, remembering which were asked for. */
+class Fields {
+  readonly #map: Record<string, unknown>;
+  readonly #fail: Fail;
+
+  constructor(value: unknown, fail: Fail) {
+    const isMap =
+      typeof value === 'object' &&
+      value !== null &&
+      !Array.isArray(value) &&
+      !(value instanceof Uint8Array);
+    if (!isMap) throw fail('not a map');
+    this.#map = { ...(value as Record<string, unknown>) };
+    this.#fail = fail;
+  }
+
+  take(key: string): unknown {
+    if (!Object.hasOwn(this.#map, key)) throw this.#fail(`no field ${key}`);
+    const value = this.#map[key];
+    delete this.#map[key];
+    return value;
+  }
+
+  #as<T>(key: string, check: (value: unknown) => value is T): T {
+    const value = this.take(key);
+    if (!check(value)) throw this.#fail(`malformed field ${key}`);
+    return value;
+  }
+
+  text = (key: string): string => this.#as(key, (v): v is string => typeof v === 'string');
+  flag = (key: string): boolean => this.#as(key, (v): v is boolean => typeof v === 'boolean');
+  hash = (key: string): Hash => bytesToHex(this.#as(key, isHashBytes));
+  count = (key: string): number => this.#as(key, isCount);
+  bigint = (key: string): bigint =>
+    this.#as(key, (v): v is bigint => typeof v === 'bigint' && v >= 0n);
+  nothing = (key: string): null => this.#as(key, (v): v is null => v === null);
+  list = <T>(key: string, each: (value: unknown) => value is T): readonly T[] =>
+    this.#as(key, (v): v is T[] => Array.isArray(v) && v.every(each));
+
+  rest(): Record<string, Plain> {
+    return this.#map as Record<string, Plain>;
+  }
+}
+
+function unpackMemory(value: unknown, fail: Fail): CapsuleHeader['memory'] {
+  if (value === null) return null;
+  const fields = new Fields(value, fail);
+  const memory = { pages: fields.count('pages'), limitPages: fields.count('limitPages') };
+  if (memory.pages > MAX_WASM_PAGES) throw fail(`memory of ${memory.pages} pages`);
+  return memory;
+}
+
+function packPending(pending: PendingCall): Plain {
+  return { name: pending.name, args: pending.args.map(packArg), wait: packWait(pending.wait) };
+}
+
+function packWait(wait: Wait): Plain {
+  return wait.kind === 'blob' ? { kind: wait.kind, hash: hexToBytes(wait.hash) } : { ...wait };
+}
+
+function packArg(arg: number | bigint): Plain {
+  if (typeof arg === 'bigint' || Object.is(arg, arg | 0)) return arg;
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setFloat64(0, arg, true);
+  return bytes;
+}
+
+function unpackPending(value: unknown, fail: Fail): PendingCall | null {
+  if (value === null) return null;
+  const fields = new Fields(value, fail);
+  const args = fields.list('args', isArg).map((arg) => {
+    if (!(arg instanceof Uint8Array)) return arg;
+    return new DataView(arg.buffer, arg.byteOffset, 8).getFloat64(0, true);
+  });
+  return { name: fields.text('name'), args, wait: unpackWait(fields.take('wait'), fail) };
+}
+
+function isArg(value: unknown): value is number | bigint | Uint8Array {
+  if (value instanceof Uint8Array) return value.length === 8;
+  return typeof value === 'bigint' || (typeof value === 'number' && Object.is(value, value | 0));
+}
+
+function unpackWait(value: unknown, fail: Fail): Wait {
+  const fields = new Fields(value, fail);
+  const kind = fields.text('kind');
+  switch (kind) {
+    case 'until':
+      return { kind, monotonicNs: fields.bigint('monotonicNs') };
+    case 'blob':
+      return { kind, hash: fields.hash('hash') };
+    case 'yield':
+      return { kind };
+    default:
+      throw fail(`unknown wait ${kind}`);
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * The capsule folder's public face: State Capsules, bundles and their inspection. Portable: no Node API.
+ */
+
+export {
+  type Bundle,
+  type BundleParts,
+  decodeBundle,
+  encodeBundle,
+  isBundle,
+  type MissingParts,
+  missingParts,
+  requireComplete,
+} from './bundle.js';
+export {
+  type CapsuleSizes,
+  type DecodedCapsule,
+  type DecodeOptions,
+  decodeCapsule,
+  type EncodedCapsule,
+  type EncodeInput,
+  encodeCapsule,
+  isCapsule,
+  type MemoryTarget,
+} from './capsule.js';
+export type { CapsuleHeader } from './header.js';
+export { PAGE_BYTES, WASM_PAGE_BYTES } from './memory.js';
