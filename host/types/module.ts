@@ -12,7 +12,7 @@ export type SafepointKind = 'loop' | 'entry' | 'call' | 'host';
 
 export interface SafepointInfo {
   readonly kind: SafepointKind;
-  /** Byte offset of the instruction in the program's original binary (0 for `entry`). */
+  /** Byte offset of the instruction from the start of the code section's body, as DWARF counts (0 for `entry`). */
   readonly offset: number;
   /** Indices into FunctionInfo.slots that are live here, ascending. */
   readonly live: readonly number[];
@@ -75,6 +75,8 @@ export interface ShardModule {
   readonly memory: { readonly minPages: number; readonly maxPages: number | undefined } | undefined;
   readonly mutableGlobals: readonly { readonly index: number; readonly type: ValType; readonly name: string | undefined }[];
   readonly sizes: CompileSizes;
+  /** The program without data and other custom sections: what continuations are built from. */
+  readonly skeleton: Uint8Array;
 }
 
 export interface CompileSizes {

@@ -1,0 +1,246 @@
+/**
+ * Builds the side module that holds one continuation: the rest of a function from one safepoint on.
+ *
+ *   (module
+ *     (import "s" "load_i32" …)      frame-store functions it uses
+ *     (import "p" "12" (func …))     program functions it calls, by index
+ *     (import "p" "$m" "$t0" "$g3"…) the instance's memory, tables, globals
+ *     (func (export "i") (param fuel) (result r… i32)   suffix copy, see emit.ts; exported to be optimised)
+ *     (func (export "k") (param fuel) (result fuel)   calls $k, puts the results into registers))
+ *
+ * Does: intern types, collect imports as the emitter asks for them, write the module.
+ * Does not: compile or cache (runtime/loaded.ts).
+ *
+ * K1  Built from the shard module's skeleton and checked against its resume map: the slots of a frame mean the same.
+ * K2  The module name is `sherd-k-FUNCTION-SAFEPOINT`, so stack traces name the program's function.
+ */
+import { invariant, SherdError } from '../types/errors.js';
+import type { ShardModule } from '../types/module.js';
+import { EXPORT } from './abi.js';
+import { analyseBody, type Body } from './body.js';
+import { buildCallGraph, type CallGraph, typeKey } from './callgraph.js';
+import { ByteWriter } from './bytes.js';
+import { BodyEmitter, type EmitTarget, type StoreFunction, storeFunction } from './emit.js';
+import { type FuncType, parseModule, type WasmModule } from './module.js';
+import { OP, VT } from './opcodes.js';
+import { type FramePlan, planFrame, slotInfo } from './plan.js';
+import { storeSignature } from './store-module.js';
+
+/** What must be handed to `WebAssembly.Instance` for a continuation module. */
+export interface ContinuationImport {
+  readonly kind: 'store' | 'function' | 'export';
+  /** Store function name, program function index, or export name of the shard module. */
+  readonly name: string;
+}
+
+export interface ContinuationModule {
+  readonly bytes: Uint8Array;
+  readonly imports: readonly ContinuationImport[];
+  /** Size of the continuation's own code, bytes. */
+  readonly codeBytes: number;
+}
+
+class ContinuationTarget implements EmitTarget {
+  readonly sameTypes = false;
+  readonly types: FuncType[] = [];
+  private readonly typeIndex = new Map<string, number>();
+  readonly functionImports: { readonly from: ContinuationImport; readonly type: number }[] = [];
+  private readonly functionIndex = new Map<string, number>();
+  readonly globalImports: { readonly name: string; readonly type: number; readonly mutable: boolean }[] = [];
+  private readonly globalIndex = new Map<string, number>();
+
+  constructor(
+    private readonly module: WasmModule,
+    private readonly graph: CallGraph,
+  ) {}
+
+  intern(type: FuncType): number {
+    const key = typeKey(type);
+    let index = this.typeIndex.get(key);
+    if (index === undefined) {
+      index = this.types.length;
+      this.types.push(type);
+      this.typeIndex.set(key, index);
+    }
+    return index;
+  }
+
+  private importFunction(from: ContinuationImport, type: FuncType): number {
+    const key = `${from.kind}:${from.name}`;
+    let index = this.functionIndex.get(key);
+    if (index === undefined) {
+      index = this.functionImports.length;
+      this.functionImports.push({ from, type: this.intern(type) });
+      this.functionIndex.set(key, index);
+    }
+    return index;
+  }
+
+  private withFuel(type: FuncType): FuncType {
+    return { params: [...type.params, VT.i32], results: [...type.results, VT.i32] };
+  }
+
+  func(index: number): number {
+    const type = this.module.types[this.module.functionTypes[index]!]!;
+    return this.importFunction(
+      { kind: 'function', name: String(index) },
+      this.carriesFuel(index) ? this.withFuel(type) : type,
+    );
+  }
+  type(index: number): number {
+    return this.intern(this.module.types[index]!);
+  }
+  fuelType(index: number): number {
+    return this.intern(this.withFuel(this.module.types[index]!));
+  }
+  resultType(results: readonly number[]): number {
+    return this.intern({ params: [], results });
+  }
+  private importGlobal(name: string, type: number, mutable: boolean): number {
+    let index = this.globalIndex.get(name);
+    if (index === undefined) {
+      index = this.globalImports.length;
+      this.globalImports.push({ name, type, mutable });
+      this.globalIndex.set(name, index);
+    }
+    return index;
+  }
+  global(index: number): number {
+    const global = this.module.globals[index]!;
+    return this.importGlobal(EXPORT.global(index), global.type, global.mutable);
+  }
+  interruptGlobal(): number {
+    return this.importGlobal(EXPORT.interrupt, VT.i32, true);
+  }
+  store(name: StoreFunction): number {
+    return this.importFunction({ kind: 'store', name }, storeSignature(name));
+  }
+  growFunction(): number {
+    return this.importFunction({ kind: 'export', name: EXPORT.grow }, { params: [VT.i32], results: [VT.i32] });
+  }
+  initFunction(segment: number): number {
+    const type = { params: [VT.i32, VT.i32, VT.i32], results: [] };
+    return this.importFunction({ kind: 'export', name: EXPORT.init(segment) }, type);
+  }
+  dropFunction(segment: number): number {
+    return this.importFunction({ kind: 'export', name: EXPORT.drop(segment) }, { params: [], results: [] });
+  }
+  carriesFuel(functionIndex: number): boolean {
+    return this.graph.carriesFuel(functionIndex);
+  }
+}
+
+/** Builds continuations of one shard module. Analyses each function once. */
+export class ContinuationBuilder {
+  private readonly module: WasmModule;
+  private readonly graph: CallGraph;
+  private readonly analysed = new Map<number, { body: Body; plan: FramePlan }>();
+
+  constructor(private readonly shard: ShardModule) {
+    this.module = parseModule(shard.skeleton);
+    this.graph = buildCallGraph(this.module);
+  }
+
+  /** Frame layout of a function, as in the resume map. */
+  plan(functionIndex: number): FramePlan {
+    return this.analyse(functionIndex).plan;
+  }
+
+  private analyse(functionIndex: number): { body: Body; plan: FramePlan } {
+    let known = this.analysed.get(functionIndex);
+    if (known === undefined) {
+      const body = analyseBody(this.module, functionIndex, this.graph);
+      const plan = planFrame(body, this.module.bytes);
+      this.check(functionIndex, body, plan);
+      known = { body, plan };
+      this.analysed.set(functionIndex, known);
+    }
+    return known;
+  }
+
+  /** K1: the analysis agrees with the resume map with which the module was compiled. */
+  private check(functionIndex: number, body: Body, plan: FramePlan): void {
+    const info = this.shard.functions[functionIndex - this.module.imports.length];
+    invariant(info !== undefined && info.instrumented, `function ${functionIndex} cannot stop`);
+    const same =
+      info.safepoints.length === body.safepoints.length &&
+      info.slots.length === plan.slots.length &&
+      plan.slots.every((slot, i) => {
+        const mapped = slotInfo(slot);
+        return mapped.type === info.slots[i]!.type && mapped.local === info.slots[i]!.local;
+      }) &&
+      plan.live.every((live, s) => live.join() === info.safepoints[s]!.live.join());
+    if (same) return;
+    throw new SherdError('SHERD_CAPSULE_MISMATCH', `resume map of function ${functionIndex} does not fit its code`, {
+      next: 'compile the program again; capsules of the old shard module need the sherd version that made it',
+    });
+  }
+
+  build(functionIndex: number, safepoint: number): ContinuationModule {
+    const { body, plan } = this.analyse(functionIndex);
+    invariant(safepoint < body.safepoints.length, `function ${functionIndex} has no safepoint ${safepoint}`);
+    const target = new ContinuationTarget(this.module, this.graph);
+    const code = new BodyEmitter(this.module.bytes, body, plan, target, 'continuation').continuation(safepoint);
+    const wrapper = wrapperBody(target, body.type.results);
+    const innerType = target.intern({ params: [VT.i32], results: [...body.type.results, VT.i32] });
+    const outerType = target.intern({ params: [VT.i32], results: [VT.i32] });
+    const inner = target.functionImports.length;
+    const out = new ByteWriter(code.length + 1024).put(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+    section(out, 1, typeSection(target.types));
+    section(out, 2, this.importSection(target));
+    section(out, 3, new ByteWriter().u32(2).u32(innerType).u32(outerType));
+    section(out, 7, new ByteWriter().u32(2).name('k').u8(0).u32(inner + 1).name('i').u8(0).u32(inner));
+    const codes = new ByteWriter(code.length + 128).u32(2).u32(code.length).put(code);
+    const outer = wrapper(inner);
+    section(out, 10, codes.u32(outer.length).put(outer));
+    const moduleName = new ByteWriter().name(`sherd-k-${functionIndex}-${safepoint}`);
+    section(out, 0, new ByteWriter().name('name').u8(0).u32(moduleName.length).put(moduleName.view()));
+    return { bytes: out.finish(), imports: this.importList(target), codeBytes: code.length };
+  }
+
+  private sharedImports(target: ContinuationTarget): string[] {
+    const names: string[] = [];
+    if (this.module.memory !== undefined) names.push(EXPORT.memory);
+    for (let t = 0; t < this.module.tables; t++) names.push(EXPORT.table(t));
+    return [...names, ...target.globalImports.map((g) => g.name)];
+  }
+
+  private importList(target: ContinuationTarget): ContinuationImport[] {
+    const shared = this.sharedImports(target).map((name): ContinuationImport => ({ kind: 'export', name }));
+    return [...target.functionImports.map((f) => f.from), ...shared];
+  }
+
+  private importSection(target: ContinuationTarget): ByteWriter {
+    const { module } = this;
+    const count = target.functionImports.length + this.sharedImports(target).length;
+    const w = new ByteWriter(1024).u32(count);
+    for (const { from, type } of target.functionImports) w.name(from.kind).name(from.name).u8(0).u32(type);
+    if (module.memory !== undefined) w.name('export').name(EXPORT.memory).u8(2).u8(0).u32(module.memory.minPages);
+    for (let t = 0; t < module.tables; t++) w.name('export').name(EXPORT.table(t)).u8(1).u8(0x70).u8(0).u32(0);
+    for (const { name, type, mutable } of target.globalImports) w.name('export').name(name).u8(3).u8(type).u8(mutable ? 1 : 0);
+    return w;
+  }
+}
+
+function typeSection(types: readonly FuncType[]): ByteWriter {
+  const w = new ByteWriter(256).u32(types.length);
+  for (const type of types) {
+    w.u8(0x60).u32(type.params.length).put(Uint8Array.from(type.params));
+    w.u32(type.results.length).put(Uint8Array.from(type.results));
+  }
+  return w;
+}
+
+function section(out: ByteWriter, id: number, body: ByteWriter): void {
+  out.u8(id).u32(body.length).put(body.view());
+}
+
+/** `(fuel) -> fuel`: calls the continuation, results to registers. Takes the store functions it needs at once. */
+function wrapperBody(target: ContinuationTarget, results: readonly number[]): (inner: number) => Uint8Array {
+  const setters = results.map((type) => target.store(storeFunction('set', type)));
+  return (inner) => {
+    const w = new ByteWriter(64).u32(0).u8(OP.localGet).u32(0).u8(OP.call).u32(inner).u8(OP.localSet).u32(0);
+    for (let k = results.length - 1; k >= 0; k--) w.u8(OP.i32Const).s32(k).u8(OP.call).u32(setters[k]!);
+    return w.u8(OP.localGet).u32(0).u8(OP.end).finish();
+  };
+}

@@ -1,0 +1,145 @@
+/**
+ * The compiler: core Wasm in, shard module out.
+ *
+ *   program.wasm ─ parse ─ call graph ─ per function: analyse → plan → emit ─ assemble ─ + `sherd` section
+ *
+ * Does: the whole way for a core module; reads shard modules back.
+ * Does not: compile sources (assemblyscript.ts) or run anything (runtime).
+ *
+ * C1  Deterministic: the same program gives the same shard module, byte for byte.
+ * C2  The program is validated by the engine before it is rewritten, and so is the result.
+ */
+import { EXIT, SherdError } from '../types/errors.js';
+import type { FunctionInfo, ImportInfo, ShardModule } from '../types/module.js';
+import type { Platform } from '../types/platform.js';
+import { ABI, SECTION_NAME } from './abi.js';
+import { ByteWriter } from './bytes.js';
+import { instrument } from './instrument.js';
+import { parseModule, scanSections, type WasmModule } from './module.js';
+import { VAL_TYPE_NAME } from './plan.js';
+import { buildSkeleton, decodeSection, encodeSection, functionInfos, type SectionContent } from './section.js';
+
+export { ABI } from './abi.js';
+
+/** Compiles a core Wasm module (no imports, or functions only) into a shard module. */
+export function compileProgram(bytes: Uint8Array, platform: Platform): ShardModule {
+  const module = parseModule(bytes);
+  if (module.sections.some((s) => s.id === 0 && s.name === SECTION_NAME)) {
+    throw new SherdError('SHERD_FEATURE_UNSUPPORTED', 'this is a shard module already', {
+      next: 'run it as it is',
+      exitCode: EXIT.refused,
+    });
+  }
+  validate(bytes);
+  const result = instrument(module);
+  const content: SectionContent = {
+    abi: ABI,
+    programHash: platform.sha256(bytes),
+    programBytes: bytes.length,
+    programCodeBytes: codeBytes(module),
+    dataSegments: module.dataSegments,
+    functions: functionInfos(module, result),
+    skeleton: buildSkeleton(module),
+  };
+  const section = encodeSection(content);
+  const out = new ByteWriter(result.bytes.length + section.length + 8).put(result.bytes);
+  const shard = out.u8(0).u32(section.length).put(section).finish();
+  return describe(shard, content, module, platform, result.codeBytes);
+}
+
+/** Decodes a shard module. Throws SHERD_NOT_WASM, SHERD_WASM_MALFORMED, SHERD_CAPSULE_VERSION. */
+export function readShardModule(bytes: Uint8Array, platform: Platform): ShardModule {
+  const outer = sherdSection(bytes);
+  if (outer === undefined) {
+    throw new SherdError('SHERD_FEATURE_UNSUPPORTED', 'this is a plain Wasm module, not a shard module', {
+      next: 'run `sherd compile` on it first',
+      exitCode: EXIT.refused,
+    });
+  }
+  const content = decodeSection(bytes.subarray(outer.bodyStart, outer.end), parseModule);
+  return describe(bytes, content, content.module, platform, outer.codeBytes);
+}
+
+export function isShardModule(bytes: Uint8Array): boolean {
+  try {
+    return sherdSection(bytes) !== undefined;
+  } catch (error) {
+    if (error instanceof SherdError) return false;
+    throw error;
+  }
+}
+
+/** Finds the `sherd` section without decoding the rest. */
+function sherdSection(bytes: Uint8Array): { bodyStart: number; end: number; codeBytes: number } | undefined {
+  let codeLength = 0;
+  for (const section of scanSections(bytes)) {
+    if (section.id === 10) codeLength = section.end - section.bodyStart;
+    if (section.id === 0 && section.name === SECTION_NAME) {
+      return { bodyStart: section.bodyStart, end: section.end, codeBytes: codeLength };
+    }
+  }
+  return undefined;
+}
+
+function codeBytes(module: WasmModule): number {
+  const code = module.sections.find((s) => s.id === 10);
+  return code === undefined ? 0 : code.end - code.bodyStart;
+}
+
+/** The engine has the last word on whether a program is valid; its message names the place. */
+function validate(bytes: Uint8Array): void {
+  if (WebAssembly.validate(bytes as Uint8Array<ArrayBuffer>)) return;
+  let reason = 'the engine refuses it';
+  try {
+    new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
+  } catch (error) {
+    reason = error instanceof Error ? error.message.replace(/^WebAssembly\.Module\(\): /, '') : String(error);
+  }
+  throw new SherdError('SHERD_WASM_MALFORMED', `invalid Wasm: ${reason}`, {
+    next: 'check the module with wasm-validate or rebuild it',
+    exitCode: EXIT.refused,
+  });
+}
+
+function describe(
+  bytes: Uint8Array,
+  content: SectionContent,
+  module: WasmModule,
+  platform: Platform,
+  moduleCodeBytes: number,
+): ShardModule {
+  const imports = module.imports.map((entry): ImportInfo => {
+    const type = module.types[entry.type]!;
+    return {
+      module: entry.module,
+      field: entry.field,
+      params: type.params.map((t) => VAL_TYPE_NAME[t]!),
+      results: type.results.map((t) => VAL_TYPE_NAME[t]!),
+    };
+  });
+  const functions: readonly FunctionInfo[] = content.functions;
+  return {
+    bytes,
+    moduleHash: platform.sha256(bytes),
+    programHash: content.programHash,
+    abi: content.abi,
+    imports,
+    exports: new Map(module.exports.filter((e) => e.kind === 0 && e.index >= imports.length).map((e) => [e.name, e.index])),
+    hasStart: module.start !== undefined,
+    functions,
+    memory: module.memory,
+    mutableGlobals: module.globals.flatMap((g, index) =>
+      g.mutable ? [{ index, type: VAL_TYPE_NAME[g.type]!, name: module.names.globals.get(index) }] : [],
+    ),
+    sizes: {
+      programBytes: content.programBytes,
+      moduleBytes: bytes.length,
+      programCodeBytes: content.programCodeBytes,
+      moduleCodeBytes,
+      functionsInstrumented: functions.filter((f) => f.instrumented).length,
+      functionsTotal: functions.length,
+      safepoints: functions.reduce((sum, f) => sum + f.safepoints.length, 0),
+    },
+    skeleton: content.skeleton,
+  };
+}

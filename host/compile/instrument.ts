@@ -1,0 +1,373 @@
+/**
+ * Assembles the shard module: every function rewritten, helpers appended, exports replaced.
+ *
+ * Does: sections in, sections out; see abi.ts for what is appended. Linear in the module.
+ * Does not: decide where safepoints are (callgraph.ts, body.ts) or how code is rewritten (emit.ts).
+ *
+ * I1  No index of the program (type, function, table, global, segment) changes.
+ * I2  Appended functions never stop; they may be called from continuations through `bind`.
+ */
+import { SherdError, EXIT } from '../types/errors.js';
+import { EXPORT, MAX_VALUES, STORE_FUNCTIONS } from './abi.js';
+import { analyseBody, type Body } from './body.js';
+import { buildCallGraph, type CallGraph, typeKey } from './callgraph.js';
+import { ByteReader, ByteWriter } from './bytes.js';
+import { BodyEmitter, type EmitTarget, type StoreFunction, storeFunction } from './emit.js';
+import type { FuncType, WasmModule } from './module.js';
+import { OP, VT } from './opcodes.js';
+import { type FramePlan, planFrame, slotBytes } from './plan.js';
+import { storeSignature } from './store-module.js';
+
+export interface Instrumented {
+  /** Complete module without the `sherd` section. */
+  readonly bytes: Uint8Array;
+  readonly codeBytes: number;
+  readonly graph: CallGraph;
+  /** Analysis of each defined function that can stop. */
+  readonly stops: ReadonlyMap<number, { readonly body: Body; readonly plan: FramePlan }>;
+  readonly memoryFlags: ReadonlyMap<number, { reads: boolean; writes: boolean }>;
+}
+
+interface AppendedFunction {
+  readonly type: number;
+  readonly code: Uint8Array;
+  readonly exportName: string | undefined;
+}
+
+class Instrumenter implements EmitTarget {
+  readonly sameTypes = true;
+  readonly graph: CallGraph;
+  private readonly types: FuncType[];
+  private readonly typeIndex = new Map<string, number>();
+  private readonly appended: AppendedFunction[] = [];
+  private readonly helperIndex = new Map<string, number>();
+  private readonly globalsAdded: string[] = [EXPORT.interrupt, EXPORT.limit, EXPORT.growRefused];
+  readonly stops = new Map<number, { body: Body; plan: FramePlan }>();
+  readonly memoryFlags = new Map<number, { reads: boolean; writes: boolean }>();
+
+  constructor(private readonly module: WasmModule) {
+    this.graph = buildCallGraph(module);
+    this.types = [...module.types];
+    module.types.forEach((type, i) => {
+      const key = typeKey(type);
+      if (!this.typeIndex.has(key)) this.typeIndex.set(key, i);
+    });
+  }
+
+  // --- EmitTarget ----------------------------------------------------------------------------------------
+
+  func(index: number): number {
+    return index;
+  }
+  type(index: number): number {
+    return index;
+  }
+  global(index: number): number {
+    return index;
+  }
+  interruptGlobal(): number {
+    return this.module.globals.length;
+  }
+  carriesFuel(functionIndex: number): boolean {
+    return this.graph.carriesFuel(functionIndex);
+  }
+  fuelType(index: number): number {
+    const type = this.module.types[index]!;
+    return this.intern({ params: [...type.params, VT.i32], results: [...type.results, VT.i32] });
+  }
+  resultType(results: readonly number[]): number {
+    return this.intern({ params: [], results });
+  }
+  initFunction(): undefined {
+    return undefined;
+  }
+
+  store(name: StoreFunction): number {
+    return this.helper(`store:${name}`, () => {
+      const { params, results } = storeSignature(name);
+      const w = new ByteWriter(32).u32(0);
+      params.forEach((_, i) => {
+        w.u8(OP.localGet).u32(i);
+      });
+      const type = this.intern({ params, results });
+      w.u8(OP.i32Const).s32(STORE_FUNCTIONS.indexOf(name));
+      w.u8(OP.callIndirect).u32(type).u32(this.module.tables).u8(OP.end);
+      return { type, code: w.finish(), exportName: undefined };
+    });
+  }
+
+  /** memory.grow under the limit: -1 above it; trap when the engine fails below it. */
+  growFunction(): number {
+    return this.helper('grow', () => {
+      const limit = this.module.globals.length + 1;
+      const refused = limit + 1;
+      const w = new ByteWriter(64).u32(1).u32(1).u8(VT.i32);
+      w.u8(OP.localGet).u32(0).u8(OP.globalGet).u32(limit).u8(OP.memorySize).u8(0).u8(OP.i32Sub).u8(0x4b); // gt_u
+      w.u8(OP.if).u8(0x40).u8(OP.i32Const).s32(1).u8(OP.globalSet).u32(refused);
+      w.u8(OP.i32Const).s32(-1).u8(OP.return).u8(OP.end);
+      w.u8(OP.localGet).u32(0).u8(OP.memoryGrow).u8(0).u8(OP.localTee).u32(1);
+      w.u8(OP.i32Const).s32(-1).u8(0x46).u8(OP.if).u8(0x40);
+      w.u8(OP.i32Const).s32(2).u8(OP.globalSet).u32(refused).u8(OP.unreachable).u8(OP.end);
+      w.u8(OP.localGet).u32(1).u8(OP.end);
+      return { type: this.intern({ params: [VT.i32], results: [VT.i32] }), code: w.finish(), exportName: EXPORT.grow };
+    });
+  }
+
+  dropFunction(segment: number): number {
+    return this.helper(`drop:${segment}`, () => {
+      const flag = this.flagGlobal(EXPORT.dropped(segment));
+      const w = new ByteWriter(32).u32(0).u8(0xfc).u32(9).u32(segment);
+      w.u8(OP.i32Const).s32(1).u8(OP.globalSet).u32(flag).u8(OP.end);
+      return { type: this.intern({ params: [], results: [] }), code: w.finish(), exportName: EXPORT.drop(segment) };
+    });
+  }
+
+  // --- appended things -----------------------------------------------------------------------------------
+
+  private intern(type: FuncType): number {
+    const key = typeKey(type);
+    let index = this.typeIndex.get(key);
+    if (index === undefined) {
+      index = this.types.length;
+      this.types.push(type);
+      this.typeIndex.set(key, index);
+    }
+    return index;
+  }
+
+  private flagGlobal(name: string): number {
+    this.globalsAdded.push(name);
+    return this.module.globals.length + this.globalsAdded.length - 1;
+  }
+
+  private helper(key: string, make: () => AppendedFunction): number {
+    let index = this.helperIndex.get(key);
+    if (index === undefined) {
+      const made = make();
+      index = this.append(made);
+      this.helperIndex.set(key, index);
+    }
+    return index;
+  }
+
+  private append(made: AppendedFunction): number {
+    this.appended.push(made);
+    return this.module.functionTypes.length + this.appended.length - 1;
+  }
+
+  private thunks(): void {
+    const { module } = this;
+    const seen = new Set<string>();
+    for (const entry of module.exports) {
+      if (entry.kind !== 0 || entry.index < module.imports.length) continue;
+      const name = EXPORT.entry(entry.name);
+      if (seen.has(name)) continue;
+      seen.add(name);
+      this.thunk(entry.index, name);
+    }
+    if (module.start === undefined) return;
+    if (module.start < module.imports.length) {
+      throw new SherdError('SHERD_FEATURE_UNSUPPORTED', 'an imported start function is not supported', { exitCode: EXIT.refused });
+    }
+    this.thunk(module.start, EXPORT.start);
+  }
+
+  /** `(fuel) -> fuel` that passes parameters and results through registers. */
+  private thunk(f: number, exportName: string): void {
+    const type = this.module.types[this.module.functionTypes[f]!]!;
+    if (type.params.length > MAX_VALUES || type.results.length > MAX_VALUES) return; // not callable from outside
+    const w = new ByteWriter(64).u32(0);
+    type.params.forEach((param, k) => {
+      w.u8(OP.i32Const).s32(k).u8(OP.call).u32(this.store(storeFunction('get', param)));
+    });
+    const fuel = this.graph.carriesFuel(f);
+    if (fuel) w.u8(OP.localGet).u32(0);
+    w.u8(OP.call).u32(f);
+    if (fuel) w.u8(OP.localSet).u32(0);
+    for (let k = type.results.length - 1; k >= 0; k--) {
+      w.u8(OP.i32Const).s32(k).u8(OP.call).u32(this.store(storeFunction('set', type.results[k]!)));
+    }
+    w.u8(OP.localGet).u32(0).u8(OP.end);
+    this.append({ type: this.intern({ params: [VT.i32], results: [VT.i32] }), code: w.finish(), exportName });
+  }
+
+  /** `save` spills all mutable globals in order, `load` reads them back. */
+  private globalFunctions(): void {
+    const save = new ByteWriter(64).u32(0);
+    const load = new ByteWriter(64).u32(0);
+    let offset = 0;
+    this.module.globals.forEach((global, index) => {
+      if (!global.mutable) return;
+      save.u8(OP.globalGet).u32(index).u8(OP.call).u32(this.store(storeFunction('spill', global.type)));
+      load.u8(OP.i32Const).s32(offset).u8(OP.call).u32(this.store(storeFunction('load', global.type)));
+      load.u8(OP.globalSet).u32(index);
+      offset += slotBytes(global.type);
+    });
+    const type = this.intern({ params: [], results: [] });
+    this.append({ type, code: save.u8(OP.end).finish(), exportName: EXPORT.save });
+    this.append({ type, code: load.u8(OP.end).finish(), exportName: EXPORT.load });
+  }
+
+  private segmentFunctions(): void {
+    const segments = new Set(this.graph.summaries.flatMap((s) => s.dataSegments));
+    for (const segment of segments) {
+      const w = new ByteWriter(16).u32(0);
+      for (let i = 0; i < 3; i++) w.u8(OP.localGet).u32(i);
+      w.u8(0xfc).u32(8).u32(segment).u8(0).u8(OP.end);
+      const type = this.intern({ params: [VT.i32, VT.i32, VT.i32], results: [] });
+      this.append({ type, code: w.finish(), exportName: EXPORT.init(segment) });
+    }
+  }
+
+  /** `bind(i)` copies function i into the one-slot table. */
+  private bindFunction(): void {
+    const w = new ByteWriter(16).u32(0);
+    w.u8(OP.i32Const).s32(0).u8(OP.localGet).u32(0).u8(OP.i32Const).s32(1);
+    w.u8(0xfc).u32(0x0c).u32(this.module.elementSegments).u32(this.module.tables + 1).u8(OP.end);
+    this.append({ type: this.intern({ params: [VT.i32], results: [] }), code: w.finish(), exportName: EXPORT.bind });
+  }
+
+  // --- sections ------------------------------------------------------------------------------------------
+
+  run(): Instrumented {
+    const code = this.rewriteBodies();
+    this.thunks();
+    this.globalFunctions();
+    this.segmentFunctions();
+    this.bindFunction();
+    const out = new ByteWriter(this.module.bytes.length * 2).put(this.module.bytes.subarray(0, 8));
+    const codeSection = this.codeSection(code);
+    const functionSection = this.functionSection(); // interns fuel types: before the type section
+    this.section(out, 1, this.typeSection());
+    this.raw(out, 2);
+    this.section(out, 3, functionSection);
+    this.section(out, 4, this.tableSection());
+    this.raw(out, 5);
+    this.section(out, 6, this.globalSection());
+    this.section(out, 7, this.exportSection());
+    this.section(out, 9, this.elementSection());
+    this.raw(out, 12);
+    this.section(out, 10, codeSection);
+    this.raw(out, 11);
+    return {
+      bytes: out.finish(),
+      codeBytes: codeSection.length,
+      graph: this.graph,
+      stops: this.stops,
+      memoryFlags: this.memoryFlags,
+    };
+  }
+
+  private rewriteBodies(): Uint8Array[] {
+    const { module, graph } = this;
+    return module.bodies.map((_, k) => {
+      const f = module.imports.length + k;
+      const body = analyseBody(module, f, graph);
+      this.memoryFlags.set(f, { reads: body.readsMemory, writes: body.writesMemory });
+      const plan = planFrame(body, module.bytes);
+      if (graph.canStop(f)) this.checkLimits(body, plan);
+      if (graph.canStop(f)) this.stops.set(f, { body, plan });
+      return new BodyEmitter(module.bytes, body, plan, this, 'fast').fast();
+    });
+  }
+
+  private checkLimits(body: Body, plan: FramePlan): void {
+    const values = Math.max(body.type.results.length, ...body.safepoints.map((s) => s.results.length));
+    if (values > MAX_VALUES || plan.bytes > 1 << 19) {
+      throw new SherdError('SHERD_LIMIT', `function ${body.index} has too many results or live values`, {
+        next: `at most ${MAX_VALUES} results and 65536 live values a function`,
+        exitCode: EXIT.refused,
+      });
+    }
+  }
+
+  private section(out: ByteWriter, id: number, body: ByteWriter): void {
+    out.u8(id).u32(body.length).put(body.view());
+  }
+
+  private raw(out: ByteWriter, id: number): void {
+    const section = this.module.sections.find((s) => s.id === id);
+    if (section !== undefined) out.copy(this.module.bytes, section.start, section.end);
+  }
+
+  /** Starts a vector section: new count, then the program's entries unchanged. */
+  private extended(id: number, oldCount: number, extra: number): ByteWriter {
+    const w = new ByteWriter(1024).u32(oldCount + extra);
+    const section = this.module.sections.find((s) => s.id === id);
+    if (section === undefined) return w;
+    const r = new ByteReader(this.module.bytes, section.bodyStart, section.end);
+    r.u32();
+    return w.copy(this.module.bytes, r.pos, section.end);
+  }
+
+  private typeSection(): ByteWriter {
+    const old = this.module.types.length;
+    const w = this.extended(1, old, this.types.length - old);
+    for (const type of this.types.slice(old)) {
+      w.u8(0x60).u32(type.params.length).put(Uint8Array.from(type.params));
+      w.u32(type.results.length).put(Uint8Array.from(type.results));
+    }
+    return w;
+  }
+
+  private functionSection(): ByteWriter {
+    const { module } = this;
+    const w = new ByteWriter(1024).u32(module.bodies.length + this.appended.length);
+    for (let f = module.imports.length; f < module.functionTypes.length; f++) {
+      const type = module.functionTypes[f]!;
+      w.u32(this.graph.carriesFuel(f) ? this.fuelType(type) : type);
+    }
+    for (const { type } of this.appended) w.u32(type);
+    return w;
+  }
+
+  private tableSection(): ByteWriter {
+    const w = this.extended(4, this.module.tables, 2);
+    w.u8(0x70).u8(1).u32(STORE_FUNCTIONS.length).u32(STORE_FUNCTIONS.length);
+    return w.u8(0x70).u8(1).u32(1).u32(1);
+  }
+
+  private globalSection(): ByteWriter {
+    const w = this.extended(6, this.module.globals.length, this.globalsAdded.length);
+    for (const name of this.globalsAdded) {
+      w.u8(VT.i32).u8(1).u8(OP.i32Const).s32(name === EXPORT.limit ? 65_536 : 0).u8(OP.end);
+    }
+    return w;
+  }
+
+  private exportSection(): ByteWriter {
+    const { module } = this;
+    const entries: [name: string, kind: number, index: number][] = [];
+    if (module.memory !== undefined) entries.push([EXPORT.memory, 2, 0]);
+    for (let t = 0; t < module.tables; t++) entries.push([EXPORT.table(t), 1, t]);
+    entries.push([EXPORT.helpers, 1, module.tables], [EXPORT.slot, 1, module.tables + 1]);
+    module.globals.forEach((_, g) => entries.push([EXPORT.global(g), 3, g]));
+    this.globalsAdded.forEach((name, g) => entries.push([name, 3, module.globals.length + g]));
+    this.appended.forEach(({ exportName }, k) => {
+      if (exportName !== undefined) entries.push([exportName, 0, module.functionTypes.length + k]);
+    });
+    const w = new ByteWriter(1024).u32(entries.length);
+    for (const [name, kind, index] of entries) w.name(name).u8(kind).u32(index);
+    return w;
+  }
+
+  /** The program's segments, then a passive one with every function (for `bind`). */
+  private elementSection(): ByteWriter {
+    const total = this.module.functionTypes.length + this.appended.length;
+    const w = this.extended(9, this.module.elementSegments, 1).u32(1).u8(0x00).u32(total);
+    for (let f = 0; f < total; f++) w.u32(f);
+    return w;
+  }
+
+  private codeSection(bodies: readonly Uint8Array[]): ByteWriter {
+    const w = new ByteWriter(this.module.bytes.length * 2).u32(bodies.length + this.appended.length);
+    for (const body of bodies) w.u32(body.length).put(body);
+    for (const { code } of this.appended) w.u32(code.length).put(code);
+    return w;
+  }
+}
+
+/** Rewrites a program's module. */
+export function instrument(module: WasmModule): Instrumented {
+  return new Instrumenter(module).run();
+}

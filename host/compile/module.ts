@@ -1,0 +1,474 @@
+/**
+ * Decodes a core Wasm module's sections into index spaces.
+ *
+ * Does: read everything around the code; keep each function body as a byte range; refuse, by name, what sherd
+ * cannot stop exactly.
+ * Does not: decode instructions (body.ts) or validate like an engine (the engine validates the program itself when
+ * it is instantiated; here only what the rewriter relies on is checked).
+ *
+ *   sections in order:  type import function table memory global export start element datacount code data | custom*
+ *
+ * D1  Function indices: imports first, then defined ones; `bodies[k]` belongs to index `imports.length + k`.
+ * D2  Every index that this file returns is in range.
+ * D3  A refusal (SHERD_FEATURE_UNSUPPORTED) names the feature.
+ */
+import { EXIT, SherdError } from '../types/errors.js';
+import { ByteReader, malformed } from './bytes.js';
+import { VT } from './opcodes.js';
+
+export interface FuncType {
+  readonly params: readonly number[];
+  readonly results: readonly number[];
+}
+
+export interface ImportedFunction {
+  readonly module: string;
+  readonly field: string;
+  readonly type: number;
+}
+
+export interface GlobalEntry {
+  readonly type: number;
+  readonly mutable: boolean;
+}
+
+/** A function body: `[start, end)` covers the local declarations and the instructions with the final `end`. */
+export interface BodyRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface Section {
+  readonly id: number;
+  /** Start of the id byte. */
+  readonly start: number;
+  readonly bodyStart: number;
+  readonly end: number;
+  /** Name of a custom section. */
+  readonly name: string;
+}
+
+export interface ExportEntry {
+  readonly name: string;
+  readonly kind: number;
+  readonly index: number;
+}
+
+export interface WasmModule {
+  readonly bytes: Uint8Array;
+  readonly sections: readonly Section[];
+  readonly types: readonly FuncType[];
+  readonly imports: readonly ImportedFunction[];
+  /** Type index of every function, imports first. */
+  readonly functionTypes: readonly number[];
+  readonly tables: number;
+  readonly memory: { readonly minPages: number; readonly maxPages: number | undefined } | undefined;
+  readonly globals: readonly GlobalEntry[];
+  readonly exports: readonly ExportEntry[];
+  readonly start: number | undefined;
+  /** Functions whose address may be taken: element segments, ref.func in globals. */
+  readonly addressTaken: ReadonlySet<number>;
+  readonly elementSegments: number;
+  readonly dataSegments: number;
+  readonly bodies: readonly BodyRange[];
+  readonly names: NameSection;
+}
+
+export interface NameSection {
+  readonly functions: ReadonlyMap<number, string>;
+  readonly locals: ReadonlyMap<number, ReadonlyMap<number, string>>;
+  readonly globals: ReadonlyMap<number, string>;
+}
+
+/** The error for something that sherd refuses, named. */
+export function unsupported(feature: string, where: string): SherdError {
+  return new SherdError('SHERD_FEATURE_UNSUPPORTED', `${feature} is not supported (${where})`, {
+    next: 'compile the program without this feature',
+    exitCode: EXIT.refused,
+  });
+}
+
+const MAX_LOCALS = 50_000;
+const MAX_PAGES = 65_536;
+
+class ModuleReader {
+  readonly sections: Section[] = [];
+  readonly types: FuncType[] = [];
+  readonly imports: ImportedFunction[] = [];
+  readonly functionTypes: number[] = [];
+  tables = 0;
+  memory: { minPages: number; maxPages: number | undefined } | undefined;
+  readonly globals: GlobalEntry[] = [];
+  readonly exports: ExportEntry[] = [];
+  start: number | undefined;
+  readonly addressTaken = new Set<number>();
+  elementSegments = 0;
+  dataSegments = 0;
+  readonly bodies: BodyRange[] = [];
+  names: NameSection = { functions: new Map(), locals: new Map(), globals: new Map() };
+
+  constructor(readonly bytes: Uint8Array) {}
+
+  read(): void {
+    const reader = new ByteReader(this.bytes);
+    checkHeader(reader);
+    let last = 0;
+    while (!reader.done) {
+      const section = sectionAt(reader);
+      const order = SECTION_ORDER[section.id];
+      if (order === undefined) throw malformed(section.start, `unknown section id ${section.id}`);
+      if (section.id !== 0) {
+        if (order <= last) throw malformed(section.start, 'section out of order');
+        last = order;
+      }
+      this.sections.push(section);
+      const body = new ByteReader(this.bytes, section.bodyStart, section.end);
+      this.readSection(section, body);
+      reader.pos = section.end;
+    }
+    this.check();
+  }
+
+  private readSection(section: Section, r: ByteReader): void {
+    switch (section.id) {
+      case 0:
+        if (section.name === 'name') this.names = readNames(r);
+        return;
+      case 1:
+        return this.vector(r, 'type', () => this.readType(r));
+      case 2:
+        return this.vector(r, 'import', () => this.readImport(r));
+      case 3:
+        return this.vector(r, 'function', () => {
+          this.functionTypes.push(this.typeIndex(r));
+        });
+      case 4:
+        return this.vector(r, 'table', () => this.readTable(r));
+      case 5:
+        return this.vector(r, 'memory', () => this.readMemory(r));
+      case 6:
+        return this.vector(r, 'global', () => this.readGlobal(r));
+      case 7:
+        return this.vector(r, 'export', () => this.readExport(r));
+      case 8:
+        this.start = r.u32();
+        return;
+      case 9:
+        return this.vector(r, 'element', () => this.readElement(r));
+      case 10:
+        return this.vector(r, 'code', () => this.readBody(r));
+      case 11:
+        return this.vector(r, 'data', () => this.readData(r));
+      case 12:
+        r.u32();
+        return;
+      case 13:
+        throw unsupported('exception handling', 'tag section');
+    }
+  }
+
+  private vector(r: ByteReader, what: string, element: () => void): void {
+    const count = r.count(what);
+    for (let i = 0; i < count; i++) element();
+    if (!r.done) throw malformed(r.pos, `${what} section is longer than its content`);
+  }
+
+  private readType(r: ByteReader): void {
+    const at = r.pos;
+    const form = r.u8();
+    if (form === 0x4e || form === 0x50 || form === 0x4f || form === 0x5f || form === 0x5e) {
+      throw unsupported('garbage-collected types', `type ${this.types.length}`);
+    }
+    if (form !== 0x60) throw malformed(at, `unknown type form 0x${form.toString(16)}`);
+    this.types.push({ params: this.valTypes(r), results: this.valTypes(r) });
+  }
+
+  private valTypes(r: ByteReader): number[] {
+    const count = r.count('value type');
+    const types: number[] = [];
+    for (let i = 0; i < count; i++) types.push(readValType(r, 'function type'));
+    return types;
+  }
+
+  private typeIndex(r: ByteReader): number {
+    const at = r.pos;
+    const index = r.u32();
+    if (index >= this.types.length) throw malformed(at, `type index ${index} out of range`);
+    return index;
+  }
+
+  private readImport(r: ByteReader): void {
+    const module = r.name();
+    const field = r.name();
+    const at = r.pos;
+    const kind = r.u8();
+    if (kind === 0) {
+      const type = this.typeIndex(r);
+      this.imports.push({ module, field, type });
+      this.functionTypes.push(type);
+      return;
+    }
+    const what = ['function', 'table', 'memory', 'global', 'tag'][kind];
+    if (what === undefined) throw malformed(at, `unknown import kind ${kind}`);
+    throw new SherdError('SHERD_IMPORT_UNSUPPORTED', `the program imports a ${what} (${module}.${field})`, {
+      next: 'define it in the program: only functions of WASI preview 1 can be imported',
+      exitCode: EXIT.refused,
+    });
+  }
+
+  private readTable(r: ByteReader): void {
+    const at = r.pos;
+    const type = r.u8();
+    if (type === 0x6f) throw unsupported('externref tables', `table ${this.tables}`);
+    if (type === 0x40 || type === 0x63 || type === 0x64) throw unsupported('typed function references', `table ${this.tables}`);
+    if (type !== 0x70) throw malformed(at, 'unknown table element type');
+    readLimits(r, 'table');
+    this.tables++;
+  }
+
+  private readMemory(r: ByteReader): void {
+    const at = r.pos;
+    if (this.memory !== undefined) throw unsupported('multiple memories', 'memory section');
+    const limits = readLimits(r, 'memory');
+    if (limits.min > MAX_PAGES || (limits.max ?? 0) > MAX_PAGES) throw malformed(at, 'memory size must be at most 65536 pages');
+    this.memory = { minPages: limits.min, maxPages: limits.max };
+  }
+
+  private readGlobal(r: ByteReader): void {
+    const type = readValType(r, `global ${this.globals.length}`);
+    const mutable = r.u8();
+    if (mutable > 1) throw malformed(r.pos - 1, 'malformed mutability');
+    this.globals.push({ type, mutable: mutable === 1 });
+    this.constExpr(r);
+  }
+
+  /** Steps over a constant expression and notes functions whose address it takes. */
+  private constExpr(r: ByteReader): void {
+    for (;;) {
+      const at = r.pos;
+      const op = r.u8();
+      switch (op) {
+        case 0x0b:
+          return;
+        case 0x41:
+          r.s32();
+          break;
+        case 0x42:
+          r.skipS64();
+          break;
+        case 0x43:
+          r.skip(4);
+          break;
+        case 0x44:
+          r.skip(8);
+          break;
+        case 0x23:
+          r.u32();
+          break;
+        case 0x6a: case 0x6b: case 0x6c: case 0x7c: case 0x7d: case 0x7e:
+          break; // extended constant expressions
+        case 0xd0:
+          r.s33();
+          break;
+        case 0xd2:
+          this.takeAddress(r);
+          break;
+        case 0xfd: {
+          if (r.u32() !== 0x0c) throw malformed(at, 'constant expression required');
+          r.skip(16);
+          break;
+        }
+        default:
+          throw malformed(at, 'constant expression required');
+      }
+    }
+  }
+
+  private takeAddress(r: ByteReader): void {
+    const at = r.pos;
+    const index = r.u32();
+    if (index >= this.functionTypes.length) throw malformed(at, `function index ${index} out of range`);
+    this.addressTaken.add(index);
+  }
+
+  private readExport(r: ByteReader): void {
+    const name = r.name();
+    const kind = r.u8();
+    const at = r.pos;
+    const index = r.u32();
+    if (kind === 0 && index >= this.functionTypes.length) throw malformed(at, `function index ${index} out of range`);
+    this.exports.push({ name, kind, index });
+  }
+
+  private readElement(r: ByteReader): void {
+    this.elementSegments++;
+    const at = r.pos;
+    const flags = r.u32();
+    if (flags > 7) throw malformed(at, 'malformed element segment');
+    const passiveOrDeclared = flags & 1;
+    if (!passiveOrDeclared) {
+      if (flags & 2) r.u32();
+      this.constExpr(r);
+    }
+    const expressions = (flags & 4) !== 0;
+    if (passiveOrDeclared || flags & 2) {
+      const kind = r.u8();
+      if (expressions && kind === 0x6f) throw unsupported('externref', 'element segment');
+    }
+    const count = r.count('element');
+    for (let i = 0; i < count; i++) {
+      if (expressions) this.constExpr(r);
+      else this.takeAddress(r);
+    }
+  }
+
+  private readBody(r: ByteReader): void {
+    const size = r.u32();
+    const start = r.pos;
+    r.skip(size);
+    this.bodies.push({ start, end: r.pos });
+  }
+
+  private readData(r: ByteReader): void {
+    this.dataSegments++;
+    const at = r.pos;
+    const flags = r.u32();
+    if (flags > 2) throw malformed(at, 'malformed data segment');
+    if (flags === 2 && r.u32() !== 0) throw unsupported('multiple memories', 'data segment');
+    if (flags !== 1) this.constExpr(r);
+    r.skip(r.u32());
+  }
+
+  private check(): void {
+    const defined = this.functionTypes.length - this.imports.length;
+    if (defined !== this.bodies.length) {
+      throw malformed(this.bytes.length, `${defined} functions declared, ${this.bodies.length} bodies`);
+    }
+    if (this.start !== undefined) {
+      const type = this.types[this.functionTypes[this.start] ?? -1];
+      if (type === undefined || type.params.length + type.results.length > 0) {
+        throw malformed(this.bytes.length, 'start function has a wrong type');
+      }
+    }
+  }
+}
+
+/** Position in the required order (datacount, id 12, stands before code). */
+const SECTION_ORDER: Record<number, number> = { 0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 13: 6, 6: 7, 7: 8, 8: 9, 9: 10, 12: 11, 10: 12, 11: 13 };
+
+function sectionAt(reader: ByteReader): Section {
+  const start = reader.pos;
+  const id = reader.u8();
+  const size = reader.u32();
+  const bodyStart = reader.pos;
+  reader.skip(size);
+  const name = id === 0 ? new ByteReader(reader.bytes, bodyStart, reader.pos).name() : '';
+  return { id, start, bodyStart, end: reader.pos, name };
+}
+
+function checkHeader(r: ByteReader): void {
+  const header = r.bytes.subarray(0, 8);
+  const magic = [0x00, 0x61, 0x73, 0x6d];
+  if (header.length < 4 || magic.some((byte, i) => header[i] !== byte)) {
+    throw new SherdError('SHERD_NOT_WASM', 'not a Wasm file (the first bytes are not \\0asm)', {
+      next: 'give a .wasm module, a .ts AssemblyScript source or a .capsule file',
+      exitCode: EXIT.refused,
+    });
+  }
+  if (header.length < 8) throw malformed(header.length, 'unexpected end');
+  const version = header[4]! | (header[5]! << 8) | (header[6]! << 16) | (header[7]! << 24);
+  if (version === 0x0001000d) {
+    throw new SherdError('SHERD_FEATURE_UNSUPPORTED', 'this is a Wasm component, not a core module', {
+      next: 'install @bytecodealliance/jco, which sherd uses to open components',
+      exitCode: EXIT.refused,
+    });
+  }
+  if (version !== 1) throw malformed(4, `unknown version ${version}`);
+  r.pos = 8;
+}
+
+/** Reads a value type; reference types are refused by name. */
+export function readValType(r: ByteReader, where: string): number {
+  const at = r.pos;
+  const type = r.u8();
+  if (type >= VT.v128 && type <= VT.i32) return type;
+  if (type === 0x70 || type === 0x6f) throw unsupported('reference types', where);
+  if (type === 0x63 || type === 0x64) throw unsupported('typed function references', where);
+  if (type === 0x69) throw unsupported('exception handling', where);
+  throw malformed(at, `unknown value type 0x${type.toString(16)}`);
+}
+
+function readLimits(r: ByteReader, what: string): { min: number; max: number | undefined } {
+  const at = r.pos;
+  const flags = r.u8();
+  if (flags & 4) throw unsupported('memory64', what);
+  if (flags & 2) throw unsupported('shared memory (threads)', what);
+  if (flags > 1) throw malformed(at, `malformed ${what} limits`);
+  const min = r.u32();
+  const max = flags & 1 ? r.u32() : undefined;
+  if (max !== undefined && max < min) throw malformed(at, 'size minimum must not be greater than maximum');
+  return { min, max };
+}
+
+/** Reads the name section; a damaged one gives what could be read (names are only for people). */
+function readNames(r: ByteReader): NameSection {
+  const functions = new Map<number, string>();
+  const locals = new Map<number, Map<number, string>>();
+  const globals = new Map<number, string>();
+  const readMap = (reader: ByteReader, into: Map<number, string>): void => {
+    for (let n = reader.count('name'); n > 0; n--) {
+      const index = reader.u32();
+      into.set(index, reader.name());
+    }
+  };
+  try {
+    r.name();
+    while (!r.done) {
+      const id = r.u8();
+      const size = r.u32();
+      const sub = new ByteReader(r.bytes, r.pos, Math.min(r.end, r.pos + size));
+      r.skip(size);
+      if (id === 1) readMap(sub, functions);
+      if (id === 7) readMap(sub, globals);
+      if (id !== 2) continue;
+      for (let n = sub.count('function'); n > 0; n--) {
+        const map = new Map<number, string>();
+        locals.set(sub.u32(), map);
+        readMap(sub, map);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof SherdError)) throw error;
+  }
+  return { functions, locals, globals };
+}
+
+/** Reads a body's local declarations. Returns one type a local (parameters not included). */
+export function readLocals(r: ByteReader, functionIndex: number): number[] {
+  const groups = r.count('local group');
+  const locals: number[] = [];
+  for (let g = 0; g < groups; g++) {
+    const at = r.pos;
+    const count = r.u32();
+    const type = readValType(r, `function ${functionIndex}`);
+    if (locals.length + count > MAX_LOCALS) throw malformed(at, 'too many locals');
+    for (let i = 0; i < count; i++) locals.push(type);
+  }
+  return locals;
+}
+
+/** The sections of a module, without decoding them. */
+export function scanSections(bytes: Uint8Array): Section[] {
+  const reader = new ByteReader(bytes);
+  checkHeader(reader);
+  const sections: Section[] = [];
+  while (!reader.done) sections.push(sectionAt(reader));
+  return sections;
+}
+
+/** Parses a core module. Throws SHERD_NOT_WASM, SHERD_WASM_MALFORMED or SHERD_FEATURE_UNSUPPORTED. */
+export function parseModule(bytes: Uint8Array): WasmModule {
+  const reader = new ModuleReader(bytes);
+  reader.read();
+  return reader;
+}

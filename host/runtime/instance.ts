@@ -1,0 +1,535 @@
+/**
+ * One running shard: starts, runs for an amount of fuel, stops, is captured, resumes.
+ *
+ *   run(budget):   no frames -> entry thunk(fuel)          frames -> continuation of the innermost one(fuel)
+ *                  fuel' >= 0: returned; its results are in the registers; go on with the next frame outwards
+ *                  fuel' <  0: unwound; frames are in the store; stopped at a poll, or in a host call
+ *
+ * Only the innermost frame ever becomes native again; its callers stay frames until it returns.
+ *
+ * Does: the above, for one module instance and one GuestHost.
+ * Does not: schedule, store or encode.
+ *
+ * N1  `run(b)` passes at most b safepoints and stops exactly at the b-th, on every machine.
+ * N2  `capture` is allowed whenever the guest is not on the native stack; running on after it changes nothing.
+ * N3  A host call in which the shard stops has had no effect; it is made again with the same arguments.
+ */
+import { EXPORT, REGISTER_BYTES } from '../compile/abi.js';
+import { FUEL_REGISTER } from '../compile/emit.js';
+import { EXIT, invariant, SherdError } from '../types/errors.js';
+import type { GuestHost, HostControl, HostFunction, HostFunctions } from '../types/host.js';
+import type { PendingCall, RunResult, ShardState, TrapInfo, ValType, Wait } from '../types/state.js';
+import { FrameStack } from './frames.js';
+import { exportedFunction, exportedGlobal, exportedMemory, type Linked, type LoadedModule, memoryBytes } from './loaded.js';
+import { explainTrap, functionLabel } from './trap.js';
+
+export const MAX_BUDGET = 0x7fff_ffff;
+const PAGE_BYTES = 65_536;
+
+export interface StartOptions {
+  /** Exported function to call. */
+  readonly entry: string;
+  /** Raw arguments: 8 bytes each, v128 16, little-endian. */
+  readonly entryArgs: Uint8Array;
+  /** Limit that memory.grow obeys, in 64 KiB pages; 0 = the module's own maximum. */
+  readonly limitPages: number;
+}
+
+/** Why the guest is being unwound, beside fuel. */
+interface Interrupt {
+  wait: Wait | undefined;
+  exitCode: number | undefined;
+  trap: TrapInfo | undefined;
+}
+
+export class Instance {
+  private readonly linked: Linked;
+  private readonly frames: FrameStack;
+  private readonly hostFunctions: HostFunctions;
+  private readonly interruptFlag: WebAssembly.Global;
+  private readonly continuations = new Map<string, (fuel: number) => number>();
+  private calls: string[] = [];
+  private args = new Uint8Array(0);
+  private pending: PendingCall | null = null;
+  /** Result types of the function that ran last: what the registers hold when it has returned. */
+  private resultTypes: readonly ValType[] = [];
+  private used = 0n;
+  private interrupt: Interrupt = { wait: undefined, exitCode: undefined, trap: undefined };
+  private interrupted = false;
+  private resumedWait: Wait | undefined;
+  private inHostCall = false;
+  private running = false;
+  private ended: RunResult | undefined;
+
+  private constructor(
+    private readonly loaded: LoadedModule,
+    private readonly host: GuestHost,
+  ) {
+    const raw = host.functions(this.control());
+    this.hostFunctions = raw;
+    this.linked = loaded.link(this.wrapped(raw));
+    this.frames = new FrameStack(loaded, this.linked.store);
+    this.interruptFlag = exportedGlobal(this.linked.exports, EXPORT.interrupt);
+  }
+
+  // --- making --------------------------------------------------------------------------------------------
+
+  /** A fresh shard, before its first instruction. */
+  static start(loaded: LoadedModule, host: GuestHost, options: StartOptions): Instance {
+    const { module } = loaded;
+    const index = module.exports.get(options.entry);
+    if (index === undefined) {
+      const names = [...module.exports.keys()].slice(0, 10).join(', ') || 'none';
+      throw new SherdError('SHERD_ENTRY_MISSING', `the program exports no function '${options.entry}'`, {
+        next: `exported functions: ${names}`,
+        exitCode: EXIT.refused,
+      });
+    }
+    const params = module.functions[index - module.imports.length]!.params;
+    if (valueBytes(params) !== options.entryArgs.length) {
+      throw new SherdError('SHERD_USAGE', `'${options.entry}' takes ${params.length} parameters (${params.join(', ') || 'none'})`, {
+        exitCode: EXIT.refused,
+      });
+    }
+    const instance = new Instance(loaded, host);
+    instance.setLimit(options.limitPages);
+    instance.calls = module.hasStart ? ['', options.entry] : [options.entry];
+    instance.args = options.entryArgs.slice();
+    return instance;
+  }
+
+  /** A shard that goes on from a captured state. Throws SHERD_CAPSULE_MISMATCH when it does not fit the module. */
+  static resume(loaded: LoadedModule, host: GuestHost, state: ShardState): Instance {
+    if (state.moduleHash !== loaded.module.moduleHash) {
+      throw new SherdError('SHERD_CAPSULE_MISMATCH', `the capsule belongs to module ${state.moduleHash.slice(0, 12)}…, not to ${loaded.module.moduleHash.slice(0, 12)}…`, {
+        next: 'give the shard module with which the capsule was made',
+        exitCode: EXIT.refused,
+      });
+    }
+    const instance = new Instance(loaded, host);
+    instance.restore(state);
+    return instance;
+  }
+
+  // --- facts ---------------------------------------------------------------------------------------------
+
+  get fuelUsed(): bigint {
+    return this.used;
+  }
+
+  get memoryBytes(): number {
+    return this.loaded.module.memory === undefined ? 0 : this.memory().buffer.byteLength;
+  }
+
+  get finished(): boolean {
+    return this.ended !== undefined;
+  }
+
+  /** The end of the shard, once there is one. */
+  get result(): RunResult | undefined {
+    return this.ended;
+  }
+
+  /** memory.grow was refused by the limit at some time. */
+  get growRefused(): boolean {
+    return Number(exportedGlobal(this.linked.exports, EXPORT.growRefused).value) !== 0;
+  }
+
+  /** Guest functions, innermost first, of a stopped shard. */
+  guestStack(limit = 64): string[] {
+    return this.frames.heads(limit).map((head) => functionLabel(this.loaded.module, head.func));
+  }
+
+  // --- running -------------------------------------------------------------------------------------------
+
+  /** Runs for at most `budget` safepoint passages. Synchronous. */
+  run(budget: number): RunResult {
+    invariant(Number.isInteger(budget) && budget >= 1 && budget <= MAX_BUDGET, `budget ${budget} out of range`);
+    invariant(!this.running, 'run inside run');
+    if (this.ended !== undefined) return this.ended;
+    this.running = true;
+    this.host.resumeClock();
+    try {
+      return this.drive(budget);
+    } finally {
+      this.running = false;
+      this.host.suspendClock();
+    }
+  }
+
+  private drive(budget: number): RunResult {
+    let left = budget;
+    try {
+      if (this.pending !== null && !this.retryPending()) return this.stopped();
+      while (this.calls.length > 0) {
+        const after = this.step(left - 1);
+        if (after < 0) {
+          const fuelLeft = this.takeFuelRegister();
+          this.used += BigInt(left - 1 - fuelLeft);
+          return this.stopped();
+        }
+        this.used += BigInt(left - 1 - after);
+        left = after + 1;
+        if (this.frames.empty) this.calls.shift();
+      }
+      return this.end({ kind: 'done', fuelUsed: this.used, results: this.finalResults() });
+    } catch (error) {
+      return this.trapped(error);
+    }
+  }
+
+  /** One entry or one frame. Returns the fuel that is left, negative after unwinding. */
+  private step(fuel: number): number {
+    let code: (fuel: number) => number;
+    if (this.frames.empty) {
+      this.frames.resetWrite();
+      code = this.entry();
+    } else {
+      const head = this.frames.peek()!;
+      code = this.continuationOf(head.func, head.safepoint);
+      this.frames.take();
+    }
+    const from = this.frames.writeStart();
+    const after = code(fuel);
+    this.frames.note(from);
+    return after;
+  }
+
+  private entry(): (fuel: number) => number {
+    const name = this.calls[0]!;
+    if (name === '') {
+      this.resultTypes = [];
+      return exportedFunction(this.linked.exports, EXPORT.start);
+    }
+    const f = this.loaded.module.functions[this.loaded.module.exports.get(name)! - this.loaded.module.imports.length]!;
+    this.writeRegisters(f.params, this.args);
+    this.args = new Uint8Array(0);
+    this.resultTypes = f.results;
+    return exportedFunction(this.linked.exports, EXPORT.entry(name));
+  }
+
+  private continuationOf(func: number, safepoint: number): (fuel: number) => number {
+    const key = `${func}.${safepoint}`;
+    let known = this.continuations.get(key);
+    if (known === undefined) {
+      known = this.loaded.linkContinuation(this.linked, this.loaded.continuation(func, safepoint));
+      this.continuations.set(key, known);
+    }
+    this.resultTypes = this.loaded.module.functions[func - this.loaded.module.imports.length]!.results;
+    return known;
+  }
+
+  /** The fuel that a suspended host call left, or -1 when a poll stopped. Clears the register. */
+  private takeFuelRegister(): number {
+    const data = new DataView(this.frames.bytes().buffer, FUEL_REGISTER * REGISTER_BYTES, 8);
+    if (!this.interrupted) return -1;
+    return data.getInt32(0, true);
+  }
+
+  private stopped(): RunResult {
+    const { wait, exitCode, trap } = this.interrupt;
+    this.interrupt = { wait: undefined, exitCode: undefined, trap: undefined };
+    this.interrupted = false;
+    this.interruptFlag.value = 0;
+    if (exitCode !== undefined) {
+      this.frames.clear();
+      this.pending = null;
+      return this.end({ kind: 'exit', fuelUsed: this.used, code: exitCode });
+    }
+    if (trap !== undefined) {
+      const guestStack = this.guestStack();
+      this.frames.clear();
+      this.pending = null;
+      return this.end({ kind: 'trap', fuelUsed: this.used, trap: { ...trap, guestStack } });
+    }
+    if (wait !== undefined) return { kind: 'waiting', fuelUsed: this.used, wait };
+    return { kind: 'quantum', fuelUsed: this.used };
+  }
+
+  private end(result: RunResult): RunResult {
+    this.ended = result;
+    this.calls = [];
+    return result;
+  }
+
+  private trapped(error: unknown): RunResult {
+    const saved = this.guestStack();
+    const trap = explainTrap(error, this.loaded.module, saved);
+    if (trap === undefined) throw error;
+    const refused = Number(exportedGlobal(this.linked.exports, EXPORT.growRefused).value);
+    this.frames.clear();
+    if (refused === 2) {
+      throw new SherdError('SHERD_ENGINE_MEMORY', 'the engine cannot give the program more memory, though its limit allows it', {
+        next: 'free memory on this machine or run the shard elsewhere: its last capsule is intact',
+      });
+    }
+    return this.end({ kind: 'trap', fuelUsed: this.used, trap });
+  }
+
+  private finalResults(): Uint8Array {
+    return this.readRegisters(this.resultTypes);
+  }
+
+  // --- host calls ----------------------------------------------------------------------------------------
+
+  private control(): HostControl {
+    const instance = this;
+    return {
+      memory: () => instance.guestMemory(),
+      suspend: (wait) => {
+        invariant(instance.inHostCall, 'suspend outside a host call');
+        instance.interrupt.wait = wait;
+      },
+      exit: (code) => {
+        instance.interrupt.exitCode = code;
+      },
+      trap: (trapKind, message) => {
+        instance.interrupt.trap = { trapKind, message, guestStack: [] };
+      },
+      get resumed() {
+        return instance.resumedWait;
+      },
+    };
+  }
+
+  private guestMemory(): Uint8Array {
+    return this.loaded.module.memory === undefined ? new Uint8Array(0) : memoryBytes(this.linked.exports);
+  }
+
+  /** Host functions that note a suspended call and raise the interrupt flag. */
+  private wrapped(raw: HostFunctions): HostFunctions {
+    const result = new Map<string, Map<string, HostFunction>>();
+    for (const { module, field } of this.loaded.module.imports) {
+      const found = raw.get(module)?.get(field);
+      if (found === undefined) continue; // link() names it
+      if (!result.has(module)) result.set(module, new Map());
+      result.get(module)!.set(field, (...args) => this.hostCall(`${module}.${field}`, found, args));
+    }
+    return result;
+  }
+
+  private hostCall(name: string, call: HostFunction, args: (number | bigint)[]): number | bigint | void {
+    this.inHostCall = true;
+    const value = call(...args);
+    this.inHostCall = false;
+    const { wait, exitCode, trap } = this.interrupt;
+    if (wait === undefined && exitCode === undefined && trap === undefined) return value;
+    this.interrupted = true;
+    this.interruptFlag.value = 1;
+    if (wait !== undefined) this.pending = { name, args, wait };
+    return value ?? zeroResult(this.importResults(name));
+  }
+
+  private importResults(name: string): readonly ValType[] {
+    return this.loaded.module.imports.find((i) => `${i.module}.${i.field}` === name)?.results ?? [];
+  }
+
+  /** Makes the suspended call again. True: its results are in the registers. */
+  private retryPending(): boolean {
+    const { name, args, wait } = this.pending!;
+    const dot = this.loaded.module.imports.find((i) => `${i.module}.${i.field}` === name);
+    const call = dot === undefined ? undefined : this.hostFunctions.get(dot.module)?.get(dot.field);
+    if (dot === undefined || call === undefined) {
+      throw new SherdError('SHERD_CAPSULE_MISMATCH', `the shard waits in ${name}, which this module does not import`);
+    }
+    this.resumedWait = wait;
+    this.inHostCall = true;
+    let value: number | bigint | void;
+    try {
+      value = call(...args);
+    } finally {
+      this.inHostCall = false;
+      this.resumedWait = undefined;
+    }
+    if (this.interrupt.wait !== undefined) {
+      this.pending = { name, args, wait: this.interrupt.wait };
+      return false;
+    }
+    if (this.interrupt.exitCode !== undefined || this.interrupt.trap !== undefined) return false;
+    this.pending = null;
+    this.writeRegisters(dot.results, encodeValue(dot.results, value));
+    return true;
+  }
+
+  // --- registers -----------------------------------------------------------------------------------------
+
+  private writeRegisters(types: readonly ValType[], raw: Uint8Array): void {
+    const store = this.frames.bytes();
+    let from = 0;
+    types.forEach((type, k) => {
+      const size = type === 'v128' ? 16 : 8;
+      store.set(raw.subarray(from, from + size), k * REGISTER_BYTES);
+      from += size;
+    });
+  }
+
+  private readRegisters(types: readonly ValType[]): Uint8Array {
+    const store = this.frames.bytes();
+    const out = new Uint8Array(valueBytes(types));
+    let to = 0;
+    types.forEach((type, k) => {
+      const size = type === 'v128' ? 16 : 8;
+      out.set(store.subarray(k * REGISTER_BYTES, k * REGISTER_BYTES + size), to);
+      to += size;
+    });
+    return out;
+  }
+
+  // --- capture and restore -------------------------------------------------------------------------------
+
+  /** The whole state of a stopped shard. The memory is a view: use it before the shard runs again. */
+  capture(): ShardState {
+    invariant(!this.running, 'capture while the guest runs');
+    invariant(this.ended === undefined, 'capture of a finished shard');
+    const { module } = this.loaded;
+    return {
+      programHash: module.programHash,
+      moduleHash: module.moduleHash,
+      abi: module.abi,
+      calls: [...this.calls],
+      args: this.args.slice(),
+      fuelUsed: this.used,
+      frames: this.frames.capture(),
+      results: new Uint8Array(0), // a callee's results are consumed before the shard can stop again
+      pending: this.pending,
+      globals: this.saveGlobals(),
+      memory:
+        module.memory === undefined
+          ? null
+          : { pages: this.memoryBytes / PAGE_BYTES, limitPages: this.limit(), bytes: this.guestMemory() },
+      droppedSegments: this.droppedSegments(),
+      growRefused: this.growRefused,
+      host: this.host.snapshot(),
+    };
+  }
+
+  private saveGlobals(): Uint8Array {
+    this.frames.resetWrite();
+    const from = this.frames.writeStart();
+    exportedFunction(this.linked.exports, EXPORT.save)();
+    const to = this.frames.writeStart();
+    const bytes = this.frames.bytes().slice(from, to);
+    this.frames.resetWrite();
+    return bytes;
+  }
+
+  private restore(state: ShardState): void {
+    const { module } = this.loaded;
+    this.calls = [...state.calls];
+    this.args = state.args.slice();
+    this.used = state.fuelUsed;
+    this.pending = state.pending;
+    this.checkState(state);
+    this.frames.restore(state.frames);
+    this.loadGlobals(state.globals);
+    if (state.memory !== null) this.restoreMemory(state.memory.bytes, state.memory.pages, state.memory.limitPages);
+    for (const segment of state.droppedSegments) {
+      if (this.linked.exports[EXPORT.drop(segment)] === undefined) throw mismatch(`it dropped segment ${segment}, the module never does`);
+      exportedFunction(this.linked.exports, EXPORT.drop(segment))();
+    }
+    exportedGlobal(this.linked.exports, EXPORT.growRefused).value = state.growRefused ? 1 : 0;
+    invariant((state.memory === null) === (module.memory === undefined), 'checked above');
+  }
+
+  private checkState(state: ShardState): void {
+    const { module } = this.loaded;
+    for (const call of state.calls) {
+      if (call === '' ? !module.hasStart : !module.exports.has(call)) throw mismatch(`it calls '${call}', which the module does not export`);
+    }
+    if ((state.memory === null) !== (module.memory === undefined)) throw mismatch('only one of them has a memory');
+    const globals = valueBytes(module.mutableGlobals.map((g) => g.type));
+    if (state.globals.length !== globals) throw mismatch(`it has ${state.globals.length} bytes of globals, the module ${globals}`);
+    if (state.pending !== null) {
+      const top = state.frames[state.frames.length - 1];
+      const info = top === undefined ? undefined : module.functions[top.func - module.imports.length]?.safepoints[top.safepoint];
+      if (info?.kind !== 'host') throw mismatch('a pending host call without a frame that waits for it');
+    }
+  }
+
+  private loadGlobals(globals: Uint8Array): void {
+    this.frames.resetWrite();
+    const at = this.frames.writeStart();
+    const store = this.frames.bytes();
+    if (store.length < at + globals.length) throw mismatch('too many globals');
+    store.set(globals, at);
+    exportedGlobal(this.linked.store, 'rp').value = at;
+    exportedFunction(this.linked.exports, EXPORT.load)();
+  }
+
+  private restoreMemory(bytes: Uint8Array, pages: number, limitPages: number): void {
+    const memory = this.memory();
+    const have = memory.buffer.byteLength / PAGE_BYTES;
+    if (pages < have || bytes.length !== pages * PAGE_BYTES) throw mismatch(`its memory has ${pages} pages, the module starts with ${have}`);
+    if (pages > have) {
+      try {
+        memory.grow(pages - have);
+      } catch (cause) {
+        throw new SherdError('SHERD_ENGINE_MEMORY', `the engine cannot give the shard its ${pages} pages of memory`, {
+          cause,
+          next: 'free memory on this machine or resume the shard elsewhere',
+        });
+      }
+    }
+    new Uint8Array(memory.buffer).set(bytes);
+    exportedGlobal(this.linked.exports, EXPORT.limit).value = limitPages;
+  }
+
+  private memory(): WebAssembly.Memory {
+    return exportedMemory(this.linked.exports, EXPORT.memory);
+  }
+
+  private limit(): number {
+    return Number(exportedGlobal(this.linked.exports, EXPORT.limit).value) >>> 0;
+  }
+
+  private setLimit(limitPages: number): void {
+    const { memory } = this.loaded.module;
+    if (memory === undefined) return;
+    const most = Math.min(memory.maxPages ?? PAGE_BYTES, 65_536);
+    const limit = limitPages === 0 ? most : Math.min(limitPages, most);
+    if (limit < memory.minPages) {
+      throw new SherdError('SHERD_MEMORY_LIMIT', `the program starts with ${memory.minPages * 64} KiB of memory, more than the limit of ${limit * 64} KiB`, {
+        next: 'raise --max-memory',
+        exitCode: EXIT.refused,
+      });
+    }
+    exportedGlobal(this.linked.exports, EXPORT.limit).value = limit;
+  }
+
+  private droppedSegments(): number[] {
+    const isDropped = (segment: number): boolean =>
+      Number(exportedGlobal(this.linked.exports, EXPORT.dropped(segment)).value) !== 0;
+    return this.loaded.droppable.filter(isDropped);
+  }
+}
+
+function mismatch(why: string): SherdError {
+  return new SherdError('SHERD_CAPSULE_MISMATCH', `the capsule does not fit the module: ${why}`, {
+    next: 'give the shard module with which the capsule was made',
+    exitCode: EXIT.refused,
+  });
+}
+
+/** Bytes of a list of raw values. */
+export function valueBytes(types: readonly ValType[]): number {
+  return types.reduce((sum, type) => sum + (type === 'v128' ? 16 : 8), 0);
+}
+
+function zeroResult(types: readonly ValType[]): number | bigint | undefined {
+  const [type] = types;
+  return type === undefined ? undefined : type === 'i64' ? 0n : 0;
+}
+
+/** A host function's result as raw bytes. */
+function encodeValue(types: readonly ValType[], value: number | bigint | void): Uint8Array {
+  const out = new Uint8Array(valueBytes(types));
+  const data = new DataView(out.buffer);
+  const [type] = types;
+  if (type === undefined) return out;
+  if (type === 'i64') data.setBigInt64(0, BigInt(value ?? 0), true);
+  else if (type === 'i32') data.setInt32(0, Number(value ?? 0), true);
+  else if (type === 'f32') data.setFloat32(0, Number(value ?? 0), true);
+  else if (type === 'f64') data.setFloat64(0, Number(value ?? 0), true);
+  else throw new SherdError('SHERD_IMPORT_UNSUPPORTED', 'a host function cannot return v128');
+  return out;
+}

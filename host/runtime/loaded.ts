@@ -1,0 +1,217 @@
+/**
+ * A shard module loaded into this thread: compiled once, continuations cached, shared by all its instances.
+ *
+ * Does: compile the module and its continuations; link; know the initial memory image.
+ * Does not: run (instance.ts).
+ *
+ * L1  One continuation module per (function, safepoint), compiled at most once; small ones by the optimising compiler
+ *     at once (a loop in a continuation has no on-stack replacement), large ones as the engine likes.
+ * L2  Nothing here holds state of an instance.
+ */
+import { EXPORT, STORE_FUNCTIONS } from '../compile/abi.js';
+import { ContinuationBuilder, type ContinuationImport } from '../compile/continuation.js';
+import { type FrameLayout, layoutOf } from '../compile/plan.js';
+import { buildStoreModule } from '../compile/store-module.js';
+import { EXIT, invariant, SherdError } from '../types/errors.js';
+import type { HostFunction, HostFunctions } from '../types/host.js';
+import type { ShardModule } from '../types/module.js';
+import type { Platform } from '../types/platform.js';
+import type { BaseImage } from '../types/state.js';
+
+/** Continuations with more code than this are left to the engine's own tiering: optimising them first takes too long. */
+const OPTIMISE_BELOW_BYTES = 12_000;
+const SCAN_BYTES = 4096;
+
+export interface CompiledContinuation {
+  readonly module: WebAssembly.Module;
+  readonly imports: readonly ContinuationImport[];
+}
+
+/** The instances behind one shard: the program's and its frame store's. */
+export interface Linked {
+  readonly exports: WebAssembly.Exports;
+  readonly store: WebAssembly.Exports;
+  /** Program functions bound so far, by index. */
+  readonly functions: Map<number, WebAssembly.ExportValue>;
+}
+
+/** An export as a function, or an internal error. */
+export function exportedFunction(exports: WebAssembly.Exports, name: string): (...args: number[]) => number {
+  const value = exports[name];
+  invariant(typeof value === 'function', `export ${name} is missing`);
+  return value as (...args: number[]) => number;
+}
+
+export function exportedGlobal(exports: WebAssembly.Exports, name: string): WebAssembly.Global {
+  const value = exports[name];
+  invariant(value instanceof WebAssembly.Global, `export ${name} is missing`);
+  return value;
+}
+
+export function exportedTable(exports: WebAssembly.Exports, name: string): WebAssembly.Table {
+  const value = exports[name];
+  invariant(value instanceof WebAssembly.Table, `export ${name} is missing`);
+  return value;
+}
+
+export function exportedMemory(exports: WebAssembly.Exports, name: string): WebAssembly.Memory {
+  const value = exports[name];
+  invariant(value instanceof WebAssembly.Memory, `export ${name} is missing`);
+  return value;
+}
+
+export class LoadedModule {
+  private builder: ContinuationBuilder | undefined;
+  private readonly continuations = new Map<string, CompiledContinuation>();
+  private readonly layouts = new Map<number, FrameLayout>();
+  private base: BaseImage | undefined;
+  /** Passive data segments that the program may drop, ascending. */
+  readonly droppable: readonly number[];
+
+  private constructor(
+    readonly module: ShardModule,
+    readonly platform: Platform,
+    private readonly compiled: WebAssembly.Module,
+    private readonly storeCompiled: WebAssembly.Module,
+  ) {
+    this.droppable = WebAssembly.Module.exports(compiled)
+      .filter((entry) => entry.name.startsWith('$x'))
+      .map((entry) => Number(entry.name.slice(2)))
+      .sort((a, b) => a - b);
+  }
+
+  /** Compiles the module. Throws SHERD_WASM_MALFORMED when the engine refuses it. */
+  static load(module: ShardModule, platform: Platform): LoadedModule {
+    try {
+      const compiled = platform.compileWasm(module.bytes);
+      return new LoadedModule(module, platform, compiled, platform.compileWasm(buildStoreModule()));
+    } catch (error) {
+      if (error instanceof SherdError) throw error;
+      throw new SherdError('SHERD_WASM_MALFORMED', 'the engine refuses the shard module', {
+        cause: error,
+        next: 'compile the program again with this version of sherd',
+        exitCode: EXIT.refused,
+      });
+    }
+  }
+
+  /** Frame layout of a function that can stop, from the resume map. */
+  layout(functionIndex: number): FrameLayout {
+    let known = this.layouts.get(functionIndex);
+    if (known === undefined) {
+      const info = this.module.functions[functionIndex - this.module.imports.length];
+      invariant(info?.instrumented, `function ${functionIndex} has no frames`);
+      known = layoutOf(info);
+      this.layouts.set(functionIndex, known);
+    }
+    return known;
+  }
+
+  /** Links a fresh instance. `functions` must offer every import. */
+  link(functions: HostFunctions): Linked {
+    const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
+    for (const { module, field } of this.module.imports) {
+      const found: HostFunction | undefined = functions.get(module)?.get(field);
+      if (found === undefined) throw unknownImport(module, field);
+      imports[module] ??= {};
+      imports[module][field] = found as WebAssembly.ImportValue;
+    }
+    const store = this.platform.instantiateWasm(this.storeCompiled, {}).exports;
+    const { exports } = this.instantiate(imports);
+    const helpers = exportedTable(exports, EXPORT.helpers);
+    STORE_FUNCTIONS.forEach((name, slot) => {
+      helpers.set(slot, store[name]);
+    });
+    return { exports, store, functions: new Map() };
+  }
+
+  private instantiate(imports: WebAssembly.Imports): WebAssembly.Instance {
+    try {
+      return this.platform.instantiateWasm(this.compiled, imports);
+    } catch (error) {
+      if (error instanceof RangeError) {
+        throw new SherdError('SHERD_ENGINE_MEMORY', "the program's initial memory cannot be allocated", { cause: error });
+      }
+      throw new SherdError('SHERD_TRAP', `the program traps while it is instantiated: ${String(error)}`, {
+        cause: error,
+        exitCode: EXIT.trap,
+      });
+    }
+  }
+
+  /** The continuation of a frame, compiled. */
+  continuation(functionIndex: number, safepoint: number): CompiledContinuation {
+    const key = `${functionIndex}.${safepoint}`;
+    let known = this.continuations.get(key);
+    if (known === undefined) {
+      this.builder ??= new ContinuationBuilder(this.module);
+      const built = this.builder.build(functionIndex, safepoint);
+      const optimise = built.codeBytes < OPTIMISE_BELOW_BYTES;
+      known = { module: this.platform.compileWasm(built.bytes, { optimise }), imports: built.imports };
+      this.continuations.set(key, known);
+    }
+    return known;
+  }
+
+  /** Instantiates a continuation on a linked instance; returns `(fuel) -> fuel`. */
+  linkContinuation(linked: Linked, continuation: CompiledContinuation): (fuel: number) => number {
+    const imports: Record<string, Record<string, WebAssembly.ImportValue>> = { store: {}, function: {}, export: {} };
+    for (const { kind, name } of continuation.imports) {
+      const value =
+        kind === 'store' ? linked.store[name]! : kind === 'export' ? linked.exports[name]! : this.bind(linked, Number(name));
+      imports[kind]![name] = value;
+    }
+    const instance = this.platform.instantiateWasm(continuation.module, imports);
+    return exportedFunction(instance.exports, 'k');
+  }
+
+  /** A program function as a callable value, fetched through the one-slot table. */
+  private bind(linked: Linked, functionIndex: number): WebAssembly.ExportValue {
+    let known = linked.functions.get(functionIndex);
+    if (known === undefined) {
+      exportedFunction(linked.exports, EXPORT.bind)(functionIndex);
+      known = exportedTable(linked.exports, EXPORT.slot).get(0) as WebAssembly.ExportValue;
+      linked.functions.set(functionIndex, known);
+    }
+    return known;
+  }
+
+  /** The memory right after instantiation, as 4 KiB pages that are not zero. */
+  baseImage(): BaseImage {
+    if (this.base === undefined) {
+      const stubs = new Map<string, Map<string, HostFunction>>();
+      for (const { module, field } of this.module.imports) {
+        if (!stubs.has(module)) stubs.set(module, new Map());
+        stubs.get(module)!.set(field, () => 0);
+      }
+      const { exports } = this.link(stubs);
+      const memory = this.module.memory === undefined ? new Uint8Array(0) : memoryBytes(exports);
+      this.base = scanImage(memory, this.platform);
+    }
+    return this.base;
+  }
+}
+
+export function memoryBytes(exports: WebAssembly.Exports): Uint8Array {
+  return new Uint8Array(exportedMemory(exports, EXPORT.memory).buffer);
+}
+
+function scanImage(memory: Uint8Array, platform: Platform): BaseImage {
+  const zero = new Uint8Array(SCAN_BYTES);
+  const nonZero = new Map<number, Uint8Array>();
+  for (let at = 0; at < memory.length; at += SCAN_BYTES) {
+    if (!platform.equal(memory, at, zero, 0, SCAN_BYTES)) nonZero.set(at / SCAN_BYTES, memory.slice(at, at + SCAN_BYTES));
+  }
+  return { pages: memory.length / 65_536, nonZero };
+}
+
+function unknownImport(module: string, field: string): SherdError {
+  const hint =
+    module === 'env' && field === 'abort'
+      ? 'compile the AssemblyScript program through sherd, which supplies abort'
+      : 'only WASI preview 1 (wasi_snapshot_preview1) is offered';
+  return new SherdError('SHERD_IMPORT_UNSUPPORTED', `the program imports ${module}.${field}, which sherd does not offer`, {
+    next: hint,
+    exitCode: EXIT.refused,
+  });
+}
