@@ -72,6 +72,10 @@ export class Leases {
     return this.#leases.get(nodeId)?.state === 'alive';
   }
 
+  knows(nodeId: NodeId): boolean {
+    return this.#leases.has(nodeId);
+  }
+
   isDead(nodeId: NodeId): boolean {
     return this.#leases.get(nodeId)?.state === 'dead';
   }

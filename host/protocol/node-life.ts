@@ -821,8 +821,9 @@ function recordFacts(record: ShardRecord): RunFacts {
 
 /** Newer facts; counters never go back. */
 function forward(before: RunFacts, now: RunFacts): RunFacts {
+  const ahead = now.fuelUsed > before.fuelUsed;
   return {
-    fuelUsed: now.fuelUsed > before.fuelUsed ? now.fuelUsed : before.fuelUsed,
+    fuelUsed: (ahead ? now : before).fuelUsed,
     memoryBytes: now.memoryBytes,
     ranMs: Math.max(before.ranMs, now.ranMs),
   };

@@ -1,0 +1,186 @@
+/**
+ * The workflow made visible: turns what the brain sees and does into the lines of `sherd events`.
+ *
+ * Does: number the steps of the workflow, notice changes between two sights of a record. Does not: decide, store or print.
+ *
+ *   1 program received   2 cut into shards   3 needs predicted   4 assigned (or why not)
+ *   5 runs, ends         6 load watched, bottleneck predicted    7 preempted, captured, moved, resumed, recovered
+ *
+ * V1  One line a change: a record seen again, or an unchanged forecast, gives none.
+ * V2  Its state is one small note a shard and a node that exist.
+ */
+import type { BrainAction, BrainEvent, Forecast, TraceEvent } from '../types/brain.js';
+import type { NodeId, ShardId, ShardRecord } from '../types/records.js';
+
+type Step = TraceEvent['step'];
+
+/** What the generator and the oracle said of a new shard; passed in by the caller, who asked them. */
+export interface DecompositionNote {
+  readonly shards: number;
+  readonly candidates: number;
+  readonly instructions: number;
+}
+
+export interface PredictionNote {
+  readonly memoryBytes: number;
+  readonly samples: number;
+  readonly model: string;
+}
+
+/** Contention from which on a forecast counts as a predicted bottleneck, and below which it is over. */
+const ALARM = 0.5;
+const ALL_CLEAR = 0.3;
+
+export class Trace {
+  readonly #shards = new Map<ShardId, ShardRecord>();
+  readonly #alarmed = new Set<NodeId>();
+  readonly #watched = new Set<NodeId>();
+  #seq = 0;
+  #atMs = 0;
+  #out: TraceEvent[] = [];
+
+  /** The lines of one event and of what the brain decided upon it. */
+  of(event: BrainEvent, actions: readonly BrainAction[]): TraceEvent[] {
+    this.#atMs = event.nowMs;
+    this.#event(event);
+    for (const action of actions) this.#action(action);
+    return this.#take();
+  }
+
+  /** Step 2. */
+  decomposed(nowMs: number, shardId: ShardId, note: DecompositionNote): TraceEvent[] {
+    this.#atMs = nowMs;
+    const detail = `${note.shards} shard(s), ${note.candidates} place(s) to cut later, about ${note.instructions} instructions`;
+    this.#add(2, 'decomposed', shardId, null, detail);
+    return this.#take();
+  }
+
+  /** Step 3. */
+  predicted(nowMs: number, shardId: ShardId, note: PredictionNote): TraceEvent[] {
+    this.#atMs = nowMs;
+    const detail = `${mib(note.memoryBytes)} of memory (${note.model}, ${note.samples} samples)`;
+    this.#add(3, 'predicted', shardId, null, detail);
+    return this.#take();
+  }
+
+  #event(event: BrainEvent): void {
+    switch (event.kind) {
+      case 'shard':
+        this.#shard(event.seen.record);
+        break;
+      case 'shard-gone':
+        if (this.#shards.delete(event.shardId)) this.#add(5, 'removed', event.shardId, null, '');
+        break;
+      case 'forecast':
+        this.#forecast(event.forecast);
+        break;
+      case 'node':
+        if (!this.#watched.has(event.seen.record.id)) {
+          this.#watched.add(event.seen.record.id);
+          this.#add(
+            6,
+            'watching',
+            null,
+            event.seen.record.id,
+            `${event.seen.record.workers} workers`,
+          );
+        }
+        break;
+      case 'node-gone':
+      case 'node-dead':
+        this.#alarmed.delete(event.nodeId);
+        if (this.#watched.delete(event.nodeId))
+          this.#add(6, 'lost', null, event.nodeId, event.kind);
+        break;
+      default:
+    }
+  }
+
+  #shard(now: ShardRecord): void {
+    const before = this.#shards.get(now.id);
+    this.#shards.set(now.id, now);
+    if (before === undefined) {
+      if (now.epoch === 0) this.#add(1, 'received', now.id, null, now.name);
+    } else if (now.capsule !== before.capsule && now.capsule !== null) {
+      const detail = `${now.capsuleBytes} bytes at fuel ${now.fuelUsed}`;
+      this.#add(7, 'captured', now.id, before.owner, detail);
+    }
+    if (before !== undefined && now.moves > before.moves) {
+      this.#add(7, 'moved', now.id, now.owner, `${before.owner ?? '?'} → ${now.owner ?? '?'}`);
+    }
+    if (before !== undefined && now.restarts > before.restarts) {
+      this.#add(7, 'recovered', now.id, before.owner, now.reason);
+    }
+    if (now.status !== before?.status) this.#status(now);
+  }
+
+  #status(now: ShardRecord): void {
+    if (now.status === 'running') {
+      if (now.fuelUsed > 0n) this.#add(7, 'resumed', now.id, now.owner, `at fuel ${now.fuelUsed}`);
+      this.#add(5, 'runs', now.id, now.owner, '');
+    }
+    if (now.status === 'paused') this.#add(5, 'paused', now.id, null, now.reason);
+    if (now.status === 'done') {
+      this.#add(
+        5,
+        'ended',
+        now.id,
+        null,
+        `${now.exit?.reason ?? ''} ${now.exit?.code ?? ''}`.trim(),
+      );
+    }
+  }
+
+  #forecast(forecast: Forecast): void {
+    const alarmed = this.#alarmed.has(forecast.nodeId);
+    const detail = `probability ${forecast.contention.toFixed(2)} within ${forecast.horizonMs} ms (${forecast.model})`;
+    if (!alarmed && forecast.contention >= ALARM) {
+      this.#alarmed.add(forecast.nodeId);
+      this.#add(6, 'bottleneck predicted', null, forecast.nodeId, detail);
+    } else if (alarmed && forecast.contention < ALL_CLEAR) {
+      this.#alarmed.delete(forecast.nodeId);
+      this.#add(6, 'bottleneck over', null, forecast.nodeId, detail);
+    }
+  }
+
+  #action(action: BrainAction): void {
+    switch (action.kind) {
+      case 'assign':
+        this.#add(4, 'assign', action.shardId, action.node, action.why);
+        break;
+      case 'explain':
+        this.#add(4, 'waits', action.shardId, null, action.why);
+        break;
+      case 'preempt':
+        this.#add(7, 'preempt', action.shardId, null, `${action.why} (for ${action.by})`);
+        break;
+      case 'migrate':
+        this.#add(7, 'migrate', action.shardId, action.target, action.why);
+        break;
+      case 'recover':
+        this.#add(7, 'recover', action.shardId, action.lost, action.why);
+        break;
+    }
+  }
+
+  #add(
+    step: Step,
+    what: string,
+    shardId: ShardId | null,
+    nodeId: NodeId | null,
+    detail: string,
+  ): void {
+    this.#seq += 1;
+    this.#out.push({ seq: this.#seq, atMs: this.#atMs, step, what, shardId, nodeId, detail });
+  }
+
+  #take(): TraceEvent[] {
+    const out = this.#out;
+    this.#out = [];
+    return out;
+  }
+}
+
+function mib(bytes: number): string {
+  return `${(bytes / 1_048_576).toFixed(1)} MiB`;
+}
