@@ -43,10 +43,27 @@ export const EXPORT = {
 /** Functions of the frame store, by their place in the helper table. */
 export const STORE_FUNCTIONS = [
   'frame',
-  'spill_i32', 'spill_i64', 'spill_f32', 'spill_f64', 'spill_v128', 'spill4_i32',
-  'load_i32', 'load_i64', 'load_f32', 'load_f64', 'load_v128',
-  'get_i32', 'get_i64', 'get_f32', 'get_f64', 'get_v128',
-  'set_i32', 'set_i64', 'set_f32', 'set_f64', 'set_v128',
+  'spill_i32',
+  'spill_i64',
+  'spill_f32',
+  'spill_f64',
+  'spill_v128',
+  'spill4_i32',
+  'load_i32',
+  'load_i64',
+  'load_f32',
+  'load_f64',
+  'load_v128',
+  'get_i32',
+  'get_i64',
+  'get_f32',
+  'get_f64',
+  'get_v128',
+  'set_i32',
+  'set_i64',
+  'set_f32',
+  'set_f64',
+  'set_v128',
 ] as const;
 
 /** Registers of the frame store: values that cross between frames, 16 bytes each, at its memory's start. */

@@ -126,7 +126,8 @@ function commandLine(directory: string, options: AssemblyScriptOptions): string[
     '--debug',
     '--noColors',
   ]; // biome-ignore format: one option a line
-  for (const name of ['abort', 'seed', 'trace']) flags.push('--use', `${name}=~lib/${HANDLERS}/${name}`);
+  for (const name of ['abort', 'seed', 'trace'])
+    flags.push('--use', `${name}=~lib/${HANDLERS}/${name}`);
   if (options.noAssert === true) flags.push('--noAssert');
   return flags;
 }
@@ -220,7 +221,10 @@ interface Diagnostic {
   readonly message: string;
   readonly code: number;
   readonly category: number;
-  readonly range: { readonly start: number; readonly source: { readonly normalizedPath: string } | null } | null;
+  readonly range: {
+    readonly start: number;
+    readonly source: { readonly normalizedPath: string } | null;
+  } | null;
 }
 
 function describe(diagnostic: Diagnostic): string {

@@ -18,8 +18,9 @@
  *     x, or entry into any loop, makes it an ordinary value.
  */
 import { ByteReader, malformed } from './bytes.js';
-import { type FuncType, readLocals, readValType, unsupported, type WasmModule } from './module.js';
-import { Imm, OP, opInfo, refusedFeature, VT } from './opcodes.js';
+import { readBlockType, readImmediate, readOpcode } from './instructions.js';
+import { type FuncType, readLocals, readValType, type WasmModule } from './module.js';
+import { Imm, OP, opInfo, VT } from './opcodes.js';
 
 export type FrameKind = 'func' | 'block' | 'loop' | 'if';
 
@@ -95,104 +96,10 @@ export interface CallFacts {
   entryPoll(functionIndex: number): boolean;
 }
 
-/** Reads an opcode with its prefix; refuses unknown ones by feature name. */
-export function readOpcode(r: ByteReader, functionIndex: number): number {
-  const at = r.pos;
-  const byte = r.u8();
-  let key = byte;
-  if (byte === 0xfc || byte === 0xfd || byte === 0xfe || byte === 0xfb) {
-    const sub = r.u32();
-    if (sub > 0x1ff) throw malformed(at, `unknown opcode 0x${byte.toString(16)} ${sub}`);
-    key = sub > 0xff ? 0xfe00 + sub : (byte << 8) | sub;
-    if (byte === 0xfd && sub > 0xff) throw unsupported('relaxed SIMD', `function ${functionIndex}, byte ${at}`);
-  }
-  if (opInfo(key) === undefined) throw unsupported(refusedFeature(key), `function ${functionIndex}, byte ${at}`);
-  return key;
-}
-
-/** Steps over immediates; returns the first index-like one (or 0). Blocks and br_table are the caller's. */
-export function readImmediate(r: ByteReader, imm: Imm): number {
-  switch (imm) {
-    case Imm.none:
-      return 0;
-    case Imm.label: case Imm.func: case Imm.local: case Imm.global: case Imm.data:
-      return r.u32();
-    case Imm.callIndirect: {
-      const type = r.u32();
-      r.u32();
-      return type;
-    }
-    case Imm.memarg:
-      memarg(r);
-      return 0;
-    case Imm.memargLane:
-      memarg(r);
-      r.skip(1);
-      return 0;
-    case Imm.memory:
-      zeroIndex(r);
-      return 0;
-    case Imm.memoryMemory:
-      zeroIndex(r);
-      zeroIndex(r);
-      return 0;
-    case Imm.dataMemory: {
-      const segment = r.u32();
-      zeroIndex(r);
-      return segment;
-    }
-    case Imm.i32:
-      r.s32();
-      return 0;
-    case Imm.i64:
-      r.skipS64();
-      return 0;
-    case Imm.f32:
-      r.skip(4);
-      return 0;
-    case Imm.f64:
-      r.skip(8);
-      return 0;
-    case Imm.bytes16:
-      r.skip(16);
-      return 0;
-    case Imm.lane:
-      r.skip(1);
-      return 0;
-    case Imm.block: case Imm.brTable: case Imm.selectTypes:
-      throw malformed(r.pos, 'internal: structured immediate');
-  }
-}
-
-function memarg(r: ByteReader): void {
-  const at = r.pos;
-  if (r.u32() >= 64) throw unsupported('multiple memories or memory64', `byte ${at}`);
-  r.u32();
-}
-
-function zeroIndex(r: ByteReader): void {
-  const at = r.pos;
-  if (r.u8() !== 0) throw unsupported('multiple memories', `byte ${at}`);
-}
-
-/** Reads a block type. */
-export function readBlockType(r: ByteReader, module: WasmModule, where: string): FuncType {
-  const first = r.bytes[r.pos] ?? 0;
-  if (first === 0x40) {
-    r.pos++;
-    return { params: [], results: [] };
-  }
-  if ((first & 0xc0) === 0x40) return { params: [], results: [readValType(r, where)] };
-  const at = r.pos;
-  const type = module.types[r.s33()];
-  if (type === undefined) throw malformed(at, 'block type index out of range');
-  return type;
-}
-
 /** The largest nesting that is accepted; deeper programs get a clear error instead of a slow one. */
 const MAX_NESTING = 50_000;
 
-const enum Kind {
+enum Kind {
   value = 0,
   local = 1,
   constant = 2,
@@ -279,7 +186,8 @@ class BodyAnalyser {
     this.noteMemory(key);
     for (let i = info.pops.length - 1; i >= 0; i--) this.pop(at);
     const constant = key >= OP.i32Const && key <= OP.f64Const;
-    for (const type of info.pushes) this.push(type, constant || key === OP.v128Const ? Kind.constant : Kind.value, instr, instr);
+    for (const type of info.pushes)
+      this.push(type, constant || key === OP.v128Const ? Kind.constant : Kind.value, instr, instr);
   }
 
   private noteMemory(key: number): void {
@@ -322,13 +230,16 @@ class BodyAnalyser {
         return;
       case OP.nop:
         return;
-      case OP.block: case OP.loop: case OP.if:
+      case OP.block:
+      case OP.loop:
+      case OP.if:
         return this.openBlock(key, instr, at);
       case OP.else:
         return this.atElse(instr, at);
       case OP.end:
         return this.atEnd(instr, at, true);
-      case OP.br: case OP.brIf:
+      case OP.br:
+      case OP.brIf:
         return this.branch(key, instr, at);
       case OP.brTable:
         return this.branchTable(instr, at);
@@ -342,11 +253,15 @@ class BodyAnalyser {
       case OP.drop:
         this.pop(at);
         return;
-      case OP.select: case OP.selectT:
+      case OP.select:
+      case OP.selectT:
         return this.select(key, instr, at);
-      case OP.localGet: case OP.localSet: case OP.localTee:
+      case OP.localGet:
+      case OP.localSet:
+      case OP.localTee:
         return this.local(key, instr, at);
-      case OP.globalGet: case OP.globalSet:
+      case OP.globalGet:
+      case OP.globalSet:
         return this.global(key, instr, at);
       default:
         throw malformed(at, `internal: no case for opcode ${key}`);
@@ -372,7 +287,8 @@ class BodyAnalyser {
 
   private pop(at: number): number {
     const frame = this.frames[this.control[this.control.length - 1]!]!;
-    if (this.stack.length <= frame.height) throw malformed(at, `function ${this.index}: operand stack underflow`);
+    if (this.stack.length <= frame.height)
+      throw malformed(at, `function ${this.index}: operand stack underflow`);
     return this.stack.pop()!;
   }
 
@@ -432,7 +348,8 @@ class BodyAnalyser {
   // --- control -------------------------------------------------------------------------------------------
 
   private open(kind: FrameKind, first: number, type: FuncType): Frame {
-    if (this.control.length > MAX_NESTING) throw malformed(this.r.pos, `function ${this.index} nests deeper than ${MAX_NESTING}`);
+    if (this.control.length > MAX_NESTING)
+      throw malformed(this.r.pos, `function ${this.index} nests deeper than ${MAX_NESTING}`);
     const frame: Frame = {
       id: this.frames.length,
       kind,
@@ -455,7 +372,8 @@ class BodyAnalyser {
     const type = readBlockType(this.r, this.module, `function ${this.index}`);
     if (key === OP.if) this.pop(at);
     const outer = this.frames[this.control[this.control.length - 1]!]!;
-    if (this.stack.length - type.params.length < outer.height) throw malformed(at, 'operand stack underflow');
+    if (this.stack.length - type.params.length < outer.height)
+      throw malformed(at, 'operand stack underflow');
     const kind = key === OP.loop ? 'loop' : key === OP.if ? 'if' : 'block';
     const frame = this.open(kind, instr, type);
     this.arg[instr] = frame.id;
@@ -535,11 +453,13 @@ class BodyAnalyser {
     const typeIndex = this.r.u32();
     const tableIndex = this.r.u32();
     const type = this.module.types[typeIndex];
-    if (type === undefined || tableIndex >= this.module.tables) throw malformed(at, 'call_indirect index out of range');
+    if (type === undefined || tableIndex >= this.module.tables)
+      throw malformed(at, 'call_indirect index out of range');
     this.arg[instr] = typeIndex;
     this.pop(at);
     this.popMany(type.params.length, at);
-    if (this.stops && this.facts.indirectCanStop(typeIndex)) this.addSafepoint('call', instr, type.results);
+    if (this.stops && this.facts.indirectCanStop(typeIndex))
+      this.addSafepoint('call', instr, type.results);
     this.pushResults(type.results, instr);
   }
 

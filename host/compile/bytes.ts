@@ -94,7 +94,8 @@ export class ByteReader {
     for (let index = 0; index < 10; index++) {
       const byte = this.u8();
       if (byte >= 0x80) continue;
-      if (index === 9 && byte !== 0 && byte !== 0x7f) throw malformed(this.pos - 1, 'integer too large for i64');
+      if (index === 9 && byte !== 0 && byte !== 0x7f)
+        throw malformed(this.pos - 1, 'integer too large for i64');
       return;
     }
     throw malformed(this.pos - 1, 'integer representation too long');
@@ -126,7 +127,8 @@ export class ByteReader {
   count(what: string): number {
     const at = this.pos;
     const n = this.u32();
-    if (n > this.end - this.pos) throw malformed(at, `${what} count ${n} is larger than the section`);
+    if (n > this.end - this.pos)
+      throw malformed(at, `${what} count ${n} is larger than the section`);
     return n;
   }
 }

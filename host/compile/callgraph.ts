@@ -13,8 +13,9 @@
  * G1  Every cycle of calls passes an entry poll or a loop poll, so a bounded number of instructions lies between polls.
  * G2  All address-taken functions of one (structural) type agree on carrying fuel, so `call_indirect` knows its type.
  */
+
 import { ByteReader, malformed } from './bytes.js';
-import { readBlockType, readImmediate, readOpcode } from './body.js';
+import { readBlockType, readImmediate, readOpcode } from './instructions.js';
 import { type FuncType, readLocals, readValType, unsupported, type WasmModule } from './module.js';
 import { Imm, OP, opInfo } from './opcodes.js';
 
@@ -83,7 +84,8 @@ export function summarise(module: WasmModule, functionIndex: number): FunctionSu
     } else if (imm !== Imm.none) {
       const value = readImmediate(r, imm);
       if (key === OP.call) {
-        if (value >= module.functionTypes.length) throw malformed(at, `function index ${value} out of range`);
+        if (value >= module.functionTypes.length)
+          throw malformed(at, `function index ${value} out of range`);
         calls.add(value);
       } else if (key === OP.callIndirect) indirect.add(value);
       else if (key === OP.memoryGrow) usesGrow = true;
@@ -120,7 +122,10 @@ export function buildCallGraph(module: WasmModule): CallGraph {
     const summary = summaries[f - imports];
     if (summary === undefined) return [];
     if (summary.indirectTypes.length === 0) return summary.calls as number[];
-    return [...summary.calls, ...summary.indirectTypes.flatMap((t) => takenByKey.get(keys[t] ?? '') ?? [])];
+    return [
+      ...summary.calls,
+      ...summary.indirectTypes.flatMap((t) => takenByKey.get(keys[t] ?? '') ?? []),
+    ];
   };
   const entry = backEdgeTargets(total, imports, successors);
   const stop = stopClosure(total, imports, summaries, entry, takenByKey, keys);
@@ -130,7 +135,9 @@ export function buildCallGraph(module: WasmModule): CallGraph {
     summaries,
     canStop: (f) => stop[f] === 1,
     carriesFuel: (f) =>
-      f >= imports && (stop[f] === 1 || (module.addressTaken.has(f) && fuelKeys.has(keys[module.functionTypes[f]!]!))),
+      f >= imports &&
+      (stop[f] === 1 ||
+        (module.addressTaken.has(f) && fuelKeys.has(keys[module.functionTypes[f]!]!))),
     isImport: (f) => f < imports,
     entryPoll: (f) => entry[f] === 1,
     indirectCanStop: (t) => fuelKeys.has(keys[t] ?? ''),
@@ -138,12 +145,18 @@ export function buildCallGraph(module: WasmModule): CallGraph {
 }
 
 /** Targets of back edges in a depth-first walk, in index order (iterative: call graphs can be deep). */
-function backEdgeTargets(total: number, imports: number, successors: (f: number) => number[]): Uint8Array {
+function backEdgeTargets(
+  total: number,
+  imports: number,
+  successors: (f: number) => number[],
+): Uint8Array {
   const state = new Uint8Array(total); // 0 new, 1 on the path, 2 finished
   const target = new Uint8Array(total);
   for (let root = imports; root < total; root++) {
     if (state[root] !== 0) continue;
-    const path: { f: number; next: number[]; at: number }[] = [{ f: root, next: successors(root), at: 0 }];
+    const path: { f: number; next: number[]; at: number }[] = [
+      { f: root, next: successors(root), at: 0 },
+    ];
     state[root] = 1;
     while (path.length > 0) {
       const top = path[path.length - 1]!;

@@ -18,8 +18,8 @@ import { invariant, SherdError } from '../types/errors.js';
 import type { ShardModule } from '../types/module.js';
 import { EXPORT } from './abi.js';
 import { analyseBody, type Body } from './body.js';
-import { buildCallGraph, type CallGraph, typeKey } from './callgraph.js';
 import { ByteWriter } from './bytes.js';
+import { buildCallGraph, type CallGraph, typeKey } from './callgraph.js';
 import { BodyEmitter, type EmitTarget, type StoreFunction, storeFunction } from './emit.js';
 import { type FuncType, parseModule, type WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
@@ -46,7 +46,11 @@ class ContinuationTarget implements EmitTarget {
   private readonly typeIndex = new Map<string, number>();
   readonly functionImports: { readonly from: ContinuationImport; readonly type: number }[] = [];
   private readonly functionIndex = new Map<string, number>();
-  readonly globalImports: { readonly name: string; readonly type: number; readonly mutable: boolean }[] = [];
+  readonly globalImports: {
+    readonly name: string;
+    readonly type: number;
+    readonly mutable: boolean;
+  }[] = [];
   private readonly globalIndex = new Map<string, number>();
 
   constructor(
@@ -116,14 +120,20 @@ class ContinuationTarget implements EmitTarget {
     return this.importFunction({ kind: 'store', name }, storeSignature(name));
   }
   growFunction(): number {
-    return this.importFunction({ kind: 'export', name: EXPORT.grow }, { params: [VT.i32], results: [VT.i32] });
+    return this.importFunction(
+      { kind: 'export', name: EXPORT.grow },
+      { params: [VT.i32], results: [VT.i32] },
+    );
   }
   initFunction(segment: number): number {
     const type = { params: [VT.i32, VT.i32, VT.i32], results: [] };
     return this.importFunction({ kind: 'export', name: EXPORT.init(segment) }, type);
   }
   dropFunction(segment: number): number {
-    return this.importFunction({ kind: 'export', name: EXPORT.drop(segment) }, { params: [], results: [] });
+    return this.importFunction(
+      { kind: 'export', name: EXPORT.drop(segment) },
+      { params: [], results: [] },
+    );
   }
   carriesFuel(functionIndex: number): boolean {
     return this.graph.carriesFuel(functionIndex);
@@ -161,7 +171,7 @@ export class ContinuationBuilder {
   /** K1: the analysis agrees with the resume map with which the module was compiled. */
   private check(functionIndex: number, body: Body, plan: FramePlan): void {
     const info = this.shard.functions[functionIndex - this.module.imports.length];
-    invariant(info !== undefined && info.instrumented, `function ${functionIndex} cannot stop`);
+    invariant(info?.instrumented, `function ${functionIndex} cannot stop`);
     const same =
       info.safepoints.length === body.safepoints.length &&
       info.slots.length === plan.slots.length &&
@@ -171,30 +181,60 @@ export class ContinuationBuilder {
       }) &&
       plan.live.every((live, s) => live.join() === info.safepoints[s]!.live.join());
     if (same) return;
-    throw new SherdError('SHERD_CAPSULE_MISMATCH', `resume map of function ${functionIndex} does not fit its code`, {
-      next: 'compile the program again; capsules of the old shard module need the sherd version that made it',
-    });
+    throw new SherdError(
+      'SHERD_CAPSULE_MISMATCH',
+      `resume map of function ${functionIndex} does not fit its code`,
+      {
+        next: 'compile the program again; capsules of the old shard module need the sherd version that made it',
+      },
+    );
   }
 
   build(functionIndex: number, safepoint: number): ContinuationModule {
     const { body, plan } = this.analyse(functionIndex);
-    invariant(safepoint < body.safepoints.length, `function ${functionIndex} has no safepoint ${safepoint}`);
+    invariant(
+      safepoint < body.safepoints.length,
+      `function ${functionIndex} has no safepoint ${safepoint}`,
+    );
     const target = new ContinuationTarget(this.module, this.graph);
-    const code = new BodyEmitter(this.module.bytes, body, plan, target, 'continuation').continuation(safepoint);
+    const code = new BodyEmitter(
+      this.module.bytes,
+      body,
+      plan,
+      target,
+      'continuation',
+    ).continuation(safepoint);
     const wrapper = wrapperBody(target, body.type.results);
     const innerType = target.intern({ params: [VT.i32], results: [...body.type.results, VT.i32] });
     const outerType = target.intern({ params: [VT.i32], results: [VT.i32] });
     const inner = target.functionImports.length;
-    const out = new ByteWriter(code.length + 1024).put(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+    const out = new ByteWriter(code.length + 1024).put(
+      Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0),
+    );
     section(out, 1, typeSection(target.types));
     section(out, 2, this.importSection(target));
     section(out, 3, new ByteWriter().u32(2).u32(innerType).u32(outerType));
-    section(out, 7, new ByteWriter().u32(2).name('k').u8(0).u32(inner + 1).name('i').u8(0).u32(inner));
+    section(
+      out,
+      7,
+      new ByteWriter()
+        .u32(2)
+        .name('k')
+        .u8(0)
+        .u32(inner + 1)
+        .name('i')
+        .u8(0)
+        .u32(inner),
+    );
     const codes = new ByteWriter(code.length + 128).u32(2).u32(code.length).put(code);
     const outer = wrapper(inner);
     section(out, 10, codes.u32(outer.length).put(outer));
     const moduleName = new ByteWriter().name(`sherd-k-${functionIndex}-${safepoint}`);
-    section(out, 0, new ByteWriter().name('name').u8(0).u32(moduleName.length).put(moduleName.view()));
+    section(
+      out,
+      0,
+      new ByteWriter().name('name').u8(0).u32(moduleName.length).put(moduleName.view()),
+    );
     return { bytes: out.finish(), imports: this.importList(target), codeBytes: code.length };
   }
 
@@ -206,7 +246,9 @@ export class ContinuationBuilder {
   }
 
   private importList(target: ContinuationTarget): ContinuationImport[] {
-    const shared = this.sharedImports(target).map((name): ContinuationImport => ({ kind: 'export', name }));
+    const shared = this.sharedImports(target).map(
+      (name): ContinuationImport => ({ kind: 'export', name }),
+    );
     return [...target.functionImports.map((f) => f.from), ...shared];
   }
 
@@ -214,10 +256,18 @@ export class ContinuationBuilder {
     const { module } = this;
     const count = target.functionImports.length + this.sharedImports(target).length;
     const w = new ByteWriter(1024).u32(count);
-    for (const { from, type } of target.functionImports) w.name(from.kind).name(from.name).u8(0).u32(type);
-    if (module.memory !== undefined) w.name('export').name(EXPORT.memory).u8(2).u8(0).u32(module.memory.minPages);
-    for (let t = 0; t < module.tables; t++) w.name('export').name(EXPORT.table(t)).u8(1).u8(0x70).u8(0).u32(0);
-    for (const { name, type, mutable } of target.globalImports) w.name('export').name(name).u8(3).u8(type).u8(mutable ? 1 : 0);
+    for (const { from, type } of target.functionImports)
+      w.name(from.kind).name(from.name).u8(0).u32(type);
+    if (module.memory !== undefined)
+      w.name('export').name(EXPORT.memory).u8(2).u8(0).u32(module.memory.minPages);
+    for (let t = 0; t < module.tables; t++)
+      w.name('export').name(EXPORT.table(t)).u8(1).u8(0x70).u8(0).u32(0);
+    for (const { name, type, mutable } of target.globalImports)
+      w.name('export')
+        .name(name)
+        .u8(3)
+        .u8(type)
+        .u8(mutable ? 1 : 0);
     return w;
   }
 }
@@ -236,11 +286,22 @@ function section(out: ByteWriter, id: number, body: ByteWriter): void {
 }
 
 /** `(fuel) -> fuel`: calls the continuation, results to registers. Takes the store functions it needs at once. */
-function wrapperBody(target: ContinuationTarget, results: readonly number[]): (inner: number) => Uint8Array {
+function wrapperBody(
+  target: ContinuationTarget,
+  results: readonly number[],
+): (inner: number) => Uint8Array {
   const setters = results.map((type) => target.store(storeFunction('set', type)));
   return (inner) => {
-    const w = new ByteWriter(64).u32(0).u8(OP.localGet).u32(0).u8(OP.call).u32(inner).u8(OP.localSet).u32(0);
-    for (let k = results.length - 1; k >= 0; k--) w.u8(OP.i32Const).s32(k).u8(OP.call).u32(setters[k]!);
+    const w = new ByteWriter(64)
+      .u32(0)
+      .u8(OP.localGet)
+      .u32(0)
+      .u8(OP.call)
+      .u32(inner)
+      .u8(OP.localSet)
+      .u32(0);
+    for (let k = results.length - 1; k >= 0; k--)
+      w.u8(OP.i32Const).s32(k).u8(OP.call).u32(setters[k]!);
     return w.u8(OP.localGet).u32(0).u8(OP.end).finish();
   };
 }

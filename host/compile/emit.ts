@@ -125,7 +125,10 @@ export class BodyEmitter {
   /** A continuation `(fuel) -> (results…, fuel)` from the given safepoint on. */
   continuation(index: number): Uint8Array {
     const safepoint = this.body.safepoints[index]!;
-    invariant(this.kind === 'continuation' && this.hasFuel, 'continuation of a function that cannot stop');
+    invariant(
+      this.kind === 'continuation' && this.hasFuel,
+      'continuation of a function that cannot stop',
+    );
     this.prologue(index, safepoint);
     const path = this.pathTo(safepoint);
     this.suffix(path, 0, safepoint);
@@ -222,7 +225,9 @@ export class BodyEmitter {
       for (const slot of four ? run : run.slice(0, 1)) {
         out.u8(OP.localGet).u32(slot.local >= 0 ? this.local(slot.local) : this.temp(slot.temp));
       }
-      out.u8(OP.call).u32(this.target.store(four ? 'spill4_i32' : storeFunction('spill', slots[i]!.type)));
+      out
+        .u8(OP.call)
+        .u32(this.target.store(four ? 'spill4_i32' : storeFunction('spill', slots[i]!.type)));
       if (four) i += 3;
     }
     for (const type of this.body.type.results) zero(out, type);
@@ -232,7 +237,14 @@ export class BodyEmitter {
   // --- safepoints ----------------------------------------------------------------------------------------
 
   private poll(safepoint: number): void {
-    this.w.u8(OP.localGet).u32(this.fuel).u8(OP.i32Const).s32(1).u8(OP.i32Sub).u8(OP.localTee).u32(this.fuel);
+    this.w
+      .u8(OP.localGet)
+      .u32(this.fuel)
+      .u8(OP.i32Const)
+      .s32(1)
+      .u8(OP.i32Sub)
+      .u8(OP.localTee)
+      .u32(this.fuel);
     this.leaveIfNegative(safepoint);
   }
 
@@ -248,12 +260,22 @@ export class BodyEmitter {
       w.u8(OP.call).u32(target.func(callee));
       w.u8(OP.globalGet).u32(target.interruptGlobal()).u8(OP.brIf).u32(this.coldDepth(safepoint));
     } else if (safepoint !== undefined) {
-      w.u8(OP.localGet).u32(this.fuel).u8(OP.call).u32(target.func(callee)).u8(OP.localTee).u32(this.fuel);
+      w.u8(OP.localGet)
+        .u32(this.fuel)
+        .u8(OP.call)
+        .u32(target.func(callee))
+        .u8(OP.localTee)
+        .u32(this.fuel);
       this.leaveIfNegative(safepoint);
     } else if (!target.carriesFuel(callee)) {
       w.u8(OP.call).u32(target.func(callee));
     } else if (this.hasFuel) {
-      w.u8(OP.localGet).u32(this.fuel).u8(OP.call).u32(target.func(callee)).u8(OP.localSet).u32(this.fuel);
+      w.u8(OP.localGet)
+        .u32(this.fuel)
+        .u8(OP.call)
+        .u32(target.func(callee))
+        .u8(OP.localSet)
+        .u32(this.fuel);
     } else {
       w.u8(OP.i32Const).s32(0).u8(OP.call).u32(target.func(callee)).u8(OP.drop);
     }
@@ -304,7 +326,9 @@ export class BodyEmitter {
     switch (body.op[i]) {
       case OP.nop:
         return;
-      case OP.block: case OP.loop: case OP.if:
+      case OP.block:
+      case OP.loop:
+      case OP.if:
         return this.opener(i, body.frames[arg]!);
       case OP.else:
         w.u8(OP.else);
@@ -312,7 +336,8 @@ export class BodyEmitter {
       case OP.end:
         this.closeBlock();
         break;
-      case OP.br: case OP.brIf:
+      case OP.br:
+      case OP.brIf:
         w.u8(body.op[i]!).u32(this.frameDepth(arg));
         return;
       case OP.brTable: {
@@ -331,10 +356,13 @@ export class BodyEmitter {
       case OP.callIndirect:
         this.callIndirect(i);
         break;
-      case OP.localGet: case OP.localSet: case OP.localTee:
+      case OP.localGet:
+      case OP.localSet:
+      case OP.localTee:
         w.u8(body.op[i]!).u32(this.local(arg));
         break;
-      case OP.globalGet: case OP.globalSet:
+      case OP.globalGet:
+      case OP.globalSet:
         w.u8(body.op[i]!).u32(target.global(arg));
         break;
       case OP.memoryGrow:
@@ -379,7 +407,11 @@ export class BodyEmitter {
     else if (params.length === 0 && results.length === 1) this.w.u8(results[0]!);
     else if (params.length === 0) this.w.s32(this.target.resultType(results));
     else {
-      const r = new ByteReader(this.bytes, this.body.start[instr]! + 1, this.body.start[instr + 1]!);
+      const r = new ByteReader(
+        this.bytes,
+        this.body.start[instr]! + 1,
+        this.body.start[instr + 1]!,
+      );
       this.w.s32(this.target.type(r.s33()));
     }
   }
@@ -403,7 +435,10 @@ export class BodyEmitter {
     const { w, plan, target } = this;
     for (const s of plan.live[index]!) {
       const slot = plan.slots[s]!;
-      w.u8(OP.i32Const).s32(slot.offset).u8(OP.call).u32(target.store(storeFunction('load', slot.type)));
+      w.u8(OP.i32Const)
+        .s32(slot.offset)
+        .u8(OP.call)
+        .u32(target.store(storeFunction('load', slot.type)));
       w.u8(OP.localSet).u32(slot.local >= 0 ? this.local(slot.local) : this.temp(slot.temp));
     }
     if (safepoint.kind !== 'loop') return;
@@ -459,13 +494,21 @@ export class BodyEmitter {
 
   private pushOperand(operand: Operand): void {
     const { w } = this;
-    if (operand.kind === 'const') w.copy(this.bytes, this.body.start[operand.instr]!, this.body.start[operand.instr + 1]!);
-    else w.u8(OP.localGet).u32(operand.kind === 'local' ? this.local(operand.local) : this.temp(operand.temp));
+    if (operand.kind === 'const')
+      w.copy(this.bytes, this.body.start[operand.instr]!, this.body.start[operand.instr + 1]!);
+    else
+      w.u8(OP.localGet).u32(
+        operand.kind === 'local' ? this.local(operand.local) : this.temp(operand.temp),
+      );
   }
 
   private pushCallResults(safepoint: Safepoint): void {
     safepoint.results.forEach((type, k) => {
-      this.w.u8(OP.i32Const).s32(k).u8(OP.call).u32(this.target.store(storeFunction('get', type)));
+      this.w
+        .u8(OP.i32Const)
+        .s32(k)
+        .u8(OP.call)
+        .u32(this.target.store(storeFunction('get', type)));
     });
     if (safepoint.kind === 'call' || safepoint.kind === 'host') this.save(safepoint.instr);
   }

@@ -17,7 +17,13 @@ import { ByteWriter } from './bytes.js';
 import { instrument } from './instrument.js';
 import { parseModule, scanSections, type WasmModule } from './module.js';
 import { VAL_TYPE_NAME } from './plan.js';
-import { buildSkeleton, decodeSection, encodeSection, functionInfos, type SectionContent } from './section.js';
+import {
+  buildSkeleton,
+  decodeSection,
+  encodeSection,
+  functionInfos,
+  type SectionContent,
+} from './section.js';
 
 export { ABI } from './abi.js';
 
@@ -51,10 +57,14 @@ export function compileProgram(bytes: Uint8Array, platform: Platform): ShardModu
 export function readShardModule(bytes: Uint8Array, platform: Platform): ShardModule {
   const outer = sherdSection(bytes);
   if (outer === undefined) {
-    throw new SherdError('SHERD_FEATURE_UNSUPPORTED', 'this is a plain Wasm module, not a shard module', {
-      next: 'run `sherd compile` on it first',
-      exitCode: EXIT.refused,
-    });
+    throw new SherdError(
+      'SHERD_FEATURE_UNSUPPORTED',
+      'this is a plain Wasm module, not a shard module',
+      {
+        next: 'run `sherd compile` on it first',
+        exitCode: EXIT.refused,
+      },
+    );
   }
   const content = decodeSection(bytes.subarray(outer.bodyStart, outer.end), parseModule);
   return describe(bytes, content, content.module, platform, outer.codeBytes);
@@ -70,7 +80,9 @@ export function isShardModule(bytes: Uint8Array): boolean {
 }
 
 /** Finds the `sherd` section without decoding the rest. */
-function sherdSection(bytes: Uint8Array): { bodyStart: number; end: number; codeBytes: number } | undefined {
+function sherdSection(
+  bytes: Uint8Array,
+): { bodyStart: number; end: number; codeBytes: number } | undefined {
   let codeLength = 0;
   for (const section of scanSections(bytes)) {
     if (section.id === 10) codeLength = section.end - section.bodyStart;
@@ -93,7 +105,10 @@ function validate(bytes: Uint8Array): void {
   try {
     new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
   } catch (error) {
-    reason = error instanceof Error ? error.message.replace(/^WebAssembly\.Module\(\): /, '') : String(error);
+    reason =
+      error instanceof Error
+        ? error.message.replace(/^WebAssembly\.Module\(\): /, '')
+        : String(error);
   }
   throw new SherdError('SHERD_WASM_MALFORMED', `invalid Wasm: ${reason}`, {
     next: 'check the module with wasm-validate or rebuild it',
@@ -124,12 +139,18 @@ function describe(
     programHash: content.programHash,
     abi: content.abi,
     imports,
-    exports: new Map(module.exports.filter((e) => e.kind === 0 && e.index >= imports.length).map((e) => [e.name, e.index])),
+    exports: new Map(
+      module.exports
+        .filter((e) => e.kind === 0 && e.index >= imports.length)
+        .map((e) => [e.name, e.index]),
+    ),
     hasStart: module.start !== undefined,
     functions,
     memory: module.memory,
     mutableGlobals: module.globals.flatMap((g, index) =>
-      g.mutable ? [{ index, type: VAL_TYPE_NAME[g.type]!, name: module.names.globals.get(index) }] : [],
+      g.mutable
+        ? [{ index, type: VAL_TYPE_NAME[g.type]!, name: module.names.globals.get(index) }]
+        : [],
     ),
     sizes: {
       programBytes: content.programBytes,

@@ -7,11 +7,11 @@
  * I1  No index of the program (type, function, table, global, segment) changes.
  * I2  Appended functions never stop; they may be called from continuations through `bind`.
  */
-import { SherdError, EXIT } from '../types/errors.js';
+import { EXIT, SherdError } from '../types/errors.js';
 import { EXPORT, MAX_VALUES, STORE_FUNCTIONS } from './abi.js';
 import { analyseBody, type Body } from './body.js';
-import { buildCallGraph, type CallGraph, typeKey } from './callgraph.js';
 import { ByteReader, ByteWriter } from './bytes.js';
+import { buildCallGraph, type CallGraph, typeKey } from './callgraph.js';
 import { BodyEmitter, type EmitTarget, type StoreFunction, storeFunction } from './emit.js';
 import type { FuncType, WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
@@ -102,14 +102,25 @@ class Instrumenter implements EmitTarget {
       const limit = this.module.globals.length + 1;
       const refused = limit + 1;
       const w = new ByteWriter(64).u32(1).u32(1).u8(VT.i32);
-      w.u8(OP.localGet).u32(0).u8(OP.globalGet).u32(limit).u8(OP.memorySize).u8(0).u8(OP.i32Sub).u8(0x4b); // gt_u
+      w.u8(OP.localGet)
+        .u32(0)
+        .u8(OP.globalGet)
+        .u32(limit)
+        .u8(OP.memorySize)
+        .u8(0)
+        .u8(OP.i32Sub)
+        .u8(0x4b); // gt_u
       w.u8(OP.if).u8(0x40).u8(OP.i32Const).s32(1).u8(OP.globalSet).u32(refused);
       w.u8(OP.i32Const).s32(-1).u8(OP.return).u8(OP.end);
       w.u8(OP.localGet).u32(0).u8(OP.memoryGrow).u8(0).u8(OP.localTee).u32(1);
       w.u8(OP.i32Const).s32(-1).u8(0x46).u8(OP.if).u8(0x40);
       w.u8(OP.i32Const).s32(2).u8(OP.globalSet).u32(refused).u8(OP.unreachable).u8(OP.end);
       w.u8(OP.localGet).u32(1).u8(OP.end);
-      return { type: this.intern({ params: [VT.i32], results: [VT.i32] }), code: w.finish(), exportName: EXPORT.grow };
+      return {
+        type: this.intern({ params: [VT.i32], results: [VT.i32] }),
+        code: w.finish(),
+        exportName: EXPORT.grow,
+      };
     });
   }
 
@@ -118,7 +129,11 @@ class Instrumenter implements EmitTarget {
       const flag = this.flagGlobal(EXPORT.dropped(segment));
       const w = new ByteWriter(32).u32(0).u8(0xfc).u32(9).u32(segment);
       w.u8(OP.i32Const).s32(1).u8(OP.globalSet).u32(flag).u8(OP.end);
-      return { type: this.intern({ params: [], results: [] }), code: w.finish(), exportName: EXPORT.drop(segment) };
+      return {
+        type: this.intern({ params: [], results: [] }),
+        code: w.finish(),
+        exportName: EXPORT.drop(segment),
+      };
     });
   }
 
@@ -167,7 +182,11 @@ class Instrumenter implements EmitTarget {
     }
     if (module.start === undefined) return;
     if (module.start < module.imports.length) {
-      throw new SherdError('SHERD_FEATURE_UNSUPPORTED', 'an imported start function is not supported', { exitCode: EXIT.refused });
+      throw new SherdError(
+        'SHERD_FEATURE_UNSUPPORTED',
+        'an imported start function is not supported',
+        { exitCode: EXIT.refused },
+      );
     }
     this.thunk(module.start, EXPORT.start);
   }
@@ -178,17 +197,27 @@ class Instrumenter implements EmitTarget {
     if (type.params.length > MAX_VALUES || type.results.length > MAX_VALUES) return; // not callable from outside
     const w = new ByteWriter(64).u32(0);
     type.params.forEach((param, k) => {
-      w.u8(OP.i32Const).s32(k).u8(OP.call).u32(this.store(storeFunction('get', param)));
+      w.u8(OP.i32Const)
+        .s32(k)
+        .u8(OP.call)
+        .u32(this.store(storeFunction('get', param)));
     });
     const fuel = this.graph.carriesFuel(f);
     if (fuel) w.u8(OP.localGet).u32(0);
     w.u8(OP.call).u32(f);
     if (fuel) w.u8(OP.localSet).u32(0);
     for (let k = type.results.length - 1; k >= 0; k--) {
-      w.u8(OP.i32Const).s32(k).u8(OP.call).u32(this.store(storeFunction('set', type.results[k]!)));
+      w.u8(OP.i32Const)
+        .s32(k)
+        .u8(OP.call)
+        .u32(this.store(storeFunction('set', type.results[k]!)));
     }
     w.u8(OP.localGet).u32(0).u8(OP.end);
-    this.append({ type: this.intern({ params: [VT.i32], results: [VT.i32] }), code: w.finish(), exportName });
+    this.append({
+      type: this.intern({ params: [VT.i32], results: [VT.i32] }),
+      code: w.finish(),
+      exportName,
+    });
   }
 
   /** `save` spills all mutable globals in order, `load` reads them back. */
@@ -198,8 +227,16 @@ class Instrumenter implements EmitTarget {
     let offset = 0;
     this.module.globals.forEach((global, index) => {
       if (!global.mutable) return;
-      save.u8(OP.globalGet).u32(index).u8(OP.call).u32(this.store(storeFunction('spill', global.type)));
-      load.u8(OP.i32Const).s32(offset).u8(OP.call).u32(this.store(storeFunction('load', global.type)));
+      save
+        .u8(OP.globalGet)
+        .u32(index)
+        .u8(OP.call)
+        .u32(this.store(storeFunction('spill', global.type)));
+      load
+        .u8(OP.i32Const)
+        .s32(offset)
+        .u8(OP.call)
+        .u32(this.store(storeFunction('load', global.type)));
       load.u8(OP.globalSet).u32(index);
       offset += slotBytes(global.type);
     });
@@ -223,8 +260,16 @@ class Instrumenter implements EmitTarget {
   private bindFunction(): void {
     const w = new ByteWriter(16).u32(0);
     w.u8(OP.i32Const).s32(0).u8(OP.localGet).u32(0).u8(OP.i32Const).s32(1);
-    w.u8(0xfc).u32(0x0c).u32(this.module.elementSegments).u32(this.module.tables + 1).u8(OP.end);
-    this.append({ type: this.intern({ params: [VT.i32], results: [] }), code: w.finish(), exportName: EXPORT.bind });
+    w.u8(0xfc)
+      .u32(0x0c)
+      .u32(this.module.elementSegments)
+      .u32(this.module.tables + 1)
+      .u8(OP.end);
+    this.append({
+      type: this.intern({ params: [VT.i32], results: [] }),
+      code: w.finish(),
+      exportName: EXPORT.bind,
+    });
   }
 
   // --- sections ------------------------------------------------------------------------------------------
@@ -272,12 +317,19 @@ class Instrumenter implements EmitTarget {
   }
 
   private checkLimits(body: Body, plan: FramePlan): void {
-    const values = Math.max(body.type.results.length, ...body.safepoints.map((s) => s.results.length));
+    const values = Math.max(
+      body.type.results.length,
+      ...body.safepoints.map((s) => s.results.length),
+    );
     if (values > MAX_VALUES || plan.bytes > 1 << 19) {
-      throw new SherdError('SHERD_LIMIT', `function ${body.index} has too many results or live values`, {
-        next: `at most ${MAX_VALUES} results and 65536 live values a function`,
-        exitCode: EXIT.refused,
-      });
+      throw new SherdError(
+        'SHERD_LIMIT',
+        `function ${body.index} has too many results or live values`,
+        {
+          next: `at most ${MAX_VALUES} results and 65536 live values a function`,
+          exitCode: EXIT.refused,
+        },
+      );
     }
   }
 
@@ -330,7 +382,11 @@ class Instrumenter implements EmitTarget {
   private globalSection(): ByteWriter {
     const w = this.extended(6, this.module.globals.length, this.globalsAdded.length);
     for (const name of this.globalsAdded) {
-      w.u8(VT.i32).u8(1).u8(OP.i32Const).s32(name === EXPORT.limit ? 65_536 : 0).u8(OP.end);
+      w.u8(VT.i32)
+        .u8(1)
+        .u8(OP.i32Const)
+        .s32(name === EXPORT.limit ? 65_536 : 0)
+        .u8(OP.end);
     }
     return w;
   }
@@ -341,8 +397,12 @@ class Instrumenter implements EmitTarget {
     if (module.memory !== undefined) entries.push([EXPORT.memory, 2, 0]);
     for (let t = 0; t < module.tables; t++) entries.push([EXPORT.table(t), 1, t]);
     entries.push([EXPORT.helpers, 1, module.tables], [EXPORT.slot, 1, module.tables + 1]);
-    module.globals.forEach((_, g) => entries.push([EXPORT.global(g), 3, g]));
-    this.globalsAdded.forEach((name, g) => entries.push([name, 3, module.globals.length + g]));
+    module.globals.forEach((_, g) => {
+      entries.push([EXPORT.global(g), 3, g]);
+    });
+    this.globalsAdded.forEach((name, g) => {
+      entries.push([name, 3, module.globals.length + g]);
+    });
     this.appended.forEach(({ exportName }, k) => {
       if (exportName !== undefined) entries.push([exportName, 0, module.functionTypes.length + k]);
     });
@@ -360,7 +420,9 @@ class Instrumenter implements EmitTarget {
   }
 
   private codeSection(bodies: readonly Uint8Array[]): ByteWriter {
-    const w = new ByteWriter(this.module.bytes.length * 2).u32(bodies.length + this.appended.length);
+    const w = new ByteWriter(this.module.bytes.length * 2).u32(
+      bodies.length + this.appended.length,
+    );
     for (const body of bodies) w.u32(body.length).put(body);
     for (const { code } of this.appended) w.u32(code.length).put(code);
     return w;

@@ -11,8 +11,9 @@
  * L1  A local that is not in a safepoint's set is never read again from there before it is written.
  * L2  The number of passes is at most the loop nesting depth + 2.
  */
-import { type Body, branchTableTargets, type Frame } from './body.js';
+
 import { invariant } from '../types/errors.js';
+import { type Body, branchTableTargets, type Frame } from './body.js';
 import { OP } from './opcodes.js';
 
 /** A set of local indices. */
@@ -80,7 +81,8 @@ class Liveness {
       case OP.localGet:
         this.cur[arg >>> 5]! |= 1 << (arg & 31);
         return;
-      case OP.localSet: case OP.localTee:
+      case OP.localSet:
+      case OP.localTee:
         this.cur[arg >>> 5]! &= ~(1 << (arg & 31));
         return;
       case OP.end:
@@ -101,12 +103,15 @@ class Liveness {
         return;
       case OP.brTable:
         this.cur.fill(0);
-        for (const target of branchTableTargets(body, i, this.bytes)) if (target !== 0) this.union(this.atLabel[target]);
+        for (const target of branchTableTargets(body, i, this.bytes))
+          if (target !== 0) this.union(this.atLabel[target]);
         return;
-      case OP.return: case OP.unreachable:
+      case OP.return:
+      case OP.unreachable:
         this.cur.fill(0);
         return;
-      case OP.call: case OP.callIndirect: {
+      case OP.call:
+      case OP.callIndirect: {
         const safepoint = body.safepointAt.get(i);
         if (safepoint !== undefined) this.atSafepoint(safepoint);
         return;

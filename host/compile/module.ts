@@ -210,17 +210,22 @@ class ModuleReader {
     }
     const what = ['function', 'table', 'memory', 'global', 'tag'][kind];
     if (what === undefined) throw malformed(at, `unknown import kind ${kind}`);
-    throw new SherdError('SHERD_IMPORT_UNSUPPORTED', `the program imports a ${what} (${module}.${field})`, {
-      next: 'define it in the program: only functions of WASI preview 1 can be imported',
-      exitCode: EXIT.refused,
-    });
+    throw new SherdError(
+      'SHERD_IMPORT_UNSUPPORTED',
+      `the program imports a ${what} (${module}.${field})`,
+      {
+        next: 'define it in the program: only functions of WASI preview 1 can be imported',
+        exitCode: EXIT.refused,
+      },
+    );
   }
 
   private readTable(r: ByteReader): void {
     const at = r.pos;
     const type = r.u8();
     if (type === 0x6f) throw unsupported('externref tables', `table ${this.tables}`);
-    if (type === 0x40 || type === 0x63 || type === 0x64) throw unsupported('typed function references', `table ${this.tables}`);
+    if (type === 0x40 || type === 0x63 || type === 0x64)
+      throw unsupported('typed function references', `table ${this.tables}`);
     if (type !== 0x70) throw malformed(at, 'unknown table element type');
     readLimits(r, 'table');
     this.tables++;
@@ -230,7 +235,8 @@ class ModuleReader {
     const at = r.pos;
     if (this.memory !== undefined) throw unsupported('multiple memories', 'memory section');
     const limits = readLimits(r, 'memory');
-    if (limits.min > MAX_PAGES || (limits.max ?? 0) > MAX_PAGES) throw malformed(at, 'memory size must be at most 65536 pages');
+    if (limits.min > MAX_PAGES || (limits.max ?? 0) > MAX_PAGES)
+      throw malformed(at, 'memory size must be at most 65536 pages');
     this.memory = { minPages: limits.min, maxPages: limits.max };
   }
 
@@ -265,7 +271,12 @@ class ModuleReader {
         case 0x23:
           r.u32();
           break;
-        case 0x6a: case 0x6b: case 0x6c: case 0x7c: case 0x7d: case 0x7e:
+        case 0x6a:
+        case 0x6b:
+        case 0x6c:
+        case 0x7c:
+        case 0x7d:
+        case 0x7e:
           break; // extended constant expressions
         case 0xd0:
           r.s33();
@@ -287,7 +298,8 @@ class ModuleReader {
   private takeAddress(r: ByteReader): void {
     const at = r.pos;
     const index = r.u32();
-    if (index >= this.functionTypes.length) throw malformed(at, `function index ${index} out of range`);
+    if (index >= this.functionTypes.length)
+      throw malformed(at, `function index ${index} out of range`);
     this.addressTaken.add(index);
   }
 
@@ -296,7 +308,8 @@ class ModuleReader {
     const kind = r.u8();
     const at = r.pos;
     const index = r.u32();
-    if (kind === 0 && index >= this.functionTypes.length) throw malformed(at, `function index ${index} out of range`);
+    if (kind === 0 && index >= this.functionTypes.length)
+      throw malformed(at, `function index ${index} out of range`);
     this.exports.push({ name, kind, index });
   }
 
@@ -342,7 +355,10 @@ class ModuleReader {
   private check(): void {
     const defined = this.functionTypes.length - this.imports.length;
     if (defined !== this.bodies.length) {
-      throw malformed(this.bytes.length, `${defined} functions declared, ${this.bodies.length} bodies`);
+      throw malformed(
+        this.bytes.length,
+        `${defined} functions declared, ${this.bodies.length} bodies`,
+      );
     }
     if (this.start !== undefined) {
       const type = this.types[this.functionTypes[this.start] ?? -1];
@@ -354,7 +370,22 @@ class ModuleReader {
 }
 
 /** Position in the required order (datacount, id 12, stands before code). */
-const SECTION_ORDER: Record<number, number> = { 0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 13: 6, 6: 7, 7: 8, 8: 9, 9: 10, 12: 11, 10: 12, 11: 13 };
+const SECTION_ORDER: Record<number, number> = {
+  0: 0,
+  1: 1,
+  2: 2,
+  3: 3,
+  4: 4,
+  5: 5,
+  13: 6,
+  6: 7,
+  7: 8,
+  8: 9,
+  9: 10,
+  12: 11,
+  10: 12,
+  11: 13,
+};
 
 function sectionAt(reader: ByteReader): Section {
   const start = reader.pos;
@@ -378,10 +409,14 @@ function checkHeader(r: ByteReader): void {
   if (header.length < 8) throw malformed(header.length, 'unexpected end');
   const version = header[4]! | (header[5]! << 8) | (header[6]! << 16) | (header[7]! << 24);
   if (version === 0x0001000d) {
-    throw new SherdError('SHERD_FEATURE_UNSUPPORTED', 'this is a Wasm component, not a core module', {
-      next: 'install @bytecodealliance/jco, which sherd uses to open components',
-      exitCode: EXIT.refused,
-    });
+    throw new SherdError(
+      'SHERD_FEATURE_UNSUPPORTED',
+      'this is a Wasm component, not a core module',
+      {
+        next: 'install @bytecodealliance/jco, which sherd uses to open components',
+        exitCode: EXIT.refused,
+      },
+    );
   }
   if (version !== 1) throw malformed(4, `unknown version ${version}`);
   r.pos = 8;
@@ -406,7 +441,8 @@ function readLimits(r: ByteReader, what: string): { min: number; max: number | u
   if (flags > 1) throw malformed(at, `malformed ${what} limits`);
   const min = r.u32();
   const max = flags & 1 ? r.u32() : undefined;
-  if (max !== undefined && max < min) throw malformed(at, 'size minimum must not be greater than maximum');
+  if (max !== undefined && max < min)
+    throw malformed(at, 'size minimum must not be greater than maximum');
   return { min, max };
 }
 

@@ -12,7 +12,7 @@
  */
 
 /** Kinds of immediates, as they follow the opcode. */
-export const enum Imm {
+export enum Imm {
   none,
   block,
   label,
@@ -126,7 +126,12 @@ add(0x29, 'i64.load', Imm.memarg, 'i:I');
 add(0x2a, 'f32.load', Imm.memarg, 'i:f');
 add(0x2b, 'f64.load', Imm.memarg, 'i:F');
 addRun(0x2c, Imm.memarg, 'i:i', 'i32.load8_s i32.load8_u i32.load16_s i32.load16_u');
-addRun(0x30, Imm.memarg, 'i:I', 'i64.load8_s i64.load8_u i64.load16_s i64.load16_u i64.load32_s i64.load32_u');
+addRun(
+  0x30,
+  Imm.memarg,
+  'i:I',
+  'i64.load8_s i64.load8_u i64.load16_s i64.load16_u i64.load32_s i64.load32_u',
+);
 add(0x36, 'i32.store', Imm.memarg, 'ii:');
 add(0x37, 'i64.store', Imm.memarg, 'iI:');
 add(0x38, 'f32.store', Imm.memarg, 'if:');
@@ -144,17 +149,37 @@ add(0x44, 'f64.const', Imm.f64, ':F');
 
 // Comparison
 add(0x45, 'i32.eqz', Imm.none, 'i:i');
-addRun(0x46, Imm.none, 'ii:i', 'i32.eq i32.ne i32.lt_s i32.lt_u i32.gt_s i32.gt_u i32.le_s i32.le_u i32.ge_s i32.ge_u');
+addRun(
+  0x46,
+  Imm.none,
+  'ii:i',
+  'i32.eq i32.ne i32.lt_s i32.lt_u i32.gt_s i32.gt_u i32.le_s i32.le_u i32.ge_s i32.ge_u',
+);
 add(0x50, 'i64.eqz', Imm.none, 'I:i');
-addRun(0x51, Imm.none, 'II:i', 'i64.eq i64.ne i64.lt_s i64.lt_u i64.gt_s i64.gt_u i64.le_s i64.le_u i64.ge_s i64.ge_u');
+addRun(
+  0x51,
+  Imm.none,
+  'II:i',
+  'i64.eq i64.ne i64.lt_s i64.lt_u i64.gt_s i64.gt_u i64.le_s i64.le_u i64.ge_s i64.ge_u',
+);
 addRun(0x5b, Imm.none, 'ff:i', 'f32.eq f32.ne f32.lt f32.gt f32.le f32.ge');
 addRun(0x61, Imm.none, 'FF:i', 'f64.eq f64.ne f64.lt f64.gt f64.le f64.ge');
 
 // Arithmetic
 addRun(0x67, Imm.none, 'i:i', 'i32.clz i32.ctz i32.popcnt');
-addRun(0x6a, Imm.none, 'ii:i', 'i32.add i32.sub i32.mul i32.div_s i32.div_u i32.rem_s i32.rem_u i32.and i32.or i32.xor i32.shl i32.shr_s i32.shr_u i32.rotl i32.rotr');
+addRun(
+  0x6a,
+  Imm.none,
+  'ii:i',
+  'i32.add i32.sub i32.mul i32.div_s i32.div_u i32.rem_s i32.rem_u i32.and i32.or i32.xor i32.shl i32.shr_s i32.shr_u i32.rotl i32.rotr',
+);
 addRun(0x79, Imm.none, 'I:I', 'i64.clz i64.ctz i64.popcnt');
-addRun(0x7c, Imm.none, 'II:I', 'i64.add i64.sub i64.mul i64.div_s i64.div_u i64.rem_s i64.rem_u i64.and i64.or i64.xor i64.shl i64.shr_s i64.shr_u i64.rotl i64.rotr');
+addRun(
+  0x7c,
+  Imm.none,
+  'II:I',
+  'i64.add i64.sub i64.mul i64.div_s i64.div_u i64.rem_s i64.rem_u i64.and i64.or i64.xor i64.shl i64.shr_s i64.shr_u i64.rotl i64.rotr',
+);
 addRun(0x8b, Imm.none, 'f:f', 'f32.abs f32.neg f32.ceil f32.floor f32.trunc f32.nearest f32.sqrt');
 addRun(0x92, Imm.none, 'ff:f', 'f32.add f32.sub f32.mul f32.div f32.min f32.max f32.copysign');
 addRun(0x99, Imm.none, 'F:F', 'f64.abs f64.neg f64.ceil f64.floor f64.trunc f64.nearest f64.sqrt');
@@ -191,7 +216,12 @@ add(0xfc0a, 'memory.copy', Imm.memoryMemory, 'iii:');
 add(0xfc0b, 'memory.fill', Imm.memory, 'iii:');
 
 // 0xFD: fixed-width SIMD
-addRun(0xfd00, Imm.memarg, 'i:v', 'v128.load v128.load8x8_s v128.load8x8_u v128.load16x4_s v128.load16x4_u v128.load32x2_s v128.load32x2_u v128.load8_splat v128.load16_splat v128.load32_splat v128.load64_splat');
+addRun(
+  0xfd00,
+  Imm.memarg,
+  'i:v',
+  'v128.load v128.load8x8_s v128.load8x8_u v128.load16x4_s v128.load16x4_u v128.load32x2_s v128.load32x2_u v128.load8_splat v128.load16_splat v128.load32_splat v128.load64_splat',
+);
 add(0xfd0b, 'v128.store', Imm.memarg, 'iv:');
 add(0xfd0c, 'v128.const', Imm.bytes16, ':v');
 add(0xfd0d, 'i8x16.shuffle', Imm.bytes16, 'vv:v');
@@ -212,56 +242,140 @@ add(0xfd1f, 'f32x4.extract_lane', Imm.lane, 'v:f');
 add(0xfd20, 'f32x4.replace_lane', Imm.lane, 'vf:v');
 add(0xfd21, 'f64x2.extract_lane', Imm.lane, 'v:F');
 add(0xfd22, 'f64x2.replace_lane', Imm.lane, 'vF:v');
-const cmp10 = (shape: string): string => 'eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u'.split(' ').map((n) => `${shape}.${n}`).join(' ');
+const cmp10 = (shape: string): string =>
+  'eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u'
+    .split(' ')
+    .map((n) => `${shape}.${n}`)
+    .join(' ');
 addRun(0xfd23, Imm.none, 'vv:v', cmp10('i8x16'));
 addRun(0xfd2d, Imm.none, 'vv:v', cmp10('i16x8'));
 addRun(0xfd37, Imm.none, 'vv:v', cmp10('i32x4'));
-addRun(0xfd41, Imm.none, 'vv:v', 'f32x4.eq f32x4.ne f32x4.lt f32x4.gt f32x4.le f32x4.ge f64x2.eq f64x2.ne f64x2.lt f64x2.gt f64x2.le f64x2.ge');
+addRun(
+  0xfd41,
+  Imm.none,
+  'vv:v',
+  'f32x4.eq f32x4.ne f32x4.lt f32x4.gt f32x4.le f32x4.ge f64x2.eq f64x2.ne f64x2.lt f64x2.gt f64x2.le f64x2.ge',
+);
 add(0xfd4d, 'v128.not', Imm.none, 'v:v');
 addRun(0xfd4e, Imm.none, 'vv:v', 'v128.and v128.andnot v128.or v128.xor');
 add(0xfd52, 'v128.bitselect', Imm.none, 'vvv:v');
 add(0xfd53, 'v128.any_true', Imm.none, 'v:i');
-addRun(0xfd54, Imm.memargLane, 'iv:v', 'v128.load8_lane v128.load16_lane v128.load32_lane v128.load64_lane');
-addRun(0xfd58, Imm.memargLane, 'iv:', 'v128.store8_lane v128.store16_lane v128.store32_lane v128.store64_lane');
+addRun(
+  0xfd54,
+  Imm.memargLane,
+  'iv:v',
+  'v128.load8_lane v128.load16_lane v128.load32_lane v128.load64_lane',
+);
+addRun(
+  0xfd58,
+  Imm.memargLane,
+  'iv:',
+  'v128.store8_lane v128.store16_lane v128.store32_lane v128.store64_lane',
+);
 addRun(0xfd5c, Imm.memarg, 'i:v', 'v128.load32_zero v128.load64_zero');
-addRun(0xfd5e, Imm.none, 'v:v', 'f32x4.demote_f64x2_zero f64x2.promote_low_f32x4 i8x16.abs i8x16.neg i8x16.popcnt');
+addRun(
+  0xfd5e,
+  Imm.none,
+  'v:v',
+  'f32x4.demote_f64x2_zero f64x2.promote_low_f32x4 i8x16.abs i8x16.neg i8x16.popcnt',
+);
 addRun(0xfd63, Imm.none, 'v:i', 'i8x16.all_true i8x16.bitmask');
 addRun(0xfd65, Imm.none, 'vv:v', 'i8x16.narrow_i16x8_s i8x16.narrow_i16x8_u');
 addRun(0xfd67, Imm.none, 'v:v', 'f32x4.ceil f32x4.floor f32x4.trunc f32x4.nearest');
 addRun(0xfd6b, Imm.none, 'vi:v', 'i8x16.shl i8x16.shr_s i8x16.shr_u');
-addRun(0xfd6e, Imm.none, 'vv:v', 'i8x16.add i8x16.add_sat_s i8x16.add_sat_u i8x16.sub i8x16.sub_sat_s i8x16.sub_sat_u');
+addRun(
+  0xfd6e,
+  Imm.none,
+  'vv:v',
+  'i8x16.add i8x16.add_sat_s i8x16.add_sat_u i8x16.sub i8x16.sub_sat_s i8x16.sub_sat_u',
+);
 addRun(0xfd74, Imm.none, 'v:v', 'f64x2.ceil f64x2.floor');
 addRun(0xfd76, Imm.none, 'vv:v', 'i8x16.min_s i8x16.min_u i8x16.max_s i8x16.max_u');
 add(0xfd7a, 'f64x2.trunc', Imm.none, 'v:v');
 add(0xfd7b, 'i8x16.avgr_u', Imm.none, 'vv:v');
-addRun(0xfd7c, Imm.none, 'v:v', 'i16x8.extadd_pairwise_i8x16_s i16x8.extadd_pairwise_i8x16_u i32x4.extadd_pairwise_i16x8_s i32x4.extadd_pairwise_i16x8_u i16x8.abs i16x8.neg');
+addRun(
+  0xfd7c,
+  Imm.none,
+  'v:v',
+  'i16x8.extadd_pairwise_i8x16_s i16x8.extadd_pairwise_i8x16_u i32x4.extadd_pairwise_i16x8_s i32x4.extadd_pairwise_i16x8_u i16x8.abs i16x8.neg',
+);
 add(0xfd82, 'i16x8.q15mulr_sat_s', Imm.none, 'vv:v');
 addRun(0xfd83, Imm.none, 'v:i', 'i16x8.all_true i16x8.bitmask');
 addRun(0xfd85, Imm.none, 'vv:v', 'i16x8.narrow_i32x4_s i16x8.narrow_i32x4_u');
-addRun(0xfd87, Imm.none, 'v:v', 'i16x8.extend_low_i8x16_s i16x8.extend_high_i8x16_s i16x8.extend_low_i8x16_u i16x8.extend_high_i8x16_u');
+addRun(
+  0xfd87,
+  Imm.none,
+  'v:v',
+  'i16x8.extend_low_i8x16_s i16x8.extend_high_i8x16_s i16x8.extend_low_i8x16_u i16x8.extend_high_i8x16_u',
+);
 addRun(0xfd8b, Imm.none, 'vi:v', 'i16x8.shl i16x8.shr_s i16x8.shr_u');
-addRun(0xfd8e, Imm.none, 'vv:v', 'i16x8.add i16x8.add_sat_s i16x8.add_sat_u i16x8.sub i16x8.sub_sat_s i16x8.sub_sat_u');
+addRun(
+  0xfd8e,
+  Imm.none,
+  'vv:v',
+  'i16x8.add i16x8.add_sat_s i16x8.add_sat_u i16x8.sub i16x8.sub_sat_s i16x8.sub_sat_u',
+);
 add(0xfd94, 'f64x2.nearest', Imm.none, 'v:v');
-addRun(0xfd95, Imm.none, 'vv:v', 'i16x8.mul i16x8.min_s i16x8.min_u i16x8.max_s i16x8.max_u - i16x8.avgr_u i16x8.extmul_low_i8x16_s i16x8.extmul_high_i8x16_s i16x8.extmul_low_i8x16_u i16x8.extmul_high_i8x16_u');
+addRun(
+  0xfd95,
+  Imm.none,
+  'vv:v',
+  'i16x8.mul i16x8.min_s i16x8.min_u i16x8.max_s i16x8.max_u - i16x8.avgr_u i16x8.extmul_low_i8x16_s i16x8.extmul_high_i8x16_s i16x8.extmul_low_i8x16_u i16x8.extmul_high_i8x16_u',
+);
 addRun(0xfda0, Imm.none, 'v:v', 'i32x4.abs i32x4.neg');
 addRun(0xfda3, Imm.none, 'v:i', 'i32x4.all_true i32x4.bitmask');
-addRun(0xfda7, Imm.none, 'v:v', 'i32x4.extend_low_i16x8_s i32x4.extend_high_i16x8_s i32x4.extend_low_i16x8_u i32x4.extend_high_i16x8_u');
+addRun(
+  0xfda7,
+  Imm.none,
+  'v:v',
+  'i32x4.extend_low_i16x8_s i32x4.extend_high_i16x8_s i32x4.extend_low_i16x8_u i32x4.extend_high_i16x8_u',
+);
 addRun(0xfdab, Imm.none, 'vi:v', 'i32x4.shl i32x4.shr_s i32x4.shr_u');
 add(0xfdae, 'i32x4.add', Imm.none, 'vv:v');
 add(0xfdb1, 'i32x4.sub', Imm.none, 'vv:v');
-addRun(0xfdb5, Imm.none, 'vv:v', 'i32x4.mul i32x4.min_s i32x4.min_u i32x4.max_s i32x4.max_u i32x4.dot_i16x8_s - i32x4.extmul_low_i16x8_s i32x4.extmul_high_i16x8_s i32x4.extmul_low_i16x8_u i32x4.extmul_high_i16x8_u');
+addRun(
+  0xfdb5,
+  Imm.none,
+  'vv:v',
+  'i32x4.mul i32x4.min_s i32x4.min_u i32x4.max_s i32x4.max_u i32x4.dot_i16x8_s - i32x4.extmul_low_i16x8_s i32x4.extmul_high_i16x8_s i32x4.extmul_low_i16x8_u i32x4.extmul_high_i16x8_u',
+);
 addRun(0xfdc0, Imm.none, 'v:v', 'i64x2.abs i64x2.neg');
 addRun(0xfdc3, Imm.none, 'v:i', 'i64x2.all_true i64x2.bitmask');
-addRun(0xfdc7, Imm.none, 'v:v', 'i64x2.extend_low_i32x4_s i64x2.extend_high_i32x4_s i64x2.extend_low_i32x4_u i64x2.extend_high_i32x4_u');
+addRun(
+  0xfdc7,
+  Imm.none,
+  'v:v',
+  'i64x2.extend_low_i32x4_s i64x2.extend_high_i32x4_s i64x2.extend_low_i32x4_u i64x2.extend_high_i32x4_u',
+);
 addRun(0xfdcb, Imm.none, 'vi:v', 'i64x2.shl i64x2.shr_s i64x2.shr_u');
 add(0xfdce, 'i64x2.add', Imm.none, 'vv:v');
 add(0xfdd1, 'i64x2.sub', Imm.none, 'vv:v');
-addRun(0xfdd5, Imm.none, 'vv:v', 'i64x2.mul i64x2.eq i64x2.ne i64x2.lt_s i64x2.gt_s i64x2.le_s i64x2.ge_s i64x2.extmul_low_i32x4_s i64x2.extmul_high_i32x4_s i64x2.extmul_low_i32x4_u i64x2.extmul_high_i32x4_u');
+addRun(
+  0xfdd5,
+  Imm.none,
+  'vv:v',
+  'i64x2.mul i64x2.eq i64x2.ne i64x2.lt_s i64x2.gt_s i64x2.le_s i64x2.ge_s i64x2.extmul_low_i32x4_s i64x2.extmul_high_i32x4_s i64x2.extmul_low_i32x4_u i64x2.extmul_high_i32x4_u',
+);
 addRun(0xfde0, Imm.none, 'v:v', 'f32x4.abs f32x4.neg - f32x4.sqrt');
-addRun(0xfde4, Imm.none, 'vv:v', 'f32x4.add f32x4.sub f32x4.mul f32x4.div f32x4.min f32x4.max f32x4.pmin f32x4.pmax');
+addRun(
+  0xfde4,
+  Imm.none,
+  'vv:v',
+  'f32x4.add f32x4.sub f32x4.mul f32x4.div f32x4.min f32x4.max f32x4.pmin f32x4.pmax',
+);
 addRun(0xfdec, Imm.none, 'v:v', 'f64x2.abs f64x2.neg - f64x2.sqrt');
-addRun(0xfdf0, Imm.none, 'vv:v', 'f64x2.add f64x2.sub f64x2.mul f64x2.div f64x2.min f64x2.max f64x2.pmin f64x2.pmax');
-addRun(0xfdf8, Imm.none, 'v:v', 'i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f32x4_u f32x4.convert_i32x4_s f32x4.convert_i32x4_u i32x4.trunc_sat_f64x2_s_zero i32x4.trunc_sat_f64x2_u_zero f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u');
+addRun(
+  0xfdf0,
+  Imm.none,
+  'vv:v',
+  'f64x2.add f64x2.sub f64x2.mul f64x2.div f64x2.min f64x2.max f64x2.pmin f64x2.pmax',
+);
+addRun(
+  0xfdf8,
+  Imm.none,
+  'v:v',
+  'i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f32x4_u f32x4.convert_i32x4_s f32x4.convert_i32x4_u i32x4.trunc_sat_f64x2_s_zero i32x4.trunc_sat_f64x2_u_zero f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u',
+);
 
 /** Looks an opcode up; undefined when it is not accepted. */
 export function opInfo(key: number): OpInfo | undefined {
@@ -281,7 +395,8 @@ export function refusedFeature(key: number): string {
   if (key === 0x14 || key === 0x15) return 'typed function references';
   if (key === 0x25 || key === 0x26) return 'reference types (table.get, table.set)';
   if (key >= 0xd0 && key <= 0xd6) return 'reference types';
-  if (key >= 0xfc0c && key <= 0xfc11) return 'table instructions (a table that changes at run time)';
+  if (key >= 0xfc0c && key <= 0xfc11)
+    return 'table instructions (a table that changes at run time)';
   if (key >= 0xfb00 && key < 0xfc00) return 'garbage-collected types';
   if (key >= 0xfd00 + 0x100 && key < 0xfe00 + 0x100) return 'relaxed SIMD';
   if (key >= 0xfe00) return 'threads and atomics';

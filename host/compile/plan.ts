@@ -68,7 +68,9 @@ export function planFrame(body: Body, bytes: Uint8Array): FramePlan {
   const live = body.safepoints.map((safepoint, s) => {
     const temps = new Set(safepoint.operands.map((o) => (o.kind === 'temp' ? o.temp : -1)));
     const set = liveSets[s]!;
-    return slots.flatMap((slot, i) => ((slot.local >= 0 ? hasLocal(set, slot.local) : temps.has(slot.temp)) ? [i] : []));
+    return slots.flatMap((slot, i) =>
+      (slot.local >= 0 ? hasLocal(set, slot.local) : temps.has(slot.temp)) ? [i] : [],
+    );
   });
   return { slots, bytes: offset, live };
 }
@@ -96,5 +98,9 @@ export function layoutOf(info: FunctionInfo): FrameLayout {
     return { offset: bytes - size, size };
   });
   const live = info.safepoints.map((s) => s.live.map((slot) => slots[slot]!));
-  return { bytes, live, liveBytes: live.map((list) => list.reduce((sum, slot) => sum + slot.size, 0)) };
+  return {
+    bytes,
+    live,
+    liveBytes: live.map((list) => list.reduce((sum, slot) => sum + slot.size, 0)),
+  };
 }

@@ -20,7 +20,7 @@ import { ABI, SECTION_NAME } from './abi.js';
 import { ByteReader, ByteWriter, malformed } from './bytes.js';
 import type { Instrumented } from './instrument.js';
 import type { WasmModule } from './module.js';
-import { VAL_TYPE_NAME, slotInfo } from './plan.js';
+import { slotInfo, VAL_TYPE_NAME } from './plan.js';
 
 const KINDS: readonly SafepointKind[] = ['loop', 'entry', 'call', 'host'];
 
@@ -52,7 +52,9 @@ export function buildSkeleton(module: WasmModule): Uint8Array {
 /** What is known of each defined function after instrumentation. */
 export function functionInfos(module: WasmModule, result: Instrumented): FunctionInfo[] {
   const base = codeStart(module);
-  const exportNames = new Map(module.exports.filter((e) => e.kind === 0).map((e) => [e.index, e.name]));
+  const exportNames = new Map(
+    module.exports.filter((e) => e.kind === 0).map((e) => [e.index, e.name]),
+  );
   return module.bodies.map((_, k): FunctionInfo => {
     const index = module.imports.length + k;
     const type = module.types[module.functionTypes[index]!]!;
@@ -85,10 +87,21 @@ export function functionInfos(module: WasmModule, result: Instrumented): Functio
   });
 }
 
-const TYPE_BYTE: Record<ValType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+const TYPE_BYTE: Record<ValType, number> = {
+  i32: 0x7f,
+  i64: 0x7e,
+  f32: 0x7d,
+  f64: 0x7c,
+  v128: 0x7b,
+};
 
 function writeFunction(w: ByteWriter, f: FunctionInfo): void {
-  w.u8((f.instrumented ? 1 : 0) | (f.indirectCalls ? 2 : 0) | (f.readsMemory ? 4 : 0) | (f.writesMemory ? 8 : 0));
+  w.u8(
+    (f.instrumented ? 1 : 0) |
+      (f.indirectCalls ? 2 : 0) |
+      (f.readsMemory ? 4 : 0) |
+      (f.writesMemory ? 8 : 0),
+  );
   w.u32(f.instructions).u32(f.loops).u32(f.loopDepth).u32(f.calls.length);
   for (const call of f.calls) w.u32(call);
   if (!f.instrumented) return;
@@ -110,7 +123,10 @@ function writeFunction(w: ByteWriter, f: FunctionInfo): void {
 /** Encodes the custom section's content (without section id and size). */
 export function encodeSection(content: SectionContent): Uint8Array {
   const w = new ByteWriter(content.skeleton.length + 4096).name(SECTION_NAME);
-  w.u32(content.abi).name(content.programHash).u32(content.programBytes).u32(content.programCodeBytes);
+  w.u32(content.abi)
+    .name(content.programHash)
+    .u32(content.programBytes)
+    .u32(content.programCodeBytes);
   w.u32(content.dataSegments).u32(content.functions.length);
   for (const f of content.functions) writeFunction(w, f);
   return w.u32(content.skeleton.length).put(content.skeleton).finish();
@@ -152,7 +168,9 @@ function readFunction(r: ByteReader, head: FunctionHead): FunctionInfo {
   const loopDepth = r.u32();
   const calls = readList(r, 'call', () => r.u32());
   const stops = (flags & 1) !== 0;
-  const slots = stops ? readList(r, 'slot', (): SlotInfo => ({ type: readType(r), local: r.u32() - 1 })) : [];
+  const slots = stops
+    ? readList(r, 'slot', (): SlotInfo => ({ type: readType(r), local: r.u32() - 1 }))
+    : [];
   const safepoints = stops ? readList(r, 'safepoint', () => readSafepoint(r)) : [];
   return {
     ...head,
@@ -170,15 +188,22 @@ function readFunction(r: ByteReader, head: FunctionHead): FunctionInfo {
 }
 
 /** Decodes the section; `parse` reads the skeleton (module.ts), which names and types the functions. */
-export function decodeSection(bytes: Uint8Array, parse: (skeleton: Uint8Array) => WasmModule): SectionContent & { module: WasmModule } {
+export function decodeSection(
+  bytes: Uint8Array,
+  parse: (skeleton: Uint8Array) => WasmModule,
+): SectionContent & { module: WasmModule } {
   const r = new ByteReader(bytes);
   r.name();
   const abi = r.u32();
   if (abi !== ABI) {
-    throw new SherdError('SHERD_CAPSULE_VERSION', `shard module of ABI ${abi}; this sherd knows ABI ${ABI}`, {
-      next: 'use the version of sherd that compiled it',
-      exitCode: EXIT.refused,
-    });
+    throw new SherdError(
+      'SHERD_CAPSULE_VERSION',
+      `shard module of ABI ${abi}; this sherd knows ABI ${ABI}`,
+      {
+        next: 'use the version of sherd that compiled it',
+        exitCode: EXIT.refused,
+      },
+    );
   }
   const programHash = r.name();
   const programBytes = r.u32();
@@ -188,13 +213,16 @@ export function decodeSection(bytes: Uint8Array, parse: (skeleton: Uint8Array) =
   skipFunctions(r);
   const skeleton = r.take(r.u32());
   const module = parse(skeleton);
-  const exportNames = new Map(module.exports.filter((e) => e.kind === 0).map((e) => [e.index, e.name]));
+  const exportNames = new Map(
+    module.exports.filter((e) => e.kind === 0).map((e) => [e.index, e.name]),
+  );
   const r2 = new ByteReader(bytes, functionsAt);
   let k = 0;
   const functions = readList(r2, 'function', () => {
     const index = module.imports.length + k++;
     const type = module.types[module.functionTypes[index] ?? -1];
-    if (type === undefined) throw malformed(r2.pos, 'more functions in the sherd section than in the program');
+    if (type === undefined)
+      throw malformed(r2.pos, 'more functions in the sherd section than in the program');
     return readFunction(r2, {
       index,
       name: module.names.functions.get(index) ?? exportNames.get(index),
@@ -203,10 +231,25 @@ export function decodeSection(bytes: Uint8Array, parse: (skeleton: Uint8Array) =
       results: type.results.map((t) => VAL_TYPE_NAME[t]!),
     });
   });
-  return { abi, programHash, programBytes, programCodeBytes, dataSegments, functions, skeleton, module };
+  return {
+    abi,
+    programHash,
+    programBytes,
+    programCodeBytes,
+    dataSegments,
+    functions,
+    skeleton,
+    module,
+  };
 }
 
-const NO_HEAD: FunctionHead = { index: -1, name: undefined, localNames: new Map(), params: [], results: [] };
+const NO_HEAD: FunctionHead = {
+  index: -1,
+  name: undefined,
+  localNames: new Map(),
+  params: [],
+  results: [],
+};
 
 function skipFunctions(r: ByteReader): void {
   for (let n = r.count('function'); n > 0; n--) readFunction(r, NO_HEAD);

@@ -18,10 +18,16 @@
  */
 import { REGISTER_BYTES, REGISTER_COUNT, STORE_FUNCTIONS } from './abi.js';
 import { ByteWriter } from './bytes.js';
-import { OP, VT } from './opcodes.js';
 import type { StoreFunction } from './emit.js';
+import { OP, VT } from './opcodes.js';
 
-const TYPES: Record<string, number> = { i32: VT.i32, i64: VT.i64, f32: VT.f32, f64: VT.f64, v128: VT.v128 };
+const TYPES: Record<string, number> = {
+  i32: VT.i32,
+  i64: VT.i64,
+  f32: VT.f32,
+  f64: VT.f64,
+  v128: VT.v128,
+};
 /** Room that `frame` makes sure of: no frame is larger (slots are bounded). */
 const ROOM_BYTES = 1 << 20;
 export const STORE_MAX_PAGES = 16_384;
@@ -126,7 +132,12 @@ export function buildStoreModule(): Uint8Array {
   const code = new ByteWriter().u32(STORE_FUNCTIONS.length);
   STORE_FUNCTIONS.forEach((name, i) => {
     const { params, results } = storeSignature(name);
-    types.u8(0x60).u32(params.length).put(Uint8Array.from(params)).u32(results.length).put(Uint8Array.from(results));
+    types
+      .u8(0x60)
+      .u32(params.length)
+      .put(Uint8Array.from(params))
+      .u32(results.length)
+      .put(Uint8Array.from(results));
     functions.u32(i);
     exports.name(name).u8(0).u32(i);
     const body = functionBody(name);
@@ -137,7 +148,8 @@ export function buildStoreModule(): Uint8Array {
   section(out, 3, functions);
   section(out, 5, new ByteWriter().u32(1).u8(1).u32(17).u32(STORE_MAX_PAGES));
   const globals = new ByteWriter().u32(2);
-  for (const start of [FRAMES_START, 0]) globals.u8(VT.i32).u8(1).u8(OP.i32Const).s32(start).u8(OP.end);
+  for (const start of [FRAMES_START, 0])
+    globals.u8(VT.i32).u8(1).u8(OP.i32Const).s32(start).u8(OP.end);
   section(out, 6, globals);
   section(out, 7, exports);
   section(out, 10, code);

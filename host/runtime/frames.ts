@@ -11,8 +11,9 @@
  * V1  Space of taken frames is used again once their segment is empty; the store holds at most the deepest stack.
  * V2  Frames leave the store only by `take` or `clear`.
  */
-import { FRAMES_START } from '../compile/store-module.js';
+
 import type { FrameLayout } from '../compile/plan.js';
+import { FRAMES_START } from '../compile/store-module.js';
 import { invariant, SherdError } from '../types/errors.js';
 import type { FrameState } from '../types/state.js';
 import { exportedGlobal, exportedMemory, type LoadedModule } from './loaded.js';
@@ -168,7 +169,11 @@ export class FrameStack {
     try {
       this.memory.grow(missing);
     } catch (cause) {
-      throw new SherdError('SHERD_STACK_EXHAUSTED', 'the frames of the capsule do not fit the frame store', { cause });
+      throw new SherdError(
+        'SHERD_STACK_EXHAUSTED',
+        'the frames of the capsule do not fit the frame store',
+        { cause },
+      );
     }
   }
 
@@ -177,19 +182,30 @@ export class FrameStack {
     const info = this.loaded.module.functions[frame.func - this.loaded.module.imports.length];
     const safepoint = info?.safepoints[frame.safepoint];
     if (info === undefined || safepoint === undefined) {
-      throw new SherdError('SHERD_CAPSULE_MISMATCH', `no safepoint ${frame.safepoint} in function ${frame.func} of this module`);
+      throw new SherdError(
+        'SHERD_CAPSULE_MISMATCH',
+        `no safepoint ${frame.safepoint} in function ${frame.func} of this module`,
+      );
     }
     const layout = this.loaded.layout(frame.func);
     const expected = layout.liveBytes[frame.safepoint]!;
     if (frame.slots.length !== expected) {
-      throw new SherdError('SHERD_CAPSULE_MISMATCH', `a frame of function ${frame.func} has ${frame.slots.length} bytes, not ${expected}`);
+      throw new SherdError(
+        'SHERD_CAPSULE_MISMATCH',
+        `a frame of function ${frame.func} has ${frame.slots.length} bytes, not ${expected}`,
+      );
     }
     return layout;
   }
 }
 
 /** Copies the live slots of a frame at `at`, in order. */
-function gather(memory: Uint8Array, at: number, layout: FrameLayout, safepoint: number): Uint8Array {
+function gather(
+  memory: Uint8Array,
+  at: number,
+  layout: FrameLayout,
+  safepoint: number,
+): Uint8Array {
   const live = layout.live[safepoint];
   invariant(live !== undefined, 'frame names an unknown safepoint');
   const out = new Uint8Array(layout.liveBytes[safepoint]!);

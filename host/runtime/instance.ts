@@ -18,9 +18,23 @@ import { EXPORT, REGISTER_BYTES } from '../compile/abi.js';
 import { FUEL_REGISTER } from '../compile/emit.js';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import type { GuestHost, HostControl, HostFunction, HostFunctions } from '../types/host.js';
-import type { PendingCall, RunResult, ShardState, TrapInfo, ValType, Wait } from '../types/state.js';
+import type {
+  PendingCall,
+  RunResult,
+  ShardState,
+  TrapInfo,
+  ValType,
+  Wait,
+} from '../types/state.js';
 import { FrameStack } from './frames.js';
-import { exportedFunction, exportedGlobal, exportedMemory, type Linked, type LoadedModule, memoryBytes } from './loaded.js';
+import {
+  exportedFunction,
+  exportedGlobal,
+  exportedMemory,
+  type Linked,
+  type LoadedModule,
+  memoryBytes,
+} from './loaded.js';
 import { explainTrap, functionLabel } from './trap.js';
 
 export const MAX_BUDGET = 0x7fff_ffff;
@@ -80,16 +94,24 @@ export class Instance {
     const index = module.exports.get(options.entry);
     if (index === undefined) {
       const names = [...module.exports.keys()].slice(0, 10).join(', ') || 'none';
-      throw new SherdError('SHERD_ENTRY_MISSING', `the program exports no function '${options.entry}'`, {
-        next: `exported functions: ${names}`,
-        exitCode: EXIT.refused,
-      });
+      throw new SherdError(
+        'SHERD_ENTRY_MISSING',
+        `the program exports no function '${options.entry}'`,
+        {
+          next: `exported functions: ${names}`,
+          exitCode: EXIT.refused,
+        },
+      );
     }
     const params = module.functions[index - module.imports.length]!.params;
     if (valueBytes(params) !== options.entryArgs.length) {
-      throw new SherdError('SHERD_USAGE', `'${options.entry}' takes ${params.length} parameters (${params.join(', ') || 'none'})`, {
-        exitCode: EXIT.refused,
-      });
+      throw new SherdError(
+        'SHERD_USAGE',
+        `'${options.entry}' takes ${params.length} parameters (${params.join(', ') || 'none'})`,
+        {
+          exitCode: EXIT.refused,
+        },
+      );
     }
     const instance = new Instance(loaded, host);
     instance.setLimit(options.limitPages);
@@ -101,10 +123,14 @@ export class Instance {
   /** A shard that goes on from a captured state. Throws SHERD_CAPSULE_MISMATCH when it does not fit the module. */
   static resume(loaded: LoadedModule, host: GuestHost, state: ShardState): Instance {
     if (state.moduleHash !== loaded.module.moduleHash) {
-      throw new SherdError('SHERD_CAPSULE_MISMATCH', `the capsule belongs to module ${state.moduleHash.slice(0, 12)}…, not to ${loaded.module.moduleHash.slice(0, 12)}…`, {
-        next: 'give the shard module with which the capsule was made',
-        exitCode: EXIT.refused,
-      });
+      throw new SherdError(
+        'SHERD_CAPSULE_MISMATCH',
+        `the capsule belongs to module ${state.moduleHash.slice(0, 12)}…, not to ${loaded.module.moduleHash.slice(0, 12)}…`,
+        {
+          next: 'give the shard module with which the capsule was made',
+          exitCode: EXIT.refused,
+        },
+      );
     }
     const instance = new Instance(loaded, host);
     instance.restore(state);
@@ -144,7 +170,10 @@ export class Instance {
 
   /** Runs for at most `budget` safepoint passages. Synchronous. */
   run(budget: number): RunResult {
-    invariant(Number.isInteger(budget) && budget >= 1 && budget <= MAX_BUDGET, `budget ${budget} out of range`);
+    invariant(
+      Number.isInteger(budget) && budget >= 1 && budget <= MAX_BUDGET,
+      `budget ${budget} out of range`,
+    );
     invariant(!this.running, 'run inside run');
     if (this.ended !== undefined) return this.ended;
     this.running = true;
@@ -201,7 +230,10 @@ export class Instance {
       this.resultTypes = [];
       return exportedFunction(this.linked.exports, EXPORT.start);
     }
-    const f = this.loaded.module.functions[this.loaded.module.exports.get(name)! - this.loaded.module.imports.length]!;
+    const f =
+      this.loaded.module.functions[
+        this.loaded.module.exports.get(name)! - this.loaded.module.imports.length
+      ]!;
     this.writeRegisters(f.params, this.args);
     this.args = new Uint8Array(0);
     this.resultTypes = f.results;
@@ -215,7 +247,8 @@ export class Instance {
       known = this.loaded.linkContinuation(this.linked, this.loaded.continuation(func, safepoint));
       this.continuations.set(key, known);
     }
-    this.resultTypes = this.loaded.module.functions[func - this.loaded.module.imports.length]!.results;
+    this.resultTypes =
+      this.loaded.module.functions[func - this.loaded.module.imports.length]!.results;
     return known;
   }
 
@@ -259,9 +292,13 @@ export class Instance {
     const refused = Number(exportedGlobal(this.linked.exports, EXPORT.growRefused).value);
     this.frames.clear();
     if (refused === 2) {
-      throw new SherdError('SHERD_ENGINE_MEMORY', 'the engine cannot give the program more memory, though its limit allows it', {
-        next: 'free memory on this machine or run the shard elsewhere: its last capsule is intact',
-      });
+      throw new SherdError(
+        'SHERD_ENGINE_MEMORY',
+        'the engine cannot give the program more memory, though its limit allows it',
+        {
+          next: 'free memory on this machine or run the shard elsewhere: its last capsule is intact',
+        },
+      );
     }
     return this.end({ kind: 'trap', fuelUsed: this.used, trap });
   }
@@ -293,7 +330,9 @@ export class Instance {
   }
 
   private guestMemory(): Uint8Array {
-    return this.loaded.module.memory === undefined ? new Uint8Array(0) : memoryBytes(this.linked.exports);
+    return this.loaded.module.memory === undefined
+      ? new Uint8Array(0)
+      : memoryBytes(this.linked.exports);
   }
 
   /** Host functions that note a suspended call and raise the interrupt flag. */
@@ -308,7 +347,11 @@ export class Instance {
     return result;
   }
 
-  private hostCall(name: string, call: HostFunction, args: (number | bigint)[]): number | bigint | void {
+  private hostCall(
+    name: string,
+    call: HostFunction,
+    args: (number | bigint)[],
+  ): number | bigint | void {
     this.inHostCall = true;
     const value = call(...args);
     this.inHostCall = false;
@@ -330,7 +373,10 @@ export class Instance {
     const dot = this.loaded.module.imports.find((i) => `${i.module}.${i.field}` === name);
     const call = dot === undefined ? undefined : this.hostFunctions.get(dot.module)?.get(dot.field);
     if (dot === undefined || call === undefined) {
-      throw new SherdError('SHERD_CAPSULE_MISMATCH', `the shard waits in ${name}, which this module does not import`);
+      throw new SherdError(
+        'SHERD_CAPSULE_MISMATCH',
+        `the shard waits in ${name}, which this module does not import`,
+      );
     }
     this.resumedWait = wait;
     this.inHostCall = true;
@@ -396,7 +442,11 @@ export class Instance {
       memory:
         module.memory === undefined
           ? null
-          : { pages: this.memoryBytes / PAGE_BYTES, limitPages: this.limit(), bytes: this.guestMemory() },
+          : {
+              pages: this.memoryBytes / PAGE_BYTES,
+              limitPages: this.limit(),
+              bytes: this.guestMemory(),
+            },
       droppedSegments: this.droppedSegments(),
       growRefused: this.growRefused,
       host: this.host.snapshot(),
@@ -422,9 +472,11 @@ export class Instance {
     this.checkState(state);
     this.frames.restore(state.frames);
     this.loadGlobals(state.globals);
-    if (state.memory !== null) this.restoreMemory(state.memory.bytes, state.memory.pages, state.memory.limitPages);
+    if (state.memory !== null)
+      this.restoreMemory(state.memory.bytes, state.memory.pages, state.memory.limitPages);
     for (const segment of state.droppedSegments) {
-      if (this.linked.exports[EXPORT.drop(segment)] === undefined) throw mismatch(`it dropped segment ${segment}, the module never does`);
+      if (this.linked.exports[EXPORT.drop(segment)] === undefined)
+        throw mismatch(`it dropped segment ${segment}, the module never does`);
       exportedFunction(this.linked.exports, EXPORT.drop(segment))();
     }
     exportedGlobal(this.linked.exports, EXPORT.growRefused).value = state.growRefused ? 1 : 0;
@@ -434,15 +486,22 @@ export class Instance {
   private checkState(state: ShardState): void {
     const { module } = this.loaded;
     for (const call of state.calls) {
-      if (call === '' ? !module.hasStart : !module.exports.has(call)) throw mismatch(`it calls '${call}', which the module does not export`);
+      if (call === '' ? !module.hasStart : !module.exports.has(call))
+        throw mismatch(`it calls '${call}', which the module does not export`);
     }
-    if ((state.memory === null) !== (module.memory === undefined)) throw mismatch('only one of them has a memory');
+    if ((state.memory === null) !== (module.memory === undefined))
+      throw mismatch('only one of them has a memory');
     const globals = valueBytes(module.mutableGlobals.map((g) => g.type));
-    if (state.globals.length !== globals) throw mismatch(`it has ${state.globals.length} bytes of globals, the module ${globals}`);
+    if (state.globals.length !== globals)
+      throw mismatch(`it has ${state.globals.length} bytes of globals, the module ${globals}`);
     if (state.pending !== null) {
       const top = state.frames[state.frames.length - 1];
-      const info = top === undefined ? undefined : module.functions[top.func - module.imports.length]?.safepoints[top.safepoint];
-      if (info?.kind !== 'host') throw mismatch('a pending host call without a frame that waits for it');
+      const info =
+        top === undefined
+          ? undefined
+          : module.functions[top.func - module.imports.length]?.safepoints[top.safepoint];
+      if (info?.kind !== 'host')
+        throw mismatch('a pending host call without a frame that waits for it');
     }
   }
 
@@ -459,15 +518,20 @@ export class Instance {
   private restoreMemory(bytes: Uint8Array, pages: number, limitPages: number): void {
     const memory = this.memory();
     const have = memory.buffer.byteLength / PAGE_BYTES;
-    if (pages < have || bytes.length !== pages * PAGE_BYTES) throw mismatch(`its memory has ${pages} pages, the module starts with ${have}`);
+    if (pages < have || bytes.length !== pages * PAGE_BYTES)
+      throw mismatch(`its memory has ${pages} pages, the module starts with ${have}`);
     if (pages > have) {
       try {
         memory.grow(pages - have);
       } catch (cause) {
-        throw new SherdError('SHERD_ENGINE_MEMORY', `the engine cannot give the shard its ${pages} pages of memory`, {
-          cause,
-          next: 'free memory on this machine or resume the shard elsewhere',
-        });
+        throw new SherdError(
+          'SHERD_ENGINE_MEMORY',
+          `the engine cannot give the shard its ${pages} pages of memory`,
+          {
+            cause,
+            next: 'free memory on this machine or resume the shard elsewhere',
+          },
+        );
       }
     }
     new Uint8Array(memory.buffer).set(bytes);
@@ -488,10 +552,14 @@ export class Instance {
     const most = Math.min(memory.maxPages ?? PAGE_BYTES, 65_536);
     const limit = limitPages === 0 ? most : Math.min(limitPages, most);
     if (limit < memory.minPages) {
-      throw new SherdError('SHERD_MEMORY_LIMIT', `the program starts with ${memory.minPages * 64} KiB of memory, more than the limit of ${limit * 64} KiB`, {
-        next: 'raise --max-memory',
-        exitCode: EXIT.refused,
-      });
+      throw new SherdError(
+        'SHERD_MEMORY_LIMIT',
+        `the program starts with ${memory.minPages * 64} KiB of memory, more than the limit of ${limit * 64} KiB`,
+        {
+          next: 'raise --max-memory',
+          exitCode: EXIT.refused,
+        },
+      );
     }
     exportedGlobal(this.linked.exports, EXPORT.limit).value = limit;
   }

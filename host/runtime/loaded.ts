@@ -36,7 +36,10 @@ export interface Linked {
 }
 
 /** An export as a function, or an internal error. */
-export function exportedFunction(exports: WebAssembly.Exports, name: string): (...args: number[]) => number {
+export function exportedFunction(
+  exports: WebAssembly.Exports,
+  name: string,
+): (...args: number[]) => number {
   const value = exports[name];
   invariant(typeof value === 'function', `export ${name} is missing`);
   return value as (...args: number[]) => number;
@@ -130,12 +133,20 @@ export class LoadedModule {
       return this.platform.instantiateWasm(this.compiled, imports);
     } catch (error) {
       if (error instanceof RangeError) {
-        throw new SherdError('SHERD_ENGINE_MEMORY', "the program's initial memory cannot be allocated", { cause: error });
+        throw new SherdError(
+          'SHERD_ENGINE_MEMORY',
+          "the program's initial memory cannot be allocated",
+          { cause: error },
+        );
       }
-      throw new SherdError('SHERD_TRAP', `the program traps while it is instantiated: ${String(error)}`, {
-        cause: error,
-        exitCode: EXIT.trap,
-      });
+      throw new SherdError(
+        'SHERD_TRAP',
+        `the program traps while it is instantiated: ${String(error)}`,
+        {
+          cause: error,
+          exitCode: EXIT.trap,
+        },
+      );
     }
   }
 
@@ -147,7 +158,10 @@ export class LoadedModule {
       this.builder ??= new ContinuationBuilder(this.module);
       const built = this.builder.build(functionIndex, safepoint);
       const optimise = built.codeBytes < OPTIMISE_BELOW_BYTES;
-      known = { module: this.platform.compileWasm(built.bytes, { optimise }), imports: built.imports };
+      known = {
+        module: this.platform.compileWasm(built.bytes, { optimise }),
+        imports: built.imports,
+      };
       this.continuations.set(key, known);
     }
     return known;
@@ -155,10 +169,18 @@ export class LoadedModule {
 
   /** Instantiates a continuation on a linked instance; returns `(fuel) -> fuel`. */
   linkContinuation(linked: Linked, continuation: CompiledContinuation): (fuel: number) => number {
-    const imports: Record<string, Record<string, WebAssembly.ImportValue>> = { store: {}, function: {}, export: {} };
+    const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {
+      store: {},
+      function: {},
+      export: {},
+    };
     for (const { kind, name } of continuation.imports) {
       const value =
-        kind === 'store' ? linked.store[name]! : kind === 'export' ? linked.exports[name]! : this.bind(linked, Number(name));
+        kind === 'store'
+          ? linked.store[name]!
+          : kind === 'export'
+            ? linked.exports[name]!
+            : this.bind(linked, Number(name));
       imports[kind]![name] = value;
     }
     const instance = this.platform.instantiateWasm(continuation.module, imports);
@@ -200,7 +222,8 @@ function scanImage(memory: Uint8Array, platform: Platform): BaseImage {
   const zero = new Uint8Array(SCAN_BYTES);
   const nonZero = new Map<number, Uint8Array>();
   for (let at = 0; at < memory.length; at += SCAN_BYTES) {
-    if (!platform.equal(memory, at, zero, 0, SCAN_BYTES)) nonZero.set(at / SCAN_BYTES, memory.slice(at, at + SCAN_BYTES));
+    if (!platform.equal(memory, at, zero, 0, SCAN_BYTES))
+      nonZero.set(at / SCAN_BYTES, memory.slice(at, at + SCAN_BYTES));
   }
   return { pages: memory.length / 65_536, nonZero };
 }
@@ -210,8 +233,12 @@ function unknownImport(module: string, field: string): SherdError {
     module === 'env' && field === 'abort'
       ? 'compile the AssemblyScript program through sherd, which supplies abort'
       : 'only WASI preview 1 (wasi_snapshot_preview1) is offered';
-  return new SherdError('SHERD_IMPORT_UNSUPPORTED', `the program imports ${module}.${field}, which sherd does not offer`, {
-    next: hint,
-    exitCode: EXIT.refused,
-  });
+  return new SherdError(
+    'SHERD_IMPORT_UNSUPPORTED',
+    `the program imports ${module}.${field}, which sherd does not offer`,
+    {
+      next: hint,
+      exitCode: EXIT.refused,
+    },
+  );
 }

@@ -40,7 +40,12 @@ export function guestStackOf(error: unknown, module: ShardModule): string[] {
     const continuation = CONTINUATION_FRAME.exec(line);
     if (continuation !== null) {
       const label = functionLabel(module, Number(continuation[1]));
-      if (labels[labels.length - 1] !== label || !line.includes('wasm-function[') || labels.length === 0) labels.push(label);
+      if (
+        labels[labels.length - 1] !== label ||
+        !line.includes('wasm-function[') ||
+        labels.length === 0
+      )
+        labels.push(label);
       continue;
     }
     const found = PROGRAM_FRAME.exec(line);
@@ -52,10 +57,18 @@ export function guestStackOf(error: unknown, module: ShardModule): string[] {
 }
 
 /** Explains an exception that came out of the guest. Undefined: not a trap of the guest. */
-export function explainTrap(error: unknown, module: ShardModule, saved: readonly string[]): TrapInfo | undefined {
+export function explainTrap(
+  error: unknown,
+  module: ShardModule,
+  saved: readonly string[],
+): TrapInfo | undefined {
   const isTrap = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
   if (!isTrap) return undefined;
   const message = error.message;
   const kind = KINDS.find(([pattern]) => pattern.test(message))?.[1] ?? message;
-  return { trapKind: kind, message, guestStack: [...guestStackOf(error, module), ...saved].slice(0, STACK_LIMIT) };
+  return {
+    trapKind: kind,
+    message,
+    guestStack: [...guestStackOf(error, module), ...saved].slice(0, STACK_LIMIT),
+  };
 }

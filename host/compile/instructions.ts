@@ -1,0 +1,113 @@
+/**
+ * Reads single instructions: opcodes and their immediates.
+ *
+ * Does: step over any instruction that sherd accepts; refuse the others by feature name.
+ * Does not: know types or control structure (body.ts).
+ *
+ * R1  After a call the reader stands on the next instruction.
+ */
+import { type ByteReader, malformed } from './bytes.js';
+import { type FuncType, readValType, unsupported, type WasmModule } from './module.js';
+import { Imm, opInfo, refusedFeature } from './opcodes.js';
+
+/** Reads an opcode with its prefix; refuses unknown ones by feature name. */
+export function readOpcode(r: ByteReader, functionIndex: number): number {
+  const at = r.pos;
+  const byte = r.u8();
+  let key = byte;
+  if (byte === 0xfc || byte === 0xfd || byte === 0xfe || byte === 0xfb) {
+    const sub = r.u32();
+    if (sub > 0x1ff) throw malformed(at, `unknown opcode 0x${byte.toString(16)} ${sub}`);
+    key = sub > 0xff ? 0xfe00 + sub : (byte << 8) | sub;
+    if (byte === 0xfd && sub > 0xff)
+      throw unsupported('relaxed SIMD', `function ${functionIndex}, byte ${at}`);
+  }
+  if (opInfo(key) === undefined)
+    throw unsupported(refusedFeature(key), `function ${functionIndex}, byte ${at}`);
+  return key;
+}
+
+/** Steps over immediates; returns the first index-like one (or 0). Blocks and br_table are the caller's. */
+export function readImmediate(r: ByteReader, imm: Imm): number {
+  switch (imm) {
+    case Imm.none:
+      return 0;
+    case Imm.label:
+    case Imm.func:
+    case Imm.local:
+    case Imm.global:
+    case Imm.data:
+      return r.u32();
+    case Imm.callIndirect: {
+      const type = r.u32();
+      r.u32();
+      return type;
+    }
+    case Imm.memarg:
+      memarg(r);
+      return 0;
+    case Imm.memargLane:
+      memarg(r);
+      r.skip(1);
+      return 0;
+    case Imm.memory:
+      zeroIndex(r);
+      return 0;
+    case Imm.memoryMemory:
+      zeroIndex(r);
+      zeroIndex(r);
+      return 0;
+    case Imm.dataMemory: {
+      const segment = r.u32();
+      zeroIndex(r);
+      return segment;
+    }
+    case Imm.i32:
+      r.s32();
+      return 0;
+    case Imm.i64:
+      r.skipS64();
+      return 0;
+    case Imm.f32:
+      r.skip(4);
+      return 0;
+    case Imm.f64:
+      r.skip(8);
+      return 0;
+    case Imm.bytes16:
+      r.skip(16);
+      return 0;
+    case Imm.lane:
+      r.skip(1);
+      return 0;
+    case Imm.block:
+    case Imm.brTable:
+    case Imm.selectTypes:
+      throw malformed(r.pos, 'internal: structured immediate');
+  }
+}
+
+function memarg(r: ByteReader): void {
+  const at = r.pos;
+  if (r.u32() >= 64) throw unsupported('multiple memories or memory64', `byte ${at}`);
+  r.u32();
+}
+
+function zeroIndex(r: ByteReader): void {
+  const at = r.pos;
+  if (r.u8() !== 0) throw unsupported('multiple memories', `byte ${at}`);
+}
+
+/** Reads a block type. */
+export function readBlockType(r: ByteReader, module: WasmModule, where: string): FuncType {
+  const first = r.bytes[r.pos] ?? 0;
+  if (first === 0x40) {
+    r.pos++;
+    return { params: [], results: [] };
+  }
+  if ((first & 0xc0) === 0x40) return { params: [], results: [readValType(r, where)] };
+  const at = r.pos;
+  const type = module.types[r.s33()];
+  if (type === undefined) throw malformed(at, 'block type index out of range');
+  return type;
+}
