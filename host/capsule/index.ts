@@ -24,4 +24,13 @@ export {
   type MemoryTarget,
 } from './capsule.js';
 export type { CapsuleHeader } from './header.js';
+export {
+  type CapsuleReport,
+  type FrameReport,
+  inspectCapsule,
+  inspectModule,
+  type MemoryReport,
+  type ModuleReport,
+} from './inspect.js';
 export { PAGE_BYTES, WASM_PAGE_BYTES } from './memory.js';
+export { renderReport } from './render.js';
