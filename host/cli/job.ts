@@ -15,6 +15,7 @@ import { createReadStream, fstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { ControlClient } from '../control/client.js';
 import { snapshotDirectory } from '../node/directories.js';
+import { chooseEntry } from '../node/entry.js';
 import { encodeSpec } from '../runtime/spec.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import { CHUNK_BYTES, type ChunkRef, type DirectoryTree, type ShardSpec } from '../types/host.js';
@@ -62,49 +63,6 @@ export class Uploader {
     while (this.#active.size > 0) await Promise.race(this.#active);
     if (this.#failed) throw this.#failure;
   }
-}
-
-/** The export that a run calls: as told, else `_start`, else the only one without parameters. */
-export function chooseEntry(module: ShardModule, wanted: string | undefined, path: string): string {
-  const names = [...module.exports.keys()];
-  if (wanted !== undefined) {
-    if (!module.exports.has(wanted))
-      throw entryMissing(path, `it exports no function '${wanted}'`, names);
-    if (parameterCount(module, wanted) > 0) {
-      throw entryMissing(path, `'${wanted}' takes parameters, a run's entry takes none`, names);
-    }
-    return wanted;
-  }
-  if (module.exports.has('_start')) return '_start';
-  const candidates = names.filter(
-    (name) => !name.startsWith('__') && parameterCount(module, name) === 0,
-  );
-  if (candidates.length === 1) return candidates[0]!;
-  if (candidates.length === 0)
-    throw entryMissing(path, 'it exports no _start and no function without parameters', names);
-  throw entryMissing(
-    path,
-    `it exports no _start but ${candidates.length} functions that could be meant`,
-    candidates,
-  );
-}
-
-function parameterCount(module: ShardModule, name: string): number {
-  const index = module.exports.get(name) ?? -1;
-  const imported = module.imports[index];
-  return (imported ?? module.functions[index - module.imports.length])?.params.length ?? 0;
-}
-
-function entryMissing(path: string, message: string, names: readonly string[]): SherdError {
-  const shown = names.slice(0, 6).join(', ');
-  return new SherdError('SHERD_ENTRY_MISSING', message, {
-    at: path,
-    next:
-      names.length === 0
-        ? 'export a function'
-        : `name one with --entry: ${shown}${names.length > 6 ? ', …' : ''}`,
-    exitCode: EXIT.refused,
-  });
 }
 
 /** Reads all inputs, uploads them, and returns the spec. */

@@ -38,7 +38,15 @@ export async function loadProgram(
   path: string,
   cache: CompileCache = new CompileCache(),
 ): Promise<LoadedProgram> {
-  const bytes = await readProgramFile(path);
+  return loadProgramBytes(path, await readProgramFile(path), cache);
+}
+
+/** The same for a program whose bytes are at hand; `path` names it. */
+export async function loadProgramBytes(
+  path: string,
+  bytes: Uint8Array,
+  cache: CompileCache = new CompileCache(),
+): Promise<LoadedProgram> {
   try {
     return { name: basename(path), ...(await compileAny(path, bytes, cache)) };
   } catch (cause) {
