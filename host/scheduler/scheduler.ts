@@ -23,7 +23,7 @@
  * D6  A node is trusted with shards when its record is new or its revision moved while we watched: after a takeover, records of the
  *     long dead get nothing. Every node counts as alive for one lease.
  */
-import { Leases } from '../guardian/leases.js';
+import { Leases } from '../core/leases.js';
 import type { BrainAction, BrainEvent, Forecast, Seen } from '../types/brain.js';
 import type { NodeId, NodeRecord, ShardId } from '../types/records.js';
 import {

@@ -1,5 +1,5 @@
 /**
- * Who is alive, by leases: the one place where that is decided.
+ * Who is alive, by leases: the one place where that is decided (scheduler and guardian share it).
  *
  * Does: watch the revisions of node records and say which stood still for leaseMs. Does not: read a clock or act on it.
  *
@@ -11,8 +11,8 @@
  * G5  `observe` and each expiry take O(log n).
  */
 
-import { IndexedHeap } from '../core/indexed-heap.js';
 import type { NodeId } from '../types/records.js';
+import { IndexedHeap } from './indexed-heap.js';
 
 interface Lease {
   readonly nodeId: NodeId;
