@@ -1,0 +1,128 @@
+/** The library as its users have it: the built package, programs in worker threads. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { wasmOf } from './cli/programs.js';
+
+type Library = typeof import('../host/index.js');
+type Shard = InstanceType<Library['Shard']>;
+
+let library: Library;
+beforeAll(async () => {
+  library = (await import(new URL('../dist/index.js', import.meta.url).href)) as Library;
+});
+
+async function textOf(shard: Shard): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  for await (const { bytes } of shard.output) pieces.push(bytes);
+  return Buffer.concat(pieces).toString();
+}
+
+describe('the library', () => {
+  it('runs a program to its end', async () => {
+    const shard = await library.start(await library.compile(await wasmOf('counter')));
+    const text = await textOf(shard);
+    expect(text.split('\n').slice(0, 20)).toEqual(Array.from({ length: 20 }, (_, i) => `${i + 1}`));
+    expect(await shard.result).toMatchObject({ reason: 'exit', code: 7, message: '' });
+  });
+
+  it('pauses at any fuel and goes on elsewhere: outputs add up, fuel and code are the same', async () => {
+    const module = await library.compile(await wasmOf('counter'));
+    const whole = await library.start(module);
+    const expected = await textOf(whole);
+    const { fuelUsed } = await whole.result;
+    for (const part of [0n, 1n, fuelUsed / 3n, fuelUsed / 2n, fuelUsed - 1n]) {
+      const first = await library.start(module);
+      const capsule = await first.pause({ atFuel: part });
+      expect(await first.result).toMatchObject({ reason: 'paused', code: 75, fuelUsed: part });
+      const second = await library.resume(capsule);
+      const both = (await textOf(first)) + (await textOf(second));
+      expect(both).toBe(expected);
+      expect(await second.result).toMatchObject({ reason: 'exit', code: 7, fuelUsed });
+    }
+  });
+
+  it('pauses a program that never ends, and tells its progress', async () => {
+    const shard = await library.start(await library.compile(await wasmOf('spin')));
+    const fuel = await new Promise<bigint>((resolve) => {
+      shard.addEventListener(
+        'progress',
+        (event) => resolve((event as CustomEvent).detail.fuelUsed),
+        { once: true },
+      );
+    });
+    expect(fuel).toBeGreaterThan(0n);
+    const capsule = await shard.pause();
+    const again = await library.resume(capsule);
+    const capsuleAgain = await again.pause();
+    const { fuelUsed } = await again.result;
+    expect(fuelUsed).toBeGreaterThanOrEqual((await shard.result).fuelUsed);
+    expect(capsuleAgain.length).toBeGreaterThan(0);
+  });
+
+  it('gives traps and quotas as results', async () => {
+    const trapped = await library.start(await library.compile(await wasmOf('trap')));
+    expect(await trapped.result).toMatchObject({
+      reason: 'trap',
+      code: 134,
+      message: expect.stringContaining('divide by zero'),
+    });
+    expect((await trapped.result).guestStack.join(' ')).toMatch(/divide.*middle/);
+    const spent = await library.start(await library.compile(await wasmOf('spin')), {
+      maxFuel: 100_000n,
+    });
+    expect(await spent.result).toMatchObject({
+      reason: 'fuel-quota',
+      code: 124,
+      fuelUsed: 100_000n,
+    });
+  });
+
+  it('obeys an abort signal', async () => {
+    const abort = new AbortController();
+    const shard = await library.start(await library.compile(await wasmOf('spin')), {
+      signal: abort.signal,
+    });
+    abort.abort(new Error('enough'));
+    await expect(shard.result).rejects.toThrow('enough');
+    const module = await library.compile(await wasmOf('spin'));
+    await expect(library.start(module, { signal: abort.signal })).rejects.toThrow('enough');
+  });
+
+  it('kills, and refuses to pause what has ended', async () => {
+    const shard = await library.start(await library.compile(await wasmOf('spin')));
+    shard.kill();
+    expect(await shard.result).toMatchObject({ reason: 'killed', code: 137 });
+    await expect(shard.pause()).rejects.toMatchObject({ code: 'SHERD_STATE' });
+  });
+
+  it('carries standard input of any size', async () => {
+    const stdin = new Uint8Array(700_000).map((_, i) => (i * 7919) >> 3);
+    const shard = await library.start(await library.compile(await wasmOf('cat')), { stdin });
+    const pieces: Uint8Array[] = [];
+    for await (const { bytes } of shard.output) pieces.push(bytes);
+    expect(Buffer.compare(Buffer.concat(pieces), stdin)).toBe(0);
+  });
+
+  it('refuses what it cannot run, and damaged capsules', async () => {
+    await expect(library.compile(Uint8Array.of(1, 2, 3))).rejects.toMatchObject({
+      code: 'SHERD_NOT_WASM',
+      exitCode: 2,
+    });
+    const foreign = library
+      .compile(await wasmOf('foreign'))
+      .then((module) => library.start(module))
+      .then((s) => s.result);
+    await expect(foreign).rejects.toMatchObject({
+      code: 'SHERD_IMPORT_UNSUPPORTED',
+      message: expect.stringContaining('launch'),
+    });
+    const module = await library.compile(await wasmOf('entries'));
+    await expect(library.start(module)).rejects.toMatchObject({ code: 'SHERD_ENTRY_MISSING' });
+    await expect(library.resume(Uint8Array.of(1, 2, 3))).rejects.toMatchObject({
+      code: 'SHERD_CAPSULE_DAMAGED',
+    });
+    const shard = await library.start(await library.compile(await wasmOf('spin')));
+    const capsule = await shard.pause();
+    capsule[capsule.length >> 1]! ^= 1;
+    await expect(library.resume(capsule)).rejects.toMatchObject({ code: 'SHERD_CAPSULE_DAMAGED' });
+  });
+});
