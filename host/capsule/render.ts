@@ -45,6 +45,10 @@ function titled(title: string, lines: readonly string[]): string[] {
   return lines.length === 0 ? [] : ['', title, ...lines.map((line) => `  ${line}`)];
 }
 
+function indented(lines: readonly string[]): string[] {
+  return lines.map((line) => `  ${line}`);
+}
+
 /** At most `max` of the rows, and how many are left out. */
 function limited(lines: readonly string[], max = MAX_ROWS): string[] {
   if (lines.length <= max) return [...lines];
@@ -173,7 +177,7 @@ function memoryLines(memory: MemoryReport): string[] {
   ]);
   return ranges.length === 0
     ? lines
-    : [...lines, 'largest ranges that differ:', ...table(ranges, [2])];
+    : [...lines, 'largest ranges that differ:', ...indented(table(ranges, [2]))];
 }
 
 /** Indented `key: value` lines. */

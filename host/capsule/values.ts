@@ -51,7 +51,7 @@ function float32Text(view: DataView): string {
 function shortestFloat32(value: number): number {
   for (let digits = 6; digits <= 9; digits++) {
     const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === value) return short;
+    if (Object.is(Math.fround(short), value)) return short;
   }
   return value;
 }

@@ -15,8 +15,9 @@
  * function_feedback != feedback.feedback_for_function.end()") whenever another module is tiering up in the
  * background at that moment, because the compiler threads read the same flag.
  *
- * N1  `--allow-natives-syntax` is on only while functions are tiered up: it changes what the parser accepts in this
- *     process and nothing else. V8 may have flushed the helper's bytecode, so it is needed again at each call.
+ * N1  `--allow-natives-syntax` is on only while a function is tiered up: it changes what the parser accepts in this
+ *     process and nothing else. V8 may have flushed the helper's bytecode, so it is needed again at each call; and
+ *     another thread may switch it off at that moment, so a SyntaxError is tried again.
  * N2  Where V8 does not know the intrinsic, code is correct and merely starts slowly: `canOptimise()` says so.
  * N3  Only functions that the module defines itself are tiered up: V8 aborts on a re-exported import.
  */
@@ -30,6 +31,8 @@ type TierUp = (wasmFunction: unknown) => void;
 
 const NATIVES_ON = '--allow-natives-syntax';
 const NATIVES_OFF = '--no-allow-natives-syntax';
+/** Enough to lose the race of N1 that often is out of the question; an unknown intrinsic fails all of them. */
+const ATTEMPTS = 50;
 
 /** Modules compiled with `optimise: true`, with the number of functions that they import. */
 const optimised = new WeakMap<WebAssembly.Module, number>();
@@ -69,19 +72,26 @@ function countImportedFunctions(module: WebAssembly.Module): number {
 function tierUpExports(instance: WebAssembly.Instance, importedFunctions: number): void {
   const tierUpFunction = findTierUp();
   if (tierUpFunction === null) return;
-  setFlagsFromString(NATIVES_ON);
-  try {
-    for (const value of Object.values(instance.exports)) {
-      // The name of an exported function is its index in the module that defines it (Wasm JS API).
-      if (typeof value === 'function' && Number(value.name) >= importedFunctions) {
-        tierUpFunction(value);
-      }
-    }
-  } catch {
-    // Another thread switched the syntax off while V8 compiled the helper again: this code starts slowly (N2).
-  } finally {
-    setFlagsFromString(NATIVES_OFF);
+  for (const value of Object.values(instance.exports)) {
+    // The name of an exported function is its index in the module that defines it (Wasm JS API).
+    if (typeof value !== 'function' || Number(value.name) < importedFunctions) continue;
+    withNatives(() => tierUpFunction(value));
   }
+}
+
+/** Runs `action` with the natives syntax on. Gives undefined when it is refused time after time (N1). */
+function withNatives<T>(action: () => T): T | undefined {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    setFlagsFromString(NATIVES_ON);
+    try {
+      return action();
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+    } finally {
+      setFlagsFromString(NATIVES_OFF);
+    }
+  }
+  return undefined;
 }
 
 function findTierUp(): TierUp | null {
@@ -91,19 +101,16 @@ function findTierUp(): TierUp | null {
 
 /** (module (func (export "f"))) */
 const EMPTY_FUNCTION = Uint8Array.of(
-  0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 7, 5, 1, 1, 0x66, 0, 0, 10, 4, 1, 2, 0, 11,
+  ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0],
+  ...[7, 5, 1, 1, 0x66, 0, 0, 10, 4, 1, 2, 0, 11],
 );
 
 function compileTierUp(): TierUp | null {
   const probe = new WebAssembly.Instance(new WebAssembly.Module(EMPTY_FUNCTION)).exports;
-  setFlagsFromString(NATIVES_ON);
-  try {
-    const helper: TierUp = runInThisContext('(function (f) { %WasmTierUpFunction(f); })');
-    helper(probe['f']);
-    return helper;
-  } catch {
-    return null;
-  } finally {
-    setFlagsFromString(NATIVES_OFF);
-  }
+  const helper = withNatives((): TierUp => {
+    const compiled: TierUp = runInThisContext('(function (f) { %WasmTierUpFunction(f); })');
+    compiled(probe.f);
+    return compiled;
+  });
+  return helper ?? null;
 }

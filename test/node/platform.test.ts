@@ -1,10 +1,6 @@
 /**
  * The two Platform ports give the same bytes; `optimise` really takes effect and is safe to use.
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { canOptimise, nodePlatform } from '../../host/node/platform.js';
@@ -18,9 +14,62 @@ beforeAll(async () => {
 
 /** (module (import "m" "f" (func $f)) (func (export "own") (result i32) (i32.const 7)) (export "again" (func $f))) */
 const REEXPORT = Uint8Array.of(
-  0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 8, 2, 0x60, 0, 0, 0x60, 0, 1, 0x7f, 2, 7, 1, 1, 0x6d, 1, 0x66,
-  0, 0, 3, 2, 1, 1, 7, 15, 2, 3, 0x6f, 0x77, 0x6e, 0, 1, 5, 0x61, 0x67, 0x61, 0x69, 0x6e, 0, 0, 10, 6,
-  1, 4, 0, 0x41, 7, 11,
+  0,
+  0x61,
+  0x73,
+  0x6d,
+  1,
+  0,
+  0,
+  0,
+  1,
+  8,
+  2,
+  0x60,
+  0,
+  0,
+  0x60,
+  0,
+  1,
+  0x7f,
+  2,
+  7,
+  1,
+  1,
+  0x6d,
+  1,
+  0x66,
+  0,
+  0,
+  3,
+  2,
+  1,
+  1,
+  7,
+  15,
+  2,
+  3,
+  0x6f,
+  0x77,
+  0x6e,
+  0,
+  1,
+  5,
+  0x61,
+  0x67,
+  0x61,
+  0x69,
+  0x6e,
+  0,
+  0,
+  10,
+  6,
+  1,
+  4,
+  0,
+  0x41,
+  7,
+  11,
 );
 
 describe('sha256', () => {
@@ -37,10 +86,18 @@ describe('sha256', () => {
 
   it('is the same on both ports, for views into larger buffers too', () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 5000 }), fc.nat(200), fc.nat(200), (bytes, from, cut) => {
-        const view = bytes.subarray(Math.min(from, bytes.length), Math.max(0, bytes.length - cut));
-        expect(web.sha256(view)).toBe(nodePlatform.sha256(view));
-      }),
+      fc.property(
+        fc.uint8Array({ maxLength: 5000 }),
+        fc.nat(200),
+        fc.nat(200),
+        (bytes, from, cut) => {
+          const view = bytes.subarray(
+            Math.min(from, bytes.length),
+            Math.max(0, bytes.length - cut),
+          );
+          expect(web.sha256(view)).toBe(nodePlatform.sha256(view));
+        },
+      ),
     );
   });
 });
@@ -70,7 +127,8 @@ describe('equal', () => {
 
   it('finds empty ranges equal', () => {
     const some = Uint8Array.of(1, 2, 3);
-    for (const platform of [nodePlatform, web]) expect(platform.equal(some, 3, some, 0, 0)).toBe(true);
+    for (const platform of [nodePlatform, web])
+      expect(platform.equal(some, 3, some, 0, 0)).toBe(true);
   });
 });
 
@@ -95,8 +153,8 @@ describe('compilation', () => {
         const module = platform.compileWasm(REEXPORT, { optimise });
         let calls = 0;
         const { exports } = platform.instantiateWasm(module, { m: { f: () => calls++ } });
-        expect((exports['own'] as () => number)()).toBe(7);
-        (exports['again'] as () => void)();
+        expect((exports.own as () => number)()).toBe(7);
+        (exports.again as () => void)();
         expect(calls).toBe(1);
       }
     }
@@ -104,7 +162,9 @@ describe('compilation', () => {
 
   it('refuses malformed bytes with a CompileError', () => {
     for (const platform of [nodePlatform, web]) {
-      expect(() => platform.compileWasm(REEXPORT.subarray(0, 20))).toThrow(WebAssembly.CompileError);
+      expect(() => platform.compileWasm(REEXPORT.subarray(0, 20))).toThrow(
+        WebAssembly.CompileError,
+      );
     }
   });
 
