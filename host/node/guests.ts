@@ -90,10 +90,9 @@ export class Guests {
       guestStack: () => instance.guestStack(),
       encode(epoch) {
         const state = instance.capture();
-        return encodeCapsule(
-          { state, base: loaded.baseImage(), specHash, epoch, shardId },
-          platform,
-        );
+        const base = loaded.baseImage();
+        const references = host.references();
+        return encodeCapsule({ state, base, specHash, epoch, shardId, references }, platform);
       },
       encodeTrees: () => encodeTrees(host.trees()),
     };

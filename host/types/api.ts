@@ -117,7 +117,8 @@ export interface ExitView {
 export type WantedView =
   | { readonly op: 'pause'; readonly atFuel: string | null }
   | { readonly op: 'move'; readonly target: NodeId }
-  | { readonly op: 'kill' };
+  | { readonly op: 'kill' }
+  | { readonly op: 'preempt' };
 
 /** What the owner said last about a shard that it has (a hint: absent for a shard that nobody runs). */
 export interface ProgressView {

@@ -1,0 +1,269 @@
+/**
+ * Supervises one cluster on this machine: a control process and N node processes.
+ *
+ *     Supervisor ─┬─ control   dist/control/main.js   (hub, brain, HTTP API)
+ *                 ├─ node n1   dist/node/main.js
+ *                 └─ node n2 …
+ *
+ * Does: start them, start them again when they die (with growing pauses), tell the control which node died, end them.
+ * Does not: talk to clients, touch records, or print (lines of its children go to `log`).
+ *
+ * P1  Children are in process groups of their own: the terminal's Ctrl-C reaches only this process.
+ * P2  Children watch this process over IPC: when it ends, however it ends, they end.
+ * P3  A child that dies is replaced after a pause that doubles from RESTART_MS to RESTART_MAX_MS; one that lived for
+ *     STEADY_MS begins anew with the shortest pause.
+ * P4  The data directory is locked as long as the supervisor lives: one cluster a directory.
+ * P5  After `stop` or a client's shutdown nothing is started again, and no child is left.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ControlClient, readControlInfo } from '../control/client.js';
+import { lockDirectory } from '../fabric/embedded.js';
+import type { ControlInfo } from '../types/api.js';
+import { SherdError } from '../types/errors.js';
+import type { NodeId } from '../types/records.js';
+
+const RESTART_MS = 50;
+const RESTART_MAX_MS = 5_000;
+const STEADY_MS = 10_000;
+const START_MS = 30_000;
+const STOP_MS = 20_000;
+
+export interface SupervisorOptions {
+  readonly directory: string;
+  /** Node processes. */
+  readonly nodes: number;
+  /** Worker threads a node; default one a core. */
+  readonly workers?: number;
+  /** Port of the API; default any free one. */
+  readonly port?: number;
+  /** Lines that children write to stderr, and what happens to them. */
+  readonly log?: (line: string) => void;
+}
+
+type Say = { kind: 'ready'; id?: NodeId; url?: string } | { kind: 'shutdown' };
+
+interface Child {
+  readonly name: string;
+  readonly script: string;
+  readonly args: readonly string[];
+  process: ChildProcess | undefined;
+  nodeId: NodeId | undefined;
+  startedMs: number;
+  pauseMs: number;
+  timer: NodeJS.Timeout | undefined;
+  ready: boolean;
+  /** Its last words, for the error when it never becomes ready. */
+  lastLine: string;
+  exits: number;
+}
+
+export class Supervisor {
+  readonly directory: string;
+  readonly client: ControlClient;
+  /** Resolves when the cluster has gone down: by `stop`, or because a client asked for it. */
+  readonly ended: Promise<void>;
+  readonly #options: SupervisorOptions;
+  readonly #children: Child[] = [];
+  readonly #deadNodes: NodeId[] = [];
+  readonly #unlock: () => Promise<void>;
+  #resolveEnded: () => void = () => undefined;
+  #stopping = false;
+
+  private constructor(options: SupervisorOptions, unlock: () => Promise<void>) {
+    this.#options = options;
+    this.#unlock = unlock;
+    this.directory = path.resolve(options.directory);
+    this.client = ControlClient.forDirectory(this.directory);
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+    const fabric = ['--fabric', `embedded:${this.directory}`, '--parent-watch'];
+    const port = options.port === undefined ? [] : ['--port', String(options.port)];
+    this.#children.push(newChild('control', '../control/main.js', [...fabric, ...port]));
+    const workers = options.workers === undefined ? [] : ['--workers', String(options.workers)];
+    for (let i = 1; i <= options.nodes; i++) {
+      const args = [...fabric, ...workers, '--name', `n${i}`];
+      this.#children.push(newChild(`n${i}`, '../node/main.js', args));
+    }
+  }
+
+  /** Starts everything; resolves when the control and all nodes are ready, else ends what was started. */
+  static async start(options: SupervisorOptions): Promise<Supervisor> {
+    const lock = await lockDirectory(options.directory, { create: true });
+    const supervisor = new Supervisor(options, () => lock.release());
+    try {
+      const [control, ...nodes] = supervisor.#children;
+      // The control makes the hub; nodes would only wait for it.
+      supervisor.#spawn(control!);
+      for (const node of nodes) supervisor.#spawn(node);
+      await supervisor.#untilReady();
+      return supervisor;
+    } catch (cause) {
+      await supervisor.stop();
+      throw cause;
+    }
+  }
+
+  /** Address of the running control. */
+  info(): Promise<ControlInfo> {
+    return readControlInfo(this.directory);
+  }
+
+  /** Process ids of the children that run now, control first. */
+  get pids(): readonly {
+    readonly name: string;
+    readonly pid: number;
+    readonly nodeId: NodeId | undefined;
+  }[] {
+    return this.#children.flatMap(({ name, process, nodeId }) =>
+      process?.pid === undefined ? [] : [{ name, pid: process.pid, nodeId }],
+    );
+  }
+
+  /** Stops in good order: shards are stored, then all children end. */
+  async stop(): Promise<void> {
+    if (this.#stopping) return this.ended;
+    this.#stopping = true;
+    for (const child of this.#children) clearTimeout(child.timer);
+    const [control, ...nodes] = this.#children;
+    if (control?.ready === true) await this.#shutDown();
+    await Promise.all(nodes.map((node) => endChild(node)));
+    await endChild(control!);
+    await this.#unlock();
+    this.#resolveEnded();
+  }
+
+  /** Ends the children at once, synchronously: what is not stored is lost. */
+  killNow(): void {
+    this.#stopping = true;
+    for (const { process, timer } of this.#children) {
+      clearTimeout(timer);
+      process?.kill('SIGKILL');
+    }
+    this.#resolveEnded();
+  }
+
+  async #shutDown(): Promise<void> {
+    const client = ControlClient.forDirectory(this.directory, {
+      patienceMs: 0,
+      signal: AbortSignal.timeout(STOP_MS),
+    });
+    await client.shutdown().catch(() => undefined);
+  }
+
+  #spawn(child: Child): void {
+    if (this.#stopping) return;
+    child.startedMs = performance.now();
+    child.ready = false;
+    const started = fork(fileURLToPath(new URL(child.script, import.meta.url)), [...child.args], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      detached: true,
+      execArgv: [],
+    });
+    child.process = started;
+    let rest = '';
+    started.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) this.#heard(child, line);
+    });
+    started.on('message', (say: Say) => this.#onSay(child, say));
+    started.on('error', (error) => this.#heard(child, String(error)));
+    started.once('exit', (code, signal) => this.#onExit(child, started, code, signal));
+  }
+
+  #heard(child: Child, line: string): void {
+    if (line === '') return;
+    child.lastLine = line;
+    this.#options.log?.(`${child.name}: ${line}`);
+  }
+
+  #onSay(child: Child, say: Say): void {
+    if (say.kind === 'shutdown') {
+      // A client asked: every shard is stored, the control ends by itself.
+      void this.stop();
+      return;
+    }
+    child.ready = true;
+    if (say.id !== undefined) child.nodeId = say.id;
+    // What died while no control listened.
+    else for (const id of this.#deadNodes) child.process?.send({ kind: 'node-dead', id });
+  }
+
+  #onExit(
+    child: Child,
+    process: ChildProcess,
+    code: number | null,
+    signal: NodeJS.Signals | null,
+  ): void {
+    if (child.process !== process) return;
+    child.process = undefined;
+    child.ready = false;
+    child.exits += 1;
+    const { nodeId } = child;
+    child.nodeId = undefined;
+    if (nodeId !== undefined) this.#tellDead(nodeId);
+    if (this.#stopping) return;
+    const lived = performance.now() - child.startedMs;
+    child.pauseMs = lived >= STEADY_MS ? RESTART_MS : Math.min(RESTART_MAX_MS, child.pauseMs * 2);
+    this.#options.log?.(`${child.name}: ended (${signal ?? `exit ${code}`}), starting it again`);
+    child.timer = setTimeout(() => this.#spawn(child), child.pauseMs);
+  }
+
+  #tellDead(id: NodeId): void {
+    this.#deadNodes.push(id);
+    if (this.#deadNodes.length > 100) this.#deadNodes.shift();
+    const control = this.#children[0];
+    if (control?.ready === true) control.process?.send({ kind: 'node-dead', id });
+  }
+
+  async #untilReady(): Promise<void> {
+    const until = performance.now() + START_MS;
+    while (!this.#children.every((child) => child.ready)) {
+      const failing = this.#children.find((child) => child.exits >= 2 && !child.ready);
+      if (failing !== undefined) throw startFailed(failing);
+      if (performance.now() > until) {
+        throw startFailed(this.#children.find((child) => !child.ready) ?? this.#children[0]!);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+}
+
+function newChild(name: string, script: string, args: readonly string[]): Child {
+  return {
+    name,
+    script,
+    args,
+    process: undefined,
+    nodeId: undefined,
+    startedMs: 0,
+    pauseMs: RESTART_MS / 2,
+    timer: undefined,
+    ready: false,
+    lastLine: '',
+    exits: 0,
+  };
+}
+
+async function endChild(child: Child): Promise<void> {
+  const { process } = child;
+  if (process === undefined || process.exitCode !== null || process.signalCode !== null) return;
+  const exited = once(process, 'exit');
+  if (process.connected) process.send({ kind: 'stop' });
+  else process.kill('SIGTERM');
+  const timer = setTimeout(() => process.kill('SIGKILL'), STOP_MS);
+  await exited;
+  clearTimeout(timer);
+}
+
+/** Its own error line says what is wrong, with its code; else that it did not start. */
+function startFailed(child: Child): SherdError {
+  const match = /^sherd: (.*) \[(SHERD_[A-Z_]+)\]$/.exec(child.lastLine);
+  const code = (match?.[2] ?? 'SHERD_INTERNAL') as SherdError['code'];
+  const why = match?.[1] ?? (child.lastLine === '' ? 'it gave no reason' : child.lastLine);
+  return new SherdError(code, `${child.name} does not start: ${why}`, { at: child.name });
+}

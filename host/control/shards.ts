@@ -1,0 +1,350 @@
+/**
+ * What a client may do with shards: each verb as checked input and transitions of records.
+ *
+ * Does: submit, import, pause, resume, kill, move, remove, inspect, collect garbage, drain.
+ * Does not: speak HTTP (routes.ts), place shards (brain.ts) or run them (node).
+ *
+ * V1  A verb returns when its request is in the record; the owner answers it by a later change of the record.
+ * V2  A verb that is repeated gives the same end: pausing what is paused, killing what is done, is no error.
+ * V3  Blobs that a submit names are there before its record is.
+ */
+import { randomInt } from 'node:crypto';
+import { decodeCapsule, inspectCapsule } from '../capsule/index.js';
+import { readShardModule } from '../compile/index.js';
+import {
+  clearWanted,
+  killNow,
+  pauseQueued,
+  resume,
+  type Stamp,
+  type Submission,
+  setWanted,
+  submit,
+  type Transition,
+} from '../protocol/shard-record.js';
+import type { GcReply, InspectReply, NodeView, ShardView } from '../types/api.js';
+import type { Seen } from '../types/brain.js';
+import { SherdError } from '../types/errors.js';
+import { type AskedHint, SUBJECT } from '../types/hints.js';
+import { decodePlain } from '../types/pack.js';
+import type { Hash, Platform } from '../types/platform.js';
+import type { NodeId, ShardId, ShardRecord, Wanted } from '../types/records.js';
+import type { Brain } from './brain.js';
+import type { Cluster } from './cluster.js';
+import type { Moves } from './moves.js';
+import { collectGarbage, GRACE_MS, outdated, type Retention } from './reach.js';
+import { shardView } from './views.js';
+
+const DRAIN_MS = 15_000;
+const ID_LETTERS = 'abcdefghjkmnpqrstuvwxyz0123456789';
+
+export interface ShardsContext {
+  readonly cluster: Cluster;
+  readonly brain: Brain;
+  readonly moves: Moves;
+  readonly platform: Platform;
+  readonly retention: Retention;
+  readonly nowMs: () => number;
+  readonly wallMs: () => number;
+}
+
+type NewShard = Omit<Submission, 'id' | 'createdMs'>;
+
+export class Shards {
+  readonly #context: ShardsContext;
+  #serial = 0;
+
+  constructor(context: ShardsContext) {
+    this.#context = context;
+  }
+
+  view(seen: Seen<ShardRecord>): ShardView {
+    const { cluster, brain, nowMs } = this.#context;
+    const { id, status, reason } = seen.record;
+    const why = status === 'queued' || status === 'assigned' ? brain.why(id) || reason : reason;
+    return shardView(seen, cluster.progressOf(id), why, nowMs());
+  }
+
+  async get(id: ShardId): Promise<ShardView> {
+    return this.view(await this.#context.cluster.find(id));
+  }
+
+  list(): ShardView[] {
+    const all = [...this.#context.cluster.shards.values()].map((seen) => this.view(seen));
+    return all.sort((a, b) => a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1));
+  }
+
+  /** Makes the record of a new shard (V3). */
+  async submit(input: NewShard): Promise<ShardId> {
+    const { cluster, wallMs } = this.#context;
+    const blobs = [input.spec, input.moduleHash];
+    if (input.from !== undefined) blobs.push(input.from.capsule);
+    for (const hash of blobs) await this.#mustHave(hash);
+    for (;;) {
+      const id = newShardId();
+      if (cluster.shards.has(id)) continue;
+      await cluster.create(submit({ ...input, id, createdMs: wallMs() }, cluster.stamp(null)));
+      return id;
+    }
+  }
+
+  async pause(id: ShardId, atFuel: bigint | undefined): Promise<ShardView> {
+    const wanted: Wanted = {
+      op: 'pause',
+      actionId: this.#actionId('pause'),
+      atFuel: atFuel ?? null,
+    };
+    return this.#ask(id, (record, stamp) => {
+      if (record.status === 'paused') return unchanged(record);
+      if (record.status === 'queued' && atFuel === undefined) return pauseQueued(record, stamp);
+      return setWanted(record, wanted, stamp);
+    });
+  }
+
+  /** Queues a paused shard again; takes back a pause that was not answered yet. */
+  async resume(id: ShardId): Promise<ShardView> {
+    return this.#ask(id, (record, stamp) => {
+      if (record.status === 'paused') return resume(record, stamp);
+      if (record.wanted?.op === 'pause') return clearWanted(record, record.wanted.actionId, stamp);
+      return record.status === 'done' ? resume(record, stamp) : unchanged(record);
+    });
+  }
+
+  async kill(id: ShardId, force: boolean): Promise<ShardView> {
+    const actionId = this.#actionId('kill');
+    return this.#ask(id, (record, stamp) => {
+      if (record.status === 'done') return unchanged(record);
+      if (record.owner === null) return killNow(record, 'killed on request', stamp);
+      if (force) return killNow(record, 'killed by force', stamp);
+      return record.wanted?.op === 'kill'
+        ? unchanged(record)
+        : setWanted(record, { op: 'kill', actionId }, stamp);
+    });
+  }
+
+  async move(id: ShardId, target: string | undefined): Promise<ShardView> {
+    const { brain, cluster } = this.#context;
+    const { record } = await cluster.find(id);
+    if (target === undefined) return this.#moveAnywhere(id, record);
+    const node = this.#resolveNode(target);
+    brain.hint(node, { kind: 'prepare', moduleHash: record.moduleHash });
+    const actionId = this.#actionId('move');
+    return this.#ask(id, (before, stamp) =>
+      before.owner === node || (before.wanted?.op === 'move' && before.wanted.target === node)
+        ? unchanged(before)
+        : setWanted(before, { op: 'move', actionId, target: node }, stamp),
+    );
+  }
+
+  async remove(id: ShardId, force: boolean): Promise<void> {
+    const { cluster, moves } = this.#context;
+    if (force) await this.kill(id, true);
+    await cluster.remove(id, (record) => {
+      if (record.owner === null) return;
+      throw new SherdError('SHERD_STATE', `shard ${id} is ${record.status}`, {
+        at: id,
+        next: `kill it first, or remove it with: sherd rm --force ${id}`,
+      });
+    });
+    moves.forget(id);
+  }
+
+  async inspect(id: ShardId, timeoutMs: number): Promise<InspectReply> {
+    const { record } = await this.#context.cluster.find(id);
+    if (record.status === 'running' && record.owner !== null) {
+      const asked = await this.#askNode(record.owner, id, timeoutMs);
+      if (asked === null) return { source: 'silent', nodeId: record.owner, waitedMs: timeoutMs };
+      if (asked.here) {
+        const { nodeId, fuelUsed, fuelPerSecond, memoryBytes, activity, guestStack } = asked;
+        const fuel = fuelUsed.toString();
+        return {
+          source: 'live',
+          nodeId,
+          fuelUsed: fuel,
+          fuelPerSecond,
+          memoryBytes,
+          activity,
+          guestStack,
+        };
+      }
+    }
+    if (record.capsule === null) {
+      return {
+        source: 'none',
+        why: record.status === 'done' ? 'it is done' : 'it has not run yet',
+      };
+    }
+    return { source: 'capsule', capsule: record.capsule, report: await this.#report(record) };
+  }
+
+  nodes(): NodeView[] {
+    const { cluster, brain, nowMs } = this.#context;
+    const now = nowMs();
+    return [...cluster.nodes.values()]
+      .map(({ record, changedMs }) => ({
+        node: record,
+        shards: [...cluster.shards.values()]
+          .filter((seen) => seen.record.owner === record.id)
+          .map((seen) => seen.record.id),
+        silentMs: Math.round(now - changedMs),
+        alive: brain.isAlive(record.id),
+      }))
+      .sort((a, b) => (a.node.id < b.node.id ? -1 : 1));
+  }
+
+  drainNode(name: string): NodeView {
+    const id = this.#resolveNode(name);
+    this.#context.brain.hint(id, { kind: 'drain' });
+    return this.nodes().find((view) => view.node.id === id)!;
+  }
+
+  /** Asks every node to store what it has and waits. Returns how many shards are stored and not done. */
+  async drain(timeoutMs = DRAIN_MS): Promise<number> {
+    const { cluster, brain, nowMs } = this.#context;
+    for (const id of cluster.nodes.keys()) brain.hint(id, { kind: 'drain' });
+    const until = nowMs() + timeoutMs;
+    const records = (): ShardRecord[] => [...cluster.shards.values()].map((seen) => seen.record);
+    const busy = (): boolean =>
+      records().some((record) => record.owner !== null && this.#lives(record.owner));
+    while (busy() && nowMs() < until) await new Promise((resolve) => setTimeout(resolve, 5));
+    return records().filter((record) => record.status !== 'done').length;
+  }
+
+  /** Removes finished shards beyond what is kept; returns how many. */
+  async retain(): Promise<number> {
+    const { cluster, retention, wallMs } = this.#context;
+    const records = [...cluster.shards.values()].map((seen) => seen.record);
+    const ids = outdated(records, retention, wallMs());
+    for (const id of ids) await this.remove(id, false);
+    return ids.length;
+  }
+
+  async collectGarbage(graceMs = GRACE_MS): Promise<GcReply> {
+    const { cluster, platform } = this.#context;
+    const shards = await this.retain();
+    // From the store itself: this process's view may be a little old.
+    const { fabric } = cluster;
+    const records = await cluster.readAll();
+    return { ...(await collectGarbage(records, fabric, platform, graceMs)), shards };
+  }
+
+  #lives(id: NodeId): boolean {
+    return this.#context.cluster.nodes.has(id) && this.#context.brain.isAlive(id);
+  }
+
+  #moveAnywhere(id: ShardId, record: ShardRecord): ShardView {
+    const { brain, cluster } = this.#context;
+    if (record.owner === null) {
+      throw new SherdError('SHERD_STATE', `shard ${id} is ${record.status}: no node has it`, {
+        at: id,
+      });
+    }
+    const others = this.nodes().filter(
+      (view) => view.alive && !view.node.draining && view.node.id !== record.owner,
+    );
+    if (others.length === 0) {
+      throw new SherdError('SHERD_STATE', 'there is no other node to move it to', {
+        at: id,
+        next: 'start one with: sherd node',
+      });
+    }
+    brain.requestMove(id, null);
+    return this.view(cluster.shard(id));
+  }
+
+  /** A node by its id, or by the name that it was started with. */
+  #resolveNode(name: string): NodeId {
+    const views = this.nodes();
+    const exact = views.find((view) => view.node.id === name);
+    const named = views.filter(
+      (view) => view.alive && view.node.id.replace(/-[0-9a-f]{4}$/, '') === name,
+    );
+    const found = exact ?? (named.length === 1 ? named[0] : undefined);
+    if (found?.alive === true && !found.node.draining) return found.node.id;
+    const why =
+      found !== undefined
+        ? found.alive
+          ? 'is draining'
+          : 'does not answer'
+        : named.length > 1
+          ? 'is the name of several nodes'
+          : 'is no node of this cluster';
+    throw new SherdError('SHERD_STATE', `${name} ${why}`, {
+      at: name,
+      next: 'list them with: sherd ps --nodes',
+    });
+  }
+
+  async #ask(
+    id: ShardId,
+    make: (record: ShardRecord, stamp: Stamp) => Transition,
+  ): Promise<ShardView> {
+    const { cluster, brain } = this.#context;
+    const before = (await cluster.find(id)).record.owner;
+    const seen = await cluster.change(id, make);
+    for (const node of new Set([before, seen.record.owner])) {
+      if (node !== null) brain.hint(node, { kind: 'look', shardId: id });
+    }
+    return this.view(seen);
+  }
+
+  async #mustHave(hash: Hash): Promise<void> {
+    if (await this.#context.cluster.fabric.blobs.has(hash)) return;
+    throw new SherdError('SHERD_BLOB_MISSING', 'a blob that the submit names is not there', {
+      at: hash,
+      next: 'put it first',
+    });
+  }
+
+  async #askNode(nodeId: NodeId, shardId: ShardId, timeoutMs: number): Promise<AskedHint | null> {
+    const { brain, cluster } = this.#context;
+    const askId = this.#actionId('ask');
+    return new Promise((resolve) => {
+      const done = (answer: AskedHint | null): void => {
+        clearTimeout(timer);
+        subscription.close();
+        resolve(answer);
+      };
+      const timer = setTimeout(() => done(null), timeoutMs);
+      const subscription = cluster.fabric.messages.subscribe(SUBJECT.asked(askId), (message) => {
+        done(decodePlain(message.payload) as AskedHint);
+      });
+      brain.hint(nodeId, { kind: 'ask', shardId, askId });
+    });
+  }
+
+  async #report(record: ShardRecord): Promise<unknown> {
+    const { cluster, platform } = this.#context;
+    const { blobs } = cluster.fabric;
+    if (record.capsule === null) return null;
+    const [capsule, module] = await Promise.all([
+      blobs.get(record.capsule),
+      blobs.get(record.moduleHash),
+    ]);
+    if (capsule === undefined) {
+      throw new SherdError('SHERD_BLOB_MISSING', 'the capsule is not in the store', {
+        at: record.capsule,
+      });
+    }
+    const decoded = decodeCapsule(capsule, platform);
+    return inspectCapsule(
+      decoded,
+      module === undefined ? undefined : readShardModule(module, platform),
+    );
+  }
+
+  #actionId(what: string): string {
+    this.#serial += 1;
+    return `${what}-${this.#context.cluster.writer}-${this.#serial}`;
+  }
+}
+
+function unchanged(record: ShardRecord): Transition {
+  return { ok: true, record };
+}
+
+function newShardId(): ShardId {
+  let id = 's-';
+  for (let i = 0; i < 6; i++) id += ID_LETTERS[randomInt(ID_LETTERS.length)];
+  return id;
+}

@@ -1,0 +1,46 @@
+/**
+ * The trace: what the cluster does, step by step of the workflow, for `sherd events`.
+ *
+ *     1 program input received     2 decomposed into shards     3 needs predicted     4 assigned to a node
+ *     5 executes (also: committed, paused, resumed, done, recovered)     6 load watched, bottleneck predicted
+ *     7 preempted, captured, migrated
+ *
+ * Does: number events, keep the newest RING, wake followers. Does not: survive the process.
+ *
+ * E1  `seq` grows by one; a follower that asks for a number that has been dropped is told which one is the first.
+ */
+import type { TraceEvent } from '../types/brain.js';
+
+const RING = 10_000;
+
+export class Trace {
+  readonly #ring: TraceEvent[] = [];
+  readonly #followers = new Set<() => void>();
+  #next = 1;
+
+  add(event: Omit<TraceEvent, 'seq'>): void {
+    this.#ring.push({ seq: this.#next, ...event });
+    this.#next += 1;
+    if (this.#ring.length > RING) this.#ring.splice(0, this.#ring.length - RING);
+    for (const wake of [...this.#followers]) wake();
+  }
+
+  /** Number of the oldest event that is kept. */
+  get first(): number {
+    return this.#ring[0]?.seq ?? this.#next;
+  }
+
+  /** Number that the next event will have. */
+  get next(): number {
+    return this.#next;
+  }
+
+  from(seq: number): readonly TraceEvent[] {
+    return this.#ring.slice(Math.max(0, seq - this.first));
+  }
+
+  follow(wake: () => void): () => void {
+    this.#followers.add(wake);
+    return () => void this.#followers.delete(wake);
+  }
+}
