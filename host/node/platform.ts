@@ -2,7 +2,7 @@
  * The Platform port on Node: hashing, comparing, clocks and compilation through node:crypto, Buffer and V8.
  *
  * Does: give `nodePlatform`, one object per thread, usable in worker threads.
- * Does not: hold state about modules beyond which of them were asked to be optimised.
+ * Does not: hold state about modules beyond which of them are still to be optimised.
  *
  * How `optimise` works. V8 compiles Wasm functions on their first call with Liftoff (its baseline compiler) and has
  * no on-stack replacement for them: a continuation that is called once and loops for long would stay slow until
@@ -19,7 +19,8 @@
  *     process and nothing else. V8 may have flushed the helper's bytecode, so it is needed again at each call; and
  *     another thread may switch it off at that moment, so a SyntaxError is tried again.
  * N2  Where V8 does not know the intrinsic, code is correct and merely starts slowly: `canOptimise()` says so.
- * N3  Only functions that the module defines itself are tiered up: V8 aborts on a re-exported import.
+ * N3  Code belongs to the module, not the instance: only its first instance pays.
+ * N4  Only functions that the module defines itself are tiered up: V8 aborts on a re-exported import.
  */
 import { Buffer } from 'node:buffer';
 import { hash } from 'node:crypto';
@@ -34,8 +35,8 @@ const NATIVES_OFF = '--no-allow-natives-syntax';
 /** Enough to lose the race of N1 that often is out of the question; an unknown intrinsic fails all of them. */
 const ATTEMPTS = 50;
 
-/** Modules compiled with `optimise: true`, with the number of functions that they import. */
-const optimised = new WeakMap<WebAssembly.Module, number>();
+/** Modules whose functions are still to be tiered up, with the number of functions that they import. */
+const untiered = new WeakMap<WebAssembly.Module, number>();
 const compareBytes = Buffer.prototype.compare;
 
 let tierUp: TierUp | null | undefined;
@@ -54,13 +55,16 @@ export const nodePlatform: Platform = {
   wallMs: () => Date.now(),
   compileWasm(bytes, options) {
     const module = new WebAssembly.Module(bytes as BufferSource);
-    if (options?.optimise === true) optimised.set(module, countImportedFunctions(module));
+    if (options?.optimise === true) untiered.set(module, countImportedFunctions(module));
     return module;
   },
   instantiateWasm(module, imports) {
     const instance = new WebAssembly.Instance(module, imports);
-    const importedFunctions = optimised.get(module);
-    if (importedFunctions !== undefined) tierUpExports(instance, importedFunctions);
+    const importedFunctions = untiered.get(module);
+    if (importedFunctions !== undefined) {
+      tierUpExports(instance, importedFunctions);
+      untiered.delete(module);
+    }
     return instance;
   },
 };
