@@ -45,7 +45,8 @@ class WasiGuestHost implements GuestHost {
   #inputs: ReadonlySet<Hash>;
   /** Written chunks that the store has, as far as the newest snapshot names them. */
   #durable = new Set<Hash>();
-  #new = new Map<Hash, Uint8Array>();
+  /** What the newest snapshot names and the store does not have. */
+  #pending = new Map<Hash, Uint8Array>();
 
   constructor(spec: ShardSpec, blobs: BlobCache, platform: Platform) {
     this.#spec = spec;
@@ -93,7 +94,7 @@ class WasiGuestHost implements GuestHost {
 
   snapshot(): Plain {
     const { inodes, descriptors, random, clock } = this.#state;
-    this.#nameBlobs();
+    this.#pending = this.#nameBlobs();
     return {
       v: SNAPSHOT_VERSION,
       clock: clock.snapshot(),
@@ -107,17 +108,16 @@ class WasiGuestHost implements GuestHost {
     return this.#state.output.drain();
   }
 
+  /** Also what the files name now, should the guest have run since: `trees` names that. */
   newBlobs(): ReadonlyMap<Hash, Uint8Array> {
-    return this.#new;
+    return new Map([...this.#pending, ...this.#nameBlobs()]);
   }
 
   markDurable(hashes: Iterable<Hash>): void {
-    const left = new Map(this.#new);
     for (const hash of hashes) {
       this.#durable.add(hash);
-      left.delete(hash);
+      this.#pending.delete(hash);
     }
-    this.#new = left;
     this.#trim();
   }
 
@@ -157,8 +157,8 @@ class WasiGuestHost implements GuestHost {
     return this.#state.inodes.finalTrees();
   }
 
-  /** Hashes what was written, and notes what the store does not have yet. */
-  #nameBlobs(): void {
+  /** Hashes what was written; returns what the store does not have yet. */
+  #nameBlobs(): Map<Hash, Uint8Array> {
     const { inodes } = this.#state;
     inodes.nameChunks();
     const written = new Map<Hash, () => Uint8Array>();
@@ -171,7 +171,7 @@ class WasiGuestHost implements GuestHost {
       else fresh.set(hash, data());
     }
     this.#durable = durable;
-    this.#new = fresh;
+    return fresh;
   }
 
   /** Lets go of written data that can be fetched again, beyond what is kept at hand. */

@@ -4,7 +4,7 @@
  * Does: encode, decode, and check input that nobody vouches for. Does not: store anything.
  *
  *   spec  = { v: 1, programName, moduleHash: 32 bytes, entry, entryArgs, args, env, stdin: file, dirs: [tree, …],
- *             seed: 16 bytes, maxMemoryPages, maxFuel, maxTimeMs, priority }            a map in this key order
+ *             seed: 16 bytes, maxMemoryPages, maxFuel, maxTimeMs, priority }            keys sorted (types/pack.ts)
  *   trees = [1, tree, …]          tree = [guestPath, readOnly, dir]
  *   node  = [0, mtimeNs, name, node, name, node, …]          directory
  *         | [1, mtimeNs, executable, file]                   file
@@ -15,7 +15,6 @@
  * Z2  bigint stays bigint (64-bit integers), number stays number, bytes are Uint8Array.
  * Z3  Names are checked here, so that nothing built on a tree can leave its directory.
  */
-import { Packr } from 'msgpackr/pack';
 import { EXIT, SherdError } from '../types/errors.js';
 import {
   CHUNK_BYTES,
@@ -25,6 +24,7 @@ import {
   type ShardSpec,
   type TreeNode,
 } from '../types/host.js';
+import { decodePlain, encodePlain } from '../types/pack.js';
 import type { Plain } from '../types/state.js';
 import { DEPTH_MAX } from './wasi/inodes.js';
 import { isName, isWellFormed, PATH_BYTES_MAX, utf8Bytes } from './wasi/names.js';
@@ -35,11 +35,10 @@ const VERSION = 1;
 const HASH_BYTES = 32;
 const CHUNKS_MAX = 0xffff_ffff;
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
-const packr = new Packr({ useRecords: false, variableMapSize: true, int64AsType: 'bigint' });
 
 /** Canonical bytes of a spec. */
 export function encodeSpec(spec: ShardSpec): Uint8Array {
-  return pack({
+  return encodePlain({
     v: VERSION,
     programName: spec.programName,
     moduleHash: hashToBytes(spec.moduleHash),
@@ -88,7 +87,7 @@ export function decodeSpec(bytes: Uint8Array): ShardSpec {
 
 /** Canonical bytes of directory trees. */
 export function encodeTrees(trees: readonly DirectoryTree[]): Uint8Array {
-  return pack([VERSION, ...trees.map(packTree)]);
+  return encodePlain([VERSION, ...trees.map(packTree)]);
 }
 
 /** The trees that the bytes hold. Refuses anything else. */
@@ -102,15 +101,11 @@ export function decodeTrees(bytes: Uint8Array): DirectoryTree[] {
   return trees;
 }
 
-function pack(value: unknown): Uint8Array {
-  return new Uint8Array(packr.pack(value));
-}
-
 function unpack(bytes: Uint8Array, what: string): Plain {
   try {
-    return packr.unpack(bytes) as Plain;
+    return decodePlain(bytes) as Plain;
   } catch (cause) {
-    throw refused(what, 'not msgpack, or cut short', cause);
+    throw refused(what, cause instanceof Error ? cause.message : 'not canonical msgpack', cause);
   }
 }
 

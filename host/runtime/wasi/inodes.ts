@@ -25,7 +25,7 @@ import { check, fail } from './errno.js';
 import { compareUtf8 } from './order.js';
 
 /** Deepest nesting of directories below a preopen. */
-export const DEPTH_MAX = 1000;
+export const DEPTH_MAX = 900;
 const LINKS_MAX = 32_000;
 /** Bytes of all files that the guest has written to, together. */
 const WRITTEN_BYTES_MAX = 16 * 1024 ** 3;
