@@ -20,20 +20,14 @@
 import { randomBytes } from 'node:crypto';
 import { decodeBundle, decodeCapsule } from './capsule/index.js';
 import { loadProgram, loadProgramBytes } from './cli/program.js';
-import { snapshotDirectory } from './node/directories.js';
+import { chunksOf, snapshotDirectory } from './node/directories.js';
 import { chooseEntry } from './node/entry.js';
 import { nodePlatform } from './node/platform.js';
 import { Solo, type SoloEnd, type SoloStart } from './node/solo.js';
 import type { RunProgress } from './node/worker-messages.js';
 import { decodeSpec, decodeTrees, encodeSpec } from './runtime/spec.js';
 import { EXIT, SherdError } from './types/errors.js';
-import {
-  CHUNK_BYTES,
-  type ChunkRef,
-  type DirectoryTree,
-  type ShardSpec,
-  type TreeNode,
-} from './types/host.js';
+import type { DirectoryTree, ShardSpec, TreeNode } from './types/host.js';
 import type { ShardModule } from './types/module.js';
 import type { Hash } from './types/platform.js';
 import type { ExitReason } from './types/records.js';
@@ -280,7 +274,7 @@ async function specOf(
     entryArgs: new Uint8Array(0),
     args: [name, ...(options.args ?? [])],
     env: Object.entries(options.env ?? {}).map(([key, value]) => `${key}=${value}`),
-    stdin: chunks(options.stdin ?? '', blobs),
+    stdin: await chunksOf(inOnePiece(options.stdin ?? ''), put),
     dirs,
     seed: options.seed ?? randomBytes(16).toString('hex'),
     maxMemoryPages: Math.floor((options.maxMemoryBytes ?? 0) / 65_536),
@@ -290,16 +284,8 @@ async function specOf(
   };
 }
 
-function chunks(content: string | Uint8Array, blobs: Map<Hash, Uint8Array>): ChunkRef[] {
-  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
-  const refs: ChunkRef[] = [];
-  for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
-    const piece = bytes.slice(at, at + CHUNK_BYTES);
-    const hash = nodePlatform.sha256(piece);
-    blobs.set(hash, piece);
-    refs.push({ hash, bytes: piece.length });
-  }
-  return refs;
+async function* inOnePiece(content: string | Uint8Array): AsyncGenerator<Uint8Array> {
+  yield typeof content === 'string' ? new TextEncoder().encode(content) : content;
 }
 
 function fileIn(

@@ -11,14 +11,14 @@
  * J2  The snapshot of a file or directory is taken once, here; later changes of the host's files are not seen.
  */
 import { randomBytes } from 'node:crypto';
-import { createReadStream, fstatSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { ControlClient } from '../control/client.js';
-import { snapshotDirectory } from '../node/directories.js';
+import { chunksOf, snapshotDirectory, snapshotFile } from '../node/directories.js';
 import { chooseEntry } from '../node/entry.js';
 import { encodeSpec } from '../runtime/spec.js';
 import { EXIT, SherdError } from '../types/errors.js';
-import { CHUNK_BYTES, type ChunkRef, type DirectoryTree, type ShardSpec } from '../types/host.js';
+import type { ChunkRef, DirectoryTree, ShardSpec } from '../types/host.js';
 import type { ShardModule } from '../types/module.js';
 import type { Hash } from '../types/platform.js';
 import { sha256 } from './cache.js';
@@ -77,7 +77,9 @@ export async function buildSpec(
   for (const text of args)
     if (text.includes('\0')) throw usageError('an argument holds a zero byte');
   const dirs: DirectoryTree[] = [];
-  for (const dir of settings.dirs) dirs.push(await snapshotOne(dir, uploader));
+  for (const { hostPath, guestPath, readOnly } of settings.dirs) {
+    dirs.push(await snapshotDirectory(hostPath, guestPath, readOnly, uploader.put, remark));
+  }
   return {
     v: 1,
     programName: program.name,
@@ -112,15 +114,6 @@ export async function checkDirectories(dirs: readonly DirectoryOption[]): Promis
   }
 }
 
-async function snapshotOne(dir: DirectoryOption, uploader: Uploader): Promise<DirectoryTree> {
-  try {
-    return await snapshotDirectory(dir.hostPath, dir.guestPath, dir.readOnly, uploader.put);
-  } catch (cause) {
-    if (cause instanceof SherdError) throw cause;
-    throw fileError(cause, dir.hostPath, '--dir', EXIT.refused);
-  }
-}
-
 const READS_INPUT = new Set(['fd_read', 'fd_pread', 'poll_oneoff']);
 
 /** Standard input as chunks: a file, or this process's stdin when it is no terminal and the program can read it. */
@@ -130,14 +123,7 @@ async function snapshotInput(
   uploader: Uploader,
   remark: (text: string) => void,
 ): Promise<ChunkRef[]> {
-  if (file !== undefined && file !== '-') {
-    try {
-      return await chunked(createReadStream(file, { highWaterMark: CHUNK_BYTES }), uploader);
-    } catch (cause) {
-      if (cause instanceof SherdError) throw cause;
-      throw fileError(cause, file, '--stdin', EXIT.refused);
-    }
-  }
+  if (file !== undefined && file !== '-') return snapshotFile(file, uploader.put);
   const canRead = module.imports.some((entry) => READS_INPUT.has(entry.field));
   if (file === undefined && (!canRead || !hasInput())) return [];
   const timer = setTimeout(
@@ -145,7 +131,7 @@ async function snapshotInput(
     3_000,
   );
   try {
-    return await chunked(process.stdin, uploader);
+    return await chunksOf(process.stdin, uploader.put);
   } finally {
     clearTimeout(timer);
   }
@@ -160,34 +146,6 @@ function hasInput(): boolean {
   } catch {
     return false;
   }
-}
-
-/** Cuts a stream into CHUNK_BYTES pieces and puts them. */
-export async function chunked(
-  source: AsyncIterable<Uint8Array>,
-  uploader: Uploader,
-): Promise<ChunkRef[]> {
-  const refs: ChunkRef[] = [];
-  let pending: Uint8Array[] = [];
-  let size = 0;
-  const put = async (bytes: Uint8Array): Promise<void> => {
-    const hash = sha256(bytes);
-    refs.push({ hash, bytes: bytes.length });
-    await uploader.put(hash, bytes);
-  };
-  for await (const piece of source) {
-    pending.push(piece);
-    size += piece.length;
-    if (size < CHUNK_BYTES) continue;
-    const all = Buffer.concat(pending);
-    let at = 0;
-    for (; all.length - at >= CHUNK_BYTES; at += CHUNK_BYTES)
-      await put(all.subarray(at, at + CHUNK_BYTES));
-    pending = [all.subarray(at)];
-    size = all.length - at;
-  }
-  if (size > 0) await put(Buffer.concat(pending));
-  return refs;
 }
 
 /** Uploads spec and module and submits. */

@@ -17,6 +17,7 @@ import { basename, resolve } from 'node:path';
 import { compileAssemblyScript } from '../compile/assemblyscript.js';
 import { compileProgram, isShardModule, readShardModule } from '../compile/index.js';
 import { nodePlatform } from '../node/platform.js';
+import { WASI_MODULE, wasiSignatures } from '../runtime/wasi/preview1.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { ShardModule } from '../types/module.js';
 import { CompileCache, sha256 } from './cache.js';
@@ -48,9 +49,30 @@ export async function loadProgramBytes(
   cache: CompileCache = new CompileCache(),
 ): Promise<LoadedProgram> {
   try {
-    return { name: basename(path), ...(await compileAny(path, bytes, cache)) };
+    const compiled = await compileAny(path, bytes, cache);
+    requireOfferedImports(compiled.module);
+    return { name: basename(path), ...compiled };
   } catch (cause) {
     throw refusedFor(path, cause);
+  }
+}
+
+/** Every import must be one that the runtime offers, with its type. */
+function requireOfferedImports(module: ShardModule): void {
+  const offered = wasiSignatures();
+  for (const { module: from, field, params, results } of module.imports) {
+    const signature = from === WASI_MODULE ? offered.get(field) : undefined;
+    const problem =
+      signature === undefined
+        ? 'which sherd does not offer'
+        : `${signature.params} → ${signature.results}` === `${params} → ${results}`
+          ? undefined
+          : 'with another type than WASI preview 1 gives it';
+    if (problem === undefined) continue;
+    throw new SherdError(
+      'SHERD_IMPORT_UNSUPPORTED',
+      `the program imports ${from}.${field}, ${problem}`,
+    );
   }
 }
 

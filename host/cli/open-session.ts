@@ -1,0 +1,82 @@
+/**
+ * Opens the session of a run: a private cluster that ends with this process, or a running one (`--fabric`).
+ *
+ *   <tmp>/sherd-<uid>-…/fabric ◀── Supervisor ─┬─ control
+ *                                              └─ N nodes        all end when this process does, also by SIGKILL
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect, fabricDirectory } from './fabric-url.js';
+import type { RunSettings } from './run-options.js';
+import type { JobContext } from './runner.js';
+import type { Session } from './session.js';
+import { Supervisor } from './supervisor.js';
+import { isAlive, makeTemporary, sweepTemporaries } from './temporary.js';
+
+/** How long ended children may take to be gone; they were killed. */
+const GONE_MS = 5_000;
+
+export type SessionSettings = Pick<RunSettings, 'nodes' | 'workers' | 'fabric'>;
+
+export async function openSession(
+  settings: SessionSettings,
+  context: JobContext,
+): Promise<Session> {
+  return settings.fabric === undefined
+    ? openPrivate(settings, context)
+    : openRunning(settings.fabric, context);
+}
+
+async function openRunning(url: string, context: JobContext): Promise<Session> {
+  const client = connect(url, { signal: context.signal });
+  await client.status(); // refuses at once when nobody is there
+  // What is done after a signal (kill the shard) must not be aborted by it.
+  return {
+    client: connect(url),
+    directory: fabricDirectory(url),
+    isPrivate: false,
+    end: async () => undefined,
+    endNow: () => undefined,
+  };
+}
+
+async function openPrivate(settings: SessionSettings, context: JobContext): Promise<Session> {
+  context.progress.note(`starting ${settings.nodes} node${settings.nodes === 1 ? '' : 's'}`);
+  const temporary = await makeTemporary();
+  void sweepTemporaries();
+  let supervisor: Supervisor;
+  try {
+    supervisor = await Supervisor.start({
+      directory: join(temporary.directory, 'fabric'),
+      nodes: settings.nodes,
+      ...(settings.workers === undefined ? {} : { workers: settings.workers }),
+      log: (line) => {
+        if (process.env.SHERD_DEBUG === '1') context.remark(line);
+      },
+    });
+  } catch (cause) {
+    await temporary.remove();
+    throw cause;
+  }
+  let ended = false;
+  return {
+    client: supervisor.client,
+    directory: supervisor.directory,
+    isPrivate: true,
+    // Nothing in a private cluster is worth storing: its children are killed.
+    end: async () => {
+      if (ended) return;
+      ended = true;
+      const pids = supervisor.pids.map(({ pid }) => pid);
+      supervisor.killNow();
+      const until = performance.now() + GONE_MS;
+      while (pids.some(isAlive) && performance.now() < until) await sleep(2);
+      await temporary.remove();
+    },
+    endNow: () => {
+      ended = true;
+      supervisor.killNow();
+      temporary.removeNow();
+    },
+  };
+}
