@@ -16,6 +16,7 @@
  *     it is flushed before it returns.
  * L3  A read begins with a fresh snapshot, so it sees every transaction that ended before it.
  */
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import { diskError } from './embedded-disk.js';
@@ -25,6 +26,9 @@ const COMMIT_FLUSHED = 1 | 2;
 const COMMIT_UNFLUSHED = COMMIT_FLUSHED | 0x10000;
 
 const COUNTER_BYTES = 8;
+const HEADER_BYTES = 64;
+const LMDB_MAGIC = 0xbeefc0de;
+const LMDB_VERSION = 2;
 
 export type Counter = 'revision' | 'blob-bytes' | 'quota';
 
@@ -163,15 +167,47 @@ export function leaseStore(path: string, mapBytes?: number): StoreLease {
 
 function openStore(path: string, mapBytes: number | undefined): Store {
   try {
+    checkHeader(path);
     return new Store(path, mapBytes);
   } catch (error) {
     const known = diskError(error, path);
     if (known instanceof SherdError) throw known;
-    throw new SherdError('SHERD_FABRIC', `the records cannot be opened: ${String(error)}`, {
-      at: path,
-      next: 'restore the data directory from a copy, or start with an empty one',
-      exitCode: EXIT.refused,
-      cause: error,
-    });
+    throw unreadable(path, String(error), error);
   }
+}
+
+/**
+ * Refuses a file that is no LMDB database: opening one ends the process without a word. Both copies of the
+ * header (pages 0 and 1) begin, after 24 bytes, with LMDB's magic number and version; the page size is in there too.
+ */
+function checkHeader(path: string): void {
+  const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (bytes === 0) return; // LMDB makes it
+  const header = Buffer.alloc(HEADER_BYTES);
+  const file = openSync(path, 'r');
+  try {
+    const pageSize = readHeader(file, header, 0) ? header.readUInt32LE(48) : 0;
+    const sound =
+      pageSize >= 512 &&
+      pageSize <= 65_536 &&
+      bytes >= 2 * pageSize &&
+      readHeader(file, header, pageSize);
+    if (!sound) throw unreadable(path, 'its header is not that of a database', undefined);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readHeader(file: number, header: Buffer, at: number): boolean {
+  if (readSync(file, header, 0, HEADER_BYTES, at) < HEADER_BYTES) return false;
+  return header.readUInt32LE(24) === LMDB_MAGIC && header.readUInt16LE(28) === LMDB_VERSION;
+}
+
+function unreadable(path: string, reason: string, cause: unknown): SherdError {
+  return new SherdError('SHERD_FABRIC', `the records cannot be opened: ${reason}`, {
+    at: path,
+    next: 'restore the data directory from a copy, or start with an empty one',
+    exitCode: EXIT.refused,
+    cause,
+  });
 }
