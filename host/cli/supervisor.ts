@@ -39,6 +39,8 @@ export interface SupervisorOptions {
   readonly workers?: number;
   /** Port of the API; default any free one. */
   readonly port?: number;
+  /** The folder of compiled code, with node/main.js and control/main.js; default the one that this file is in. */
+  readonly code?: URL;
   /** Lines that children write to stderr, and what happens to them. */
   readonly log?: (line: string) => void;
 }
@@ -82,11 +84,11 @@ export class Supervisor {
     });
     const fabric = ['--fabric', `embedded:${this.directory}`, '--parent-watch'];
     const port = options.port === undefined ? [] : ['--port', String(options.port)];
-    this.#children.push(newChild('control', '../control/main.js', [...fabric, ...port]));
+    this.#children.push(newChild('control', 'control/main.js', [...fabric, ...port]));
     const workers = options.workers === undefined ? [] : ['--workers', String(options.workers)];
     for (let i = 1; i <= options.nodes; i++) {
       const args = [...fabric, ...workers, '--name', `n${i}`];
-      this.#children.push(newChild(`n${i}`, '../node/main.js', args));
+      this.#children.push(newChild(`n${i}`, 'node/main.js', args));
     }
   }
 
@@ -158,7 +160,8 @@ export class Supervisor {
     if (this.#stopping) return;
     child.startedMs = performance.now();
     child.ready = false;
-    const started = fork(fileURLToPath(new URL(child.script, import.meta.url)), [...child.args], {
+    const code = this.#options.code ?? new URL('../', import.meta.url);
+    const started = fork(fileURLToPath(new URL(child.script, code)), [...child.args], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       detached: true,
       execArgv: [],

@@ -83,26 +83,25 @@ export function ndjson(make: (signal: AbortSignal) => AsyncGenerator<object>): R
   return new Response(stream, { headers: { 'content-type': 'application/x-ndjson' } });
 }
 
-/** Remembers that something happened until somebody has waited for it. */
+/** Remembers that something happened until somebody has waited for it. The signal's end counts as happening. */
 export class Waker {
   #happened = false;
   #resolve: (() => void) | undefined;
+
+  constructor(signal: AbortSignal) {
+    signal.addEventListener('abort', this.wake, { once: true });
+  }
 
   readonly wake = (): void => {
     this.#happened = true;
     this.#resolve?.();
   };
 
-  /** Resolves when `wake` was called since the last wait, or the signal is aborted, or the time is over. */
-  async wait(signal: AbortSignal, timeoutMs?: number): Promise<void> {
-    if (!this.#happened && !signal.aborted) {
+  /** Resolves when `wake` was called since the last wait. */
+  async wait(): Promise<void> {
+    if (!this.#happened) {
       await new Promise<void>((resolve) => {
-        const timer = timeoutMs === undefined ? undefined : setTimeout(resolve, timeoutMs);
-        this.#resolve = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-        signal.addEventListener('abort', this.#resolve, { once: true });
+        this.#resolve = resolve;
       });
     }
     this.#happened = false;

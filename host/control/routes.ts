@@ -160,7 +160,7 @@ async function* outputLines(
   signal: AbortSignal,
 ): AsyncGenerator<OutputLine> {
   const reader = new OutputReader(fabric, from);
-  const waker = new Waker();
+  const waker = new Waker(signal);
   const unlisten = cluster.onChange(id, waker.wake);
   try {
     while (!signal.aborted) {
@@ -172,7 +172,7 @@ async function* outputLines(
         yield { kind: 'end', offset: reader.offset, status };
         return;
       }
-      await waker.wait(signal);
+      await waker.wait();
     }
   } finally {
     unlisten();
@@ -184,7 +184,7 @@ async function* watchLines(
   id: ShardId,
   signal: AbortSignal,
 ): AsyncGenerator<WatchLine> {
-  const waker = new Waker();
+  const waker = new Waker(signal);
   const unlisten = cluster.onChange(id, waker.wake);
   let revision = 0;
   try {
@@ -198,7 +198,7 @@ async function* watchLines(
       revision = seen.revision;
       yield { kind: 'shard', shard: shards.view(seen) };
       if (seen.record.status === 'done') return;
-      await waker.wait(signal);
+      await waker.wait();
       // Progress alone is not worth a line each; a changed record is shown at once.
       const unchanged = cluster.shards.get(id)?.revision === revision;
       if (unchanged && !changed)
@@ -215,7 +215,7 @@ async function* eventLines(
   follow: boolean,
   signal: AbortSignal,
 ): AsyncGenerator<EventLine> {
-  const waker = new Waker();
+  const waker = new Waker(signal);
   const unfollow = trace.follow(waker.wake);
   let next = from;
   try {
@@ -228,7 +228,7 @@ async function* eventLines(
         yield { kind: 'event', event };
       }
       if (!follow) return;
-      await waker.wait(signal);
+      await waker.wait();
     }
   } finally {
     unfollow();

@@ -37,6 +37,9 @@ import type { Run, WorkerReport } from './worker-messages.js';
 const BEAT_MS = 500;
 const DRAIN_MS = 15_000;
 const SHARED_BLOBS = 64;
+/** Modules compiled ahead of need: at most so many, none larger than this. */
+const WARM_MODULES = 8;
+const WARM_BYTES = 1_048_576;
 
 export interface NodeOptions {
   readonly fabric: Fabric;
@@ -51,6 +54,8 @@ export interface NodeOptions {
   readonly log?: (what: string, shardId: ShardId | null, detail: string) => void;
   /** Tests put something else in the worker threads' place. */
   readonly makeThread?: MakeThread;
+  /** The compiled worker.js; default the one beside this file. */
+  readonly workerEntry?: URL;
 }
 
 export class NodeProcess {
@@ -62,6 +67,7 @@ export class NodeProcess {
   readonly #executors = new Map<ShardId, ShardExecutor>();
   readonly #routes = new Map<Run, ShardExecutor>();
   readonly #shared = new Map<Hash, Promise<Uint8Array | undefined>>();
+  readonly #warming = new Set<Hash>();
   readonly #subscriptions: Subscription[] = [];
   #beatTimer: NodeJS.Timeout | undefined;
   #beat = 0;
@@ -78,6 +84,7 @@ export class NodeProcess {
       ...(options.workers === undefined ? {} : { workers: options.workers }),
       ...(options.quantumUs === undefined ? {} : { quantumUs: options.quantumUs }),
       ...(options.makeThread === undefined ? {} : { makeThread: options.makeThread }),
+      ...(options.workerEntry === undefined ? {} : { workerEntry: options.workerEntry }),
       report: (report) => this.#report(report),
       lost: (run, error) => this.#routes.get(run)?.crashed(error),
     });
@@ -171,12 +178,31 @@ export class NodeProcess {
     }
     let executor = this.#executors.get(shardId);
     if (executor === undefined) {
-      if (record.owner !== this.id) return;
+      if (record.owner !== this.id) {
+        this.#warmUp(record);
+        return;
+      }
       executor = new ShardExecutor(shardId, this.id, this.#context, (done) => this.#tidy(done));
       this.#executors.set(shardId, executor);
     }
     executor.handle({ kind: 'record', seen: { record, revision: entry.revision } });
     if (this.#draining) executor.handle({ kind: 'stop' });
+  }
+
+  /** Somebody else's shard may come here one day: a small module is compiled ahead, while few are. */
+  #warmUp(record: ShardRecord): void {
+    const { moduleHash, status } = record;
+    if (status === 'done' || status === 'paused') return;
+    if (this.#warming.has(moduleHash) || this.pool.isWarm(moduleHash, WARM_MODULES)) return;
+    this.#warming.add(moduleHash);
+    const fetch = async (): Promise<Uint8Array | undefined> => {
+      const bytes = await this.#fetchShared(moduleHash);
+      return bytes !== undefined && bytes.length <= WARM_BYTES ? bytes : undefined;
+    };
+    this.pool
+      .prepare(moduleHash, fetch)
+      .catch(() => undefined)
+      .finally(() => this.#warming.delete(moduleHash));
   }
 
   #gone(shardId: ShardId, revision: number): void {

@@ -48,6 +48,8 @@ export interface PoolOptions {
   readonly workers?: number;
   readonly quantumUs?: number;
   readonly makeThread?: MakeThread;
+  /** The compiled worker.js; default the one beside this file. */
+  readonly workerEntry?: URL;
   report(report: WorkerReport): void;
   /** The run is gone without a result; its thread has died or was ended. */
   lost(run: Run, error: WorkerError): void;
@@ -113,6 +115,11 @@ export class WorkerPool {
       if (member.thread !== undefined && loadOf(member) < loadOf(best)) best = member;
     }
     return best.index;
+  }
+
+  /** True when some thread has the module, or this many others are warm already. */
+  isWarm(moduleHash: Hash, others: number): boolean {
+    return this.#members.some(({ modules }) => modules.has(moduleHash) || modules.size >= others);
   }
 
   isPrepared(index: number, moduleHash: Hash): boolean {
@@ -184,7 +191,8 @@ export class WorkerPool {
       control: new SharedArrayBuffer(4),
       quantumUs: this.#quantumUs,
     };
-    const make = this.#options.makeThread ?? makeWorkerThread;
+    const { makeThread, workerEntry } = this.#options;
+    const make = makeThread ?? workerThreads(workerEntry ?? WORKER_ENTRY);
     const thread: PoolThread = make(setup, {
       report: (report) => {
         if (member.thread === thread) this.#onReport(member, report);
@@ -244,32 +252,32 @@ function loadOf(member: Member): number {
 
 const WORKER_ENTRY = new URL('./worker.js', import.meta.url);
 
-function makeWorkerThread(
-  setup: WorkerSetup,
-  events: { report(report: WorkerReport): void; died(error: WorkerError): void },
-): PoolThread {
-  const { port1, port2 } = new MessageChannel();
-  const word = new Int32Array(setup.control);
-  const worker = new Worker(WORKER_ENTRY, {
-    workerData: { setup, port: port2 },
-    transferList: [port2],
-    resourceLimits: { stackSizeMb: STACK_MB },
-    name: `sherd-worker-${setup.index}`,
-  });
-  let cause: unknown = new Error('the worker thread has ended');
-  port1.on('message', (report: WorkerReport) => events.report(report));
-  worker.on('error', (error) => {
-    cause = error;
-  });
-  worker.on('exit', () => {
-    port1.close();
-    events.died(deathOf(cause));
-  });
-  return {
-    post: (command) => postAndWake(port1, word, command),
-    terminate: async () => {
-      await worker.terminate();
-    },
+function workerThreads(entry: URL): MakeThread {
+  return (setup, events) => {
+    const { port1, port2 } = new MessageChannel();
+    const word = new Int32Array(setup.control);
+    const worker = new Worker(entry, {
+      workerData: { setup, port: port2 },
+      transferList: [port2],
+      execArgv: [],
+      resourceLimits: { stackSizeMb: STACK_MB },
+      name: `sherd-worker-${setup.index}`,
+    });
+    let cause: unknown = new Error('the worker thread has ended');
+    port1.on('message', (report: WorkerReport) => events.report(report));
+    worker.on('error', (error) => {
+      cause = error;
+    });
+    worker.on('exit', () => {
+      port1.close();
+      events.died(deathOf(cause));
+    });
+    return {
+      post: (command) => postAndWake(port1, word, command),
+      terminate: async () => {
+        await worker.terminate();
+      },
+    };
   };
 }
 
