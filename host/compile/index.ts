@@ -36,8 +36,7 @@ export function compileProgram(bytes: Uint8Array, platform: Platform): ShardModu
       exitCode: EXIT.refused,
     });
   }
-  validate(bytes);
-  const result = instrument(module);
+  const result = instrument(module, () => validate(bytes));
   const content: SectionContent = {
     abi: ABI,
     programHash: platform.sha256(bytes),

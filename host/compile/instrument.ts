@@ -429,7 +429,9 @@ class Instrumenter implements EmitTarget {
   }
 }
 
-/** Rewrites a program's module. */
-export function instrument(module: WasmModule): Instrumented {
-  return new Instrumenter(module).run();
+/** Rewrites a program's module. `validate` is asked after unsupported features have been refused by name. */
+export function instrument(module: WasmModule, validate: () => void): Instrumented {
+  const instrumenter = new Instrumenter(module);
+  validate();
+  return instrumenter.run();
 }

@@ -398,7 +398,6 @@ export function refusedFeature(key: number): string {
   if (key >= 0xfc0c && key <= 0xfc11)
     return 'table instructions (a table that changes at run time)';
   if (key >= 0xfb00 && key < 0xfc00) return 'garbage-collected types';
-  if (key >= 0xfd00 + 0x100 && key < 0xfe00 + 0x100) return 'relaxed SIMD';
   if (key >= 0xfe00) return 'threads and atomics';
   return `opcode 0x${key.toString(16)}`;
 }

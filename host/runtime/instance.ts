@@ -156,6 +156,11 @@ export class Instance {
     return this.ended;
   }
 
+  /** A copy of the guest's memory, also of a finished shard. */
+  memorySnapshot(): Uint8Array {
+    return this.guestMemory().slice();
+  }
+
   /** memory.grow was refused by the limit at some time. */
   get growRefused(): boolean {
     return Number(exportedGlobal(this.linked.exports, EXPORT.growRefused).value) !== 0;

@@ -13,7 +13,11 @@ const tools = await wabt();
 
 /** Assembles Wasm text (multi-value, SIMD, bulk memory on). */
 export function wat(text: string): Uint8Array {
-  const parsed = tools.parseWat('test.wat', text, { simd: true, bulk_memory: true, multi_value: true });
+  const parsed = tools.parseWat('test.wat', text, {
+    simd: true,
+    bulk_memory: true,
+    multi_value: true,
+  });
   const bytes = parsed.toBinary({ write_debug_names: true }).buffer;
   parsed.destroy();
   return bytes;
@@ -21,7 +25,12 @@ export function wat(text: string): Uint8Array {
 
 /** Disassembles a module. */
 export function text(bytes: Uint8Array): string {
-  const module = tools.readWasm(bytes, { simd: true, bulk_memory: true, multi_value: true, readDebugNames: true });
+  const module = tools.readWasm(bytes, {
+    simd: true,
+    bulk_memory: true,
+    multi_value: true,
+    readDebugNames: true,
+  });
   const out = module.toText({ foldExprs: false, inlineExport: false });
   module.destroy();
   return out;
@@ -61,7 +70,10 @@ export function raw(...values: (number | bigint)[]): Uint8Array {
 }
 
 export function i32Of(result: RunResult): number {
-  if (result.kind !== 'done') throw new Error(`ended with ${JSON.stringify(result, (_, v) => (typeof v === 'bigint' ? String(v) : v))}`);
+  if (result.kind !== 'done')
+    throw new Error(
+      `ended with ${JSON.stringify(result, (_, v) => (typeof v === 'bigint' ? String(v) : v))}`,
+    );
   return new DataView(result.results.buffer, result.results.byteOffset).getInt32(0, true);
 }
 

@@ -1,0 +1,109 @@
+(module
+  (type (;0;) (func (param i32) (result i32)))
+  (type (;1;) (func (param i32 i32)))
+  (type (;2;) (func (param i32)))
+  (type (;3;) (func (param i32 i32) (result i32 i32)))
+  (type (;4;) (func))
+  (func (;0;) (type 3) (param i32 i32) (result i32 i32)
+    block  ;; label = @1
+      loop  ;; label = @2
+        local.get 1
+        i32.const 1
+        i32.sub
+        local.tee 1
+        i32.const 0
+        i32.lt_s
+        br_if 1 (;@1;)
+        local.get 0
+        i32.const 1
+        i32.sub
+        local.tee 0
+        br_if 0 (;@2;)
+      end
+      local.get 0
+      local.get 1
+      return
+    end
+    i32.const 0
+    i32.const 0
+    call 3
+    local.get 0
+    call 4
+    i32.const 0
+    i32.const -1)
+  (func (;1;) (type 3) (param i32 i32) (result i32 i32)
+    local.get 0
+    local.get 1)
+  (func (;2;) (type 3) (param i32 i32) (result i32 i32)
+    (local i32)
+    block  ;; label = @1
+      i32.const 3
+      local.get 0
+      local.set 2
+      local.get 1
+      local.get 2
+      call_indirect (type 3)
+      local.tee 1
+      i32.const 0
+      i32.lt_s
+      br_if 0 (;@1;)
+      local.get 1
+      return
+    end
+    i32.const 0
+    i32.const 2
+    call 3
+    i32.const 0
+    i32.const -1)
+  (func (;3;) (type 1) (param i32 i32)
+    local.get 0
+    local.get 1
+    i32.const 0
+    call_indirect 1 (type 1))
+  (func (;4;) (type 2) (param i32)
+    local.get 0
+    i32.const 1
+    call_indirect 1 (type 2))
+  (func (;5;) (type 0) (param i32) (result i32)
+    local.get 0
+    i32.const 12
+    call_indirect 1 (type 0))
+  (func (;6;) (type 1) (param i32 i32)
+    local.get 0
+    local.get 1
+    i32.const 17
+    call_indirect 1 (type 1))
+  (func (;7;) (type 0) (param i32) (result i32)
+    i32.const 0
+    call 5
+    local.get 0
+    call 2
+    local.set 0
+    i32.const 0
+    call 6
+    local.get 0)
+  (func (;8;) (type 4))
+  (func (;9;) (type 4))
+  (func (;10;) (type 2) (param i32)
+    i32.const 0
+    local.get 0
+    i32.const 1
+    table.init 2 1)
+  (table (;0;) 2 funcref)
+  (table (;1;) 22 22 funcref)
+  (table (;2;) 1 1 funcref)
+  (global (;0;) (mut i32) (i32.const 0))
+  (global (;1;) (mut i32) (i32.const 65536))
+  (global (;2;) (mut i32) (i32.const 0))
+  (export "$t0" (table 0))
+  (export "$h" (table 1))
+  (export "$s" (table 2))
+  (export "$i" (global 0))
+  (export "$l" (global 1))
+  (export "$r" (global 2))
+  (export "$f:f" (func 7))
+  (export "$save" (func 8))
+  (export "$load" (func 9))
+  (export "$b" (func 10))
+  (elem (;0;) (i32.const 0) func 0 1)
+  (elem (;1;) func 0 1 2 3 4 5 6 7 8 9 10))
