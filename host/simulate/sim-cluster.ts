@@ -101,6 +101,16 @@ export class SimCluster {
     return this.nodes.filter((node) => node.alive);
   }
 
+  /** How often each thing was done to it, and each action that its controls took. */
+  get counts(): FaultTally {
+    const counts = { ...this.tally };
+    for (const control of this.controls) {
+      for (const [kind, times] of control.actions)
+        counts[`action ${kind}`] = (counts[`action ${kind}`] ?? 0) + times;
+    }
+    return counts;
+  }
+
   #count(what: string): void {
     this.tally[what] = (this.tally[what] ?? 0) + 1;
   }
@@ -129,7 +139,7 @@ export class SimCluster {
 
   #submitLater(id: ShardId): void {
     const { world } = this;
-    const totalFuel = BigInt(2_000 + world.pick(60_000));
+    const totalFuel = BigInt(2_000 + world.pick(100_000));
     const maxFuel = world.dice.hits(0.1) ? totalFuel / 2n : 0n;
     const spec: SimSpec = {
       totalFuel,

@@ -104,8 +104,10 @@ export class SimControl extends SimProcess {
   }
 
   #feed(event: Untimed<BrainEvent>): void {
-    const actions = this.#scheduler.handle({ ...event, nowMs: this.world.nowMs } as BrainEvent);
-    for (const action of actions) this.#execute(action);
+    this.world.guard(() => {
+      const actions = this.#scheduler.handle({ ...event, nowMs: this.world.nowMs } as BrainEvent);
+      for (const action of actions) this.#execute(action);
+    });
   }
 
   #execute(action: BrainAction): void {

@@ -71,10 +71,9 @@ export class SimGuest {
   run(fuel: bigint, nowMs: number, by: string): void {
     const { totalFuel, fuelPerLine } = this.spec;
     let { fuelUsed, lines, digest } = this.#state;
-    let end = fuelUsed + fuel;
-    if (end > totalFuel) end = totalFuel;
-    if (this.stopAtFuel !== null && end > this.stopAtFuel)
-      end = this.stopAtFuel > fuelUsed ? this.stopAtFuel : fuelUsed;
+    const stop = this.stopAtFuel ?? totalFuel;
+    const room = [fuel, stop - fuelUsed, totalFuel - fuelUsed].reduce((a, b) => (b < a ? b : a));
+    const end = fuelUsed + (room > 0n ? room : 0n);
     for (let next = (fuelUsed / fuelPerLine + 1n) * fuelPerLine; next <= end; next += fuelPerLine) {
       const line = `${lines} ${nowMs.toFixed(2)} ${by}\n`;
       lines += 1;

@@ -42,7 +42,7 @@ export class SimNode extends SimProcess {
   }
 
   start(): void {
-    this.fabric.records.watch(KEY.shards, (event) => this.#watched(event));
+    this.fabric.records.watch(KEY.shards, (event) => this.world.guard(() => this.#watched(event)));
     this.fabric.messages.subscribe(`node.${this.name}`, (message) => {
       if (this.alive) this.#look((decodePlain(message.payload) as { shardId: ShardId }).shardId);
     });

@@ -98,6 +98,7 @@ class Judge {
   }
 
   look(): void {
+    this.#add('defect', this.#world.defects.splice(0));
     for (const id of this.#cluster.client.specs.keys()) {
       const entry = this.#world.fabric.peek(KEY.shard(id));
       if (entry === undefined || entry.revision === this.#revisions.get(id)) continue;
@@ -140,7 +141,7 @@ class Judge {
       restarts,
       done: this.done,
       injected: { ...this.#world.fabric.injected },
-      tally: { ...this.#cluster.tally },
+      tally: this.#cluster.counts,
       log: this.#world.log,
     };
   }

@@ -23,6 +23,8 @@ export class World {
   /** Blobs whose `put` was answered: what a record may name. */
   readonly durable = new Map<Hash, Uint8Array>();
   readonly log: string[] = [];
+  /** Exceptions inside of processes: each is a defect of the code under test. */
+  readonly defects: string[] = [];
 
   constructor(seed: number, faults: Partial<MemoryFaults>) {
     this.dice = new FaultDice(seed ^ 0x5bd1e995);
@@ -36,6 +38,15 @@ export class World {
   note(line: string): void {
     this.log.push(`${this.nowMs.toFixed(1).padStart(9)} ${line}`);
     if (this.log.length > LOG_LINES) this.log.splice(0, LOG_LINES / 2);
+  }
+
+  /** Runs a process's code; an exception is noted, not thrown. */
+  guard(run: () => void): void {
+    try {
+      run();
+    } catch (cause) {
+      this.defects.push(cause instanceof Error ? (cause.stack ?? cause.message) : String(cause));
+    }
   }
 
   /** An integer in [0, below). */
@@ -90,7 +101,7 @@ export abstract class SimProcess {
 
   after(delayMs: number, run: () => void): void {
     this.world.time.schedule(delayMs, () => {
-      if (this.#alive) run();
+      if (this.#alive) this.world.guard(run);
     });
   }
 
@@ -105,10 +116,10 @@ export abstract class SimProcess {
   when<T>(work: Promise<T>, done: (value: T) => void, failed: (cause: unknown) => void): void {
     work.then(
       (value) => {
-        if (this.#alive) done(value);
+        if (this.#alive) this.world.guard(() => done(value));
       },
       (cause: unknown) => {
-        if (this.#alive) failed(cause);
+        if (this.#alive) this.world.guard(() => failed(cause));
       },
     );
   }
