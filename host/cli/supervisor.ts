@@ -208,8 +208,8 @@ export class Supervisor {
     child.exits += 1;
     const { nodeId } = child;
     child.nodeId = undefined;
-    if (nodeId !== undefined) this.#tellDead(nodeId);
     if (this.#stopping) return;
+    if (nodeId !== undefined) this.#tellDead(nodeId);
     const lived = performance.now() - child.startedMs;
     child.pauseMs = lived >= STEADY_MS ? RESTART_MS : Math.min(RESTART_MAX_MS, child.pauseMs * 2);
     this.#options.log?.(`${child.name}: ended (${signal ?? `exit ${code}`}), starting it again`);

@@ -11,22 +11,29 @@
  * B1  Each action is one compare-and-set at the revision for which it was decided; its outcome goes back as an event.
  * B2  Everything the deciders know comes from records: a new brain fed with the same records goes on.
  */
+import { readShardModule } from '../compile/index.js';
+import { type Decomposition, decompose } from '../generator/decompose.js';
 import { Oracle } from '../oracle/oracle.js';
 import { assign, recover, setWanted, type Transition } from '../protocol/shard-record.js';
+import { Trace as Workflow } from '../protocol/trace.js';
 import { Scheduler } from '../scheduler/scheduler.js';
 import type { BrainAction, BrainEvent, Seen, TraceEvent } from '../types/brain.js';
 import { type NodeHint, SUBJECT } from '../types/hints.js';
 import { encodePlain } from '../types/pack.js';
+import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardId, ShardRecord } from '../types/records.js';
 import type { Cluster, NodeSeen, ProgressSeen } from './cluster.js';
 import type { Trace } from './trace.js';
 
 const TICK_MS = 100;
 const HORIZON_MS = 5_000;
+const STUDY_BYTES = 4 * 1_048_576;
+const STUDIED_MAX = 100;
 
 export interface BrainOptions {
   readonly cluster: Cluster;
   readonly trace: Trace;
+  readonly platform: Platform;
   readonly nowMs: () => number;
   readonly wallMs: () => number;
   /** True when no process of this machine has this id. */
@@ -41,8 +48,9 @@ export class Brain {
   readonly #options: BrainOptions;
   readonly #scheduler = new Scheduler();
   readonly #oracle = new Oracle();
+  readonly #workflow = new Workflow();
+  readonly #studied = new Map<Hash, Decomposition | null>();
   readonly #dead = new Set<NodeId>();
-  readonly #alarmed = new Map<NodeId, boolean>();
   #unlisten: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #running = false;
@@ -79,7 +87,6 @@ export class Brain {
   nodeDied(nodeId: NodeId): void {
     if (this.#dead.has(nodeId)) return;
     this.#dead.add(nodeId);
-    this.#trace(5, 'node died', null, nodeId, 'its process has ended');
     this.#feed({ kind: 'node-dead', nodeId });
   }
 
@@ -97,12 +104,28 @@ export class Brain {
     return !this.#dead.has(nodeId) && this.#scheduler.isAlive(nodeId);
   }
 
-  #feed(event: Untimed<BrainEvent>): void {
+  /**
+   * Looks at a program before its first shard is made: the generator's decomposition. Throws when the blob is no shard
+   * module. Large modules are not looked at: they would hold up everything else here.
+   */
+  async study(moduleHash: Hash, entry: string): Promise<void> {
+    if (this.#studied.has(moduleHash)) return;
+    const bytes = await this.#options.cluster.fabric.blobs.get(moduleHash);
+    const small = bytes !== undefined && bytes.length <= STUDY_BYTES;
+    const module = small ? readShardModule(bytes, this.#options.platform) : null;
+    const oldest = this.#studied.keys().next();
+    if (this.#studied.size >= STUDIED_MAX && oldest.done !== true)
+      this.#studied.delete(oldest.value);
+    this.#studied.set(moduleHash, module === null ? null : decompose(module, entry));
+  }
+
+  #feed(event: Untimed<BrainEvent>, made?: ShardRecord): void {
     if (!this.#running) return;
-    const actions = this.#scheduler.handle({
-      ...event,
-      nowMs: this.#options.nowMs(),
-    } as BrainEvent);
+    const timed = { ...event, nowMs: this.#options.nowMs() } as BrainEvent;
+    const actions = this.#scheduler.handle(timed);
+    this.#show(this.#workflow.of(timed, []));
+    if (made !== undefined) this.#showPlan(made);
+    this.#show(this.#workflow.of({ kind: 'tick', nowMs: timed.nowMs }, actions));
     for (const action of actions) void this.#execute(action);
   }
 
@@ -151,43 +174,30 @@ export class Brain {
   }
 
   #carriedOut(action: BrainAction, before: ShardRecord): void {
-    const { shardId } = action;
-    switch (action.kind) {
-      case 'assign':
-        this.#traceNeeds(before);
-        this.#trace(4, 'assigned', shardId, action.node, action.why);
-        this.hint(action.node, { kind: 'look', shardId });
-        break;
-      case 'migrate':
-        this.#trace(7, 'move asked', shardId, action.target, action.why);
-        if (before.owner !== null) this.hint(before.owner, { kind: 'look', shardId });
-        break;
-      case 'preempt':
-        this.#trace(7, 'preempted', shardId, before.owner, `${action.why} (for ${action.by})`);
-        if (before.owner !== null) this.hint(before.owner, { kind: 'look', shardId });
-        break;
-      case 'recover':
-        this.#trace(5, 'recovered', shardId, action.lost, action.why);
-        break;
-      case 'explain':
-        break;
-    }
+    const node = action.kind === 'assign' ? action.node : before.owner;
+    if (node !== null) this.hint(node, { kind: 'look', shardId: action.shardId });
   }
 
   hint(nodeId: NodeId, hint: NodeHint): void {
     this.#options.cluster.fabric.messages.publish(SUBJECT.node(nodeId), encodePlain(hint));
   }
 
-  #traceNeeds(record: ShardRecord): void {
-    const needs = this.#oracle.needs(record.moduleHash, record.memoryBytes);
-    const mebibytes = (needs.memoryBytes.p90 / 1_048_576).toFixed(1);
-    const detail = `cpu ${needs.cpu.p90.toFixed(2)} cores, memory ${mebibytes} MiB at P90 (${needs.model})`;
-    this.#trace(3, 'needs predicted', record.id, null, detail);
+  /** Steps 2 and 3 for a new shard. */
+  #showPlan(record: ShardRecord): void {
+    const nowMs = this.#options.nowMs();
+    const plan = this.#studied.get(record.moduleHash);
+    const instructions = plan?.shards[0]?.estimate.instructions ?? 0;
+    const memory = Math.max(record.memoryBytes, plan?.shards[0]?.estimate.memoryBytes ?? 0);
+    const note = { shards: plan?.shards.length ?? 1, candidates: plan?.candidates.length ?? 0 };
+    this.#show(this.#workflow.decomposed(nowMs, record.id, { ...note, instructions }));
+    const { memoryBytes, samples, model } = this.#oracle.needs(record.moduleHash, memory);
+    const needs = { memoryBytes: memoryBytes.p90, samples, model };
+    this.#show(this.#workflow.predicted(nowMs, record.id, needs));
   }
 
   #onShard(seen: Seen<ShardRecord>, before: ShardRecord | undefined): void {
-    if (this.#tracing) this.#traceChange(seen.record, before);
-    this.#feed({ kind: 'shard', seen });
+    const made = before === undefined && isNew(seen.record) ? seen.record : undefined;
+    this.#feed({ kind: 'shard', seen }, made);
   }
 
   #onNode(seen: NodeSeen): void {
@@ -198,21 +208,11 @@ export class Brain {
     this.#oracle.observe({ nodeId: record.id, atMs, values: record.sample }, capacity);
     this.#feed({ kind: 'node', seen });
     const forecast = this.#oracle.forecast(record.id, HORIZON_MS);
-    if (forecast === undefined) return;
-    const alarmed = forecast.contention >= 0.5;
-    if (alarmed !== (this.#alarmed.get(record.id) ?? false)) {
-      this.#alarmed.set(record.id, alarmed);
-      const percent = Math.round(forecast.contention * 100);
-      const detail = `contention ${percent} % within ${HORIZON_MS} ms (${forecast.model})`;
-      this.#trace(6, alarmed ? 'bottleneck predicted' : 'bottleneck over', null, record.id, detail);
-    }
-    this.#feed({ kind: 'forecast', forecast });
+    if (forecast !== undefined) this.#feed({ kind: 'forecast', forecast });
   }
 
   #onNodeGone(nodeId: NodeId): void {
     this.#oracle.forget(nodeId);
-    this.#alarmed.delete(nodeId);
-    this.#trace(5, 'node left', null, nodeId, 'its lease was given up');
     this.#feed({ kind: 'node-gone', nodeId });
     this.#dead.delete(nodeId);
   }
@@ -241,66 +241,15 @@ export class Brain {
     }
   }
 
-  #trace(
-    step: TraceEvent['step'],
-    what: string,
-    shardId: ShardId | null,
-    nodeId: NodeId | null,
-    detail: string,
-  ): void {
-    this.#options.trace.add({ atMs: this.#options.wallMs(), step, what, shardId, nodeId, detail });
+  /** On the wall clock, and numbered by the trace. What was there when this process began is not news. */
+  #show(events: readonly TraceEvent[]): void {
+    if (!this.#tracing) return;
+    const { trace, wallMs } = this.#options;
+    for (const event of events) trace.add({ ...event, atMs: wallMs() });
   }
+}
 
-  #traceChange(after: ShardRecord, before: ShardRecord | undefined): void {
-    const { id } = after;
-    const fuel = `fuel ${after.fuelUsed}`;
-    if (before === undefined) {
-      this.#trace(
-        1,
-        'input received',
-        id,
-        null,
-        `${after.name}, module ${after.moduleHash.slice(0, 12)}`,
-      );
-      this.#trace(2, 'decomposed', id, null, 'one shard: the whole program');
-      return;
-    }
-    if (after.moves > before.moves) {
-      const detail = `${before.owner ?? '?'} → ${after.owner ?? '?'}, capsule ${after.capsuleBytes} bytes, ${fuel}`;
-      this.#trace(7, 'migrated', id, after.owner, detail);
-      return;
-    }
-    if (after.status === before.status) {
-      if (after.capsule !== before.capsule) {
-        this.#trace(
-          5,
-          'committed',
-          id,
-          after.owner,
-          `capsule ${after.capsuleBytes} bytes, ${fuel}`,
-        );
-      }
-      return;
-    }
-    if (after.status === 'running') {
-      this.#trace(
-        before.moves > 0 || before.capsule !== null ? 7 : 5,
-        after.capsule === null ? 'started' : 'resumed',
-        id,
-        after.owner,
-        fuel,
-      );
-    } else if (after.status === 'paused') this.#trace(5, 'paused', id, before.owner, fuel);
-    else if (after.status === 'queued') this.#trace(4, 'queued', id, before.owner, after.reason);
-    else if (after.status === 'done') {
-      const exit = after.exit;
-      this.#trace(
-        5,
-        'done',
-        id,
-        before.owner,
-        `${exit?.reason ?? ''} ${exit?.code ?? ''}, ${fuel}`,
-      );
-    }
-  }
+/** Just made by a submit or an import. */
+function isNew(record: ShardRecord): boolean {
+  return record.epoch === 0 && record.status === 'queued' && record.ranMs === 0;
 }

@@ -80,7 +80,8 @@ export class ControlServer {
     const isGone = options.isGone ?? processIsGone;
     this.cluster = new Cluster(fabric, this.#holder, nowMs);
     const { cluster, trace, moves } = this;
-    this.brain = new Brain({ cluster, trace, nowMs, wallMs, isGone, host: os.hostname() });
+    const host = os.hostname();
+    this.brain = new Brain({ cluster, trace, platform, nowMs, wallMs, isGone, host });
     this.shards = new Shards({
       cluster,
       brain: this.brain,

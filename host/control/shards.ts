@@ -22,6 +22,7 @@ import {
   submit,
   type Transition,
 } from '../protocol/shard-record.js';
+import { decodeSpec } from '../runtime/spec.js';
 import type { GcReply, InspectReply, NodeView, ShardView } from '../types/api.js';
 import type { Seen } from '../types/brain.js';
 import { SherdError } from '../types/errors.js';
@@ -80,6 +81,8 @@ export class Shards {
     const blobs = [input.spec, input.moduleHash];
     if (input.from !== undefined) blobs.push(input.from.capsule);
     for (const hash of blobs) await this.#mustHave(hash);
+    const spec = decodeSpec((await cluster.fabric.blobs.get(input.spec)) ?? new Uint8Array(0));
+    await this.#context.brain.study(input.moduleHash, spec.entry);
     for (;;) {
       const id = newShardId();
       if (cluster.shards.has(id)) continue;

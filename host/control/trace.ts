@@ -1,9 +1,5 @@
 /**
- * The trace: what the cluster does, step by step of the workflow, for `sherd events`.
- *
- *     1 program input received     2 decomposed into shards     3 needs predicted     4 assigned to a node
- *     5 executes (also: committed, paused, resumed, done, recovered)     6 load watched, bottleneck predicted
- *     7 preempted, captured, migrated
+ * The trace: what the cluster does, step by step of the workflow (protocol/trace names the steps), for `sherd events`.
  *
  * Does: number events, keep the newest RING, wake followers. Does not: survive the process.
  *
@@ -18,8 +14,8 @@ export class Trace {
   readonly #followers = new Set<() => void>();
   #next = 1;
 
-  add(event: Omit<TraceEvent, 'seq'>): void {
-    this.#ring.push({ seq: this.#next, ...event });
+  add(event: TraceEvent): void {
+    this.#ring.push({ ...event, seq: this.#next });
     this.#next += 1;
     if (this.#ring.length > RING) this.#ring.splice(0, this.#ring.length - RING);
     for (const wake of [...this.#followers]) wake();

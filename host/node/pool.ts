@@ -162,6 +162,11 @@ export class WorkerPool {
     this.#forced.set(run, timer);
   }
 
+  /** Ends a thread as a crash would; another one takes its place. */
+  async endThread(index: number): Promise<void> {
+    await this.#end(this.#members[index]!, 'its worker thread was ended');
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     for (const timer of this.#forced.values()) clearTimeout(timer);

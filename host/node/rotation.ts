@@ -110,6 +110,7 @@ export class Rotation {
   add(run: Run, guest: Guest, o: { priority: number }): void {
     invariant(!this.#slots.has(run), `run ${run} is added once`);
     const now = this.#port.nowNs();
+    guest.host.suspendClock();
     this.#slots.set(run, {
       run,
       guest,
@@ -250,6 +251,8 @@ export class Rotation {
       this.#crashed(slot, cause);
       return;
     }
+    // An instance's clock stands still outside of `run`; a guest that is not held lives on while it waits for its turn.
+    slot.guest.host.resumeClock();
     const tookNs = Number(this.#port.nowNs() - before);
     slot.busyNs += BigInt(tookNs);
     slot.charge += Math.max(tookNs, 1_000) / slot.weight;

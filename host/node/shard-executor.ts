@@ -412,14 +412,15 @@ export class ShardExecutor {
 
   async #compareAndSet(action: Action<'cas'>, live: () => boolean): Promise<void> {
     const { opId, expected, record } = action;
+    const leaving = this.#leaving;
     const before = process.hrtime.bigint();
     const outcome = await this.#context.fabric.records
       .compareAndSet(KEY.shard(this.shardId), expected, encodeRecord(record))
       .catch((cause: unknown): CasOutcome => ({ kind: 'unknown', cause }));
+    // The watch may have told it first: then the life is over here already, and only the figures are left to show.
+    if (outcome.kind === 'ok') this.#showLeft(leaving, record, before);
     if (!live()) return;
     if (outcome.kind === 'ok') {
-      if (record.owner !== null && record.owner !== this.#context.nodeId)
-        this.#showLeft(record, before);
       this.handle({ kind: 'cas', opId, answer: outcome });
     } else if (outcome.kind === 'conflict') {
       const current = outcome.current === undefined ? null : this.#seen(outcome.current);
@@ -514,14 +515,9 @@ export class ShardExecutor {
     this.#publish(SUBJECT.progress(this.shardId), hint);
   }
 
-  #showLeft(record: ShardRecord, casBeganNs: bigint): void {
-    const leaving = this.#leaving;
-    if (
-      leaving === null ||
-      record.owner === null ||
-      record.capsule !== leaving.captured.capsuleHash
-    )
-      return;
+  #showLeft(leaving: Leaving | null, record: ShardRecord, casBeganNs: bigint): void {
+    if (record.owner === null || record.owner === this.#context.nodeId) return;
+    if (leaving === null || record.capsule !== leaving.captured.capsuleHash) return;
     const { captured, pauseUs, storeUs } = leaving;
     const hint: MoveHint = {
       kind: 'left',

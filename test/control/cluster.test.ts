@@ -1,0 +1,307 @@
+/** Control and nodes together, in one process, over the memory fabric: what a client sees from submit to end. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createMemoryFabric } from '../../host/fabric/memory.js';
+import { SherdError } from '../../host/types/errors.js';
+import {
+  compiled,
+  followed,
+  SPIN,
+  sleeps,
+  submit,
+  sums,
+  sumsOutput,
+  TestCluster,
+  TRAP,
+  until,
+} from './harness.js';
+
+const LINES = 40;
+const TURNS = 5_000_000;
+const MANY_TURNS = 25_000_000;
+
+let cluster: TestCluster;
+
+beforeEach(async () => {
+  const memory = createMemoryFabric();
+  cluster = new TestCluster((name) => memory.connect(name));
+  await cluster.startControl();
+  await cluster.startNode('n1');
+  await cluster.startNode('n2');
+});
+
+afterEach(() => cluster.close());
+
+describe('a shard in a cluster', () => {
+  it('runs to its end; output, exit code and trace are complete', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sums(LINES, 10_000));
+    expect(await followed(client, id)).toBe(sumsOutput(LINES, 10_000));
+    const view = await client.shard(id);
+    expect(view).toMatchObject({
+      status: 'done',
+      owner: null,
+      capsule: null,
+      restarts: 0,
+      reason: '',
+    });
+    expect(view.exit).toMatchObject({ reason: 'exit', code: 7 });
+    const steps = new Set<number>();
+    for await (const event of client.events()) if (event.shardId === id) steps.add(event.step);
+    expect([...steps].sort()).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it('moves back and forth; nothing is lost or repeated, and the table of moves is filled', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sums(LINES, MANY_TURNS, 256));
+    const output = followed(client, id);
+    await until(client, id, (view) => view.progress !== null);
+    let moves = 0;
+    for (; moves < 6; moves++) {
+      const { owner, status } = await client.shard(id);
+      if (status === 'done') break;
+      const target = cluster.nodes.find((node) => node.id !== owner)!.id;
+      await client.move(id, { target });
+      await until(client, id, (view) => view.owner === target && view.status === 'running');
+    }
+    expect(moves).toBe(6);
+    expect(await output).toBe(sumsOutput(LINES, MANY_TURNS, 256));
+    const table = await client.moves(id);
+    expect(table).toHaveLength(moves);
+    for (const move of table) {
+      expect(move.capsuleBytes).toBeGreaterThan(256 * 1024);
+      expect(move.downMs).toBeGreaterThan(0);
+      expect(move.restoreUs).toBeGreaterThan(0);
+    }
+    expect((await client.shard(id)).moves).toBe(moves);
+  });
+
+  it('pauses at exactly the fuel that was asked for, and resumes to the same output', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sums(LINES, 50_000), { pauseAtFuel: 1_234_567n });
+    const paused = await client.untilStatus(id, ['paused', 'done']);
+    expect(paused).toMatchObject({ status: 'paused', fuelUsed: '1234567', owner: null });
+    expect(paused.artifacts).not.toBeNull();
+    await client.resume(id);
+    await client.pause(id, { atFuel: '1500000' });
+    expect(await client.untilStatus(id, ['paused', 'done'])).toMatchObject({ fuelUsed: '1500000' });
+    await client.resume(id);
+    expect(await followed(client, id)).toBe(sumsOutput(LINES, 50_000));
+  });
+
+  it('pauses a busy loop, says why it does not run, and shows what is inside', async () => {
+    const { client } = cluster;
+    const id = await submit(client, SPIN);
+    await until(client, id, (view) => view.progress !== null);
+    const live = await client.inspect(id);
+    expect(live.source).toBe('live');
+    expect(live.source === 'live' ? live.guestStack.join() : '').toContain('turn');
+    await client.pause(id);
+    const paused = await client.untilStatus(id, ['paused']);
+    expect(paused.reason).not.toBe('');
+    expect((await client.inspect(id)).source).toBe('capsule');
+    await client.pause(id);
+    await client.remove(id);
+    await expect(client.shard(id)).rejects.toMatchObject({ code: 'SHERD_NO_SHARD' });
+  });
+
+  it('kills; twice is no error; a killed shard does not resume', async () => {
+    const { client } = cluster;
+    const id = await submit(client, SPIN);
+    await until(client, id, (view) => view.status === 'running');
+    await expect(client.remove(id)).rejects.toMatchObject({ code: 'SHERD_STATE' });
+    await client.kill(id);
+    const view = await client.untilStatus(id, ['done']);
+    expect(view.exit).toMatchObject({ reason: 'killed', code: 137 });
+    await client.kill(id);
+    await expect(client.resume(id)).rejects.toMatchObject({ code: 'SHERD_STATE' });
+  });
+
+  it('kill --force ends it without asking its node', async () => {
+    const { client } = cluster;
+    const id = await submit(client, SPIN);
+    await until(client, id, (view) => view.status === 'running');
+    expect((await client.kill(id, { force: true })).status).toBe('done');
+    const next = await submit(client, sums(2, 10));
+    expect(await followed(client, next)).toBe(sumsOutput(2, 10));
+  });
+
+  it('reports a trap with the guest stack, and keeps the output before it', async () => {
+    const { client } = cluster;
+    const id = await submit(client, TRAP);
+    expect(await followed(client, id)).toBe('1\n');
+    const { exit } = await client.shard(id);
+    expect(exit).toMatchObject({ reason: 'trap', code: 134 });
+    expect(exit?.guestStack.join()).toContain('divide');
+  });
+
+  it('stops at its fuel quota and at its time quota', async () => {
+    const { client } = cluster;
+    const fuel = await submit(client, SPIN, { maxFuel: 1_000_000n });
+    const time = await submit(client, SPIN, { maxTimeMs: 100 });
+    expect((await client.untilStatus(fuel, ['done'])).exit).toMatchObject({
+      reason: 'fuel-quota',
+      code: 124,
+    });
+    expect((await client.shard(fuel)).fuelUsed).toBe('1000000');
+    expect((await client.untilStatus(time, ['done'])).exit).toMatchObject({
+      reason: 'time-quota',
+      code: 124,
+    });
+  });
+
+  it('shares one worker fairly between shards', async () => {
+    const { client } = cluster;
+    await cluster.nodes[1]!.stop();
+    const ids = [await submit(client, SPIN), await submit(client, SPIN)];
+    for (const id of ids) await until(client, id, (view) => view.progress !== null);
+    const fuel = async (): Promise<number[]> =>
+      Promise.all(ids.map(async (id) => Number((await client.shard(id)).progress?.fuelUsed ?? 0)));
+    const before = await fuel();
+    // Both have been given a turn many times once both have come far.
+    let after = before;
+    while (after.some((value, i) => value - before[i]! < 20_000_000)) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      after = await fuel();
+    }
+    const [a, b] = after.map((value, i) => value - before[i]!);
+    expect(a! / b!).toBeGreaterThan(0.4);
+    expect(a! / b!).toBeLessThan(2.5);
+    for (const id of ids) await client.kill(id);
+  });
+
+  it('sleeping shards do not keep a worker, and sleep on after a move', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sleeps(1_500));
+    const asleep = await until(client, id, (view) => view.progress?.activity === 'sleeping');
+    const target = cluster.nodes.find((node) => node.id !== asleep.owner)!.id;
+    const other = await submit(client, sums(2, 10));
+    expect(await followed(client, other)).toBe(sumsOutput(2, 10));
+    await client.move(id, { target });
+    expect(await followed(client, id)).toBe('1\n2\n');
+    expect((await client.shard(id)).moves).toBe(1);
+  });
+});
+
+describe('a cluster that loses parts', () => {
+  it('recovers the shard of a lost node from its last commit; output is complete and not repeated', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sums(LINES, TURNS));
+    const output = followed(client, id);
+    const view = await until(client, id, (seen) => seen.output.bytes > 0 && seen.capsule !== null);
+    await cluster.nodeOf(view.owner).close();
+    expect(await output).toBe(sumsOutput(LINES, TURNS));
+    expect((await client.shard(id)).restarts).toBe(1);
+  });
+
+  it('carries a shard on when its worker thread dies', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sums(LINES, TURNS));
+    const output = followed(client, id);
+    const view = await until(client, id, (seen) => seen.output.bytes > 0);
+    await cluster.nodeOf(view.owner).pool.endThread(0);
+    expect(await output).toBe(sumsOutput(LINES, TURNS));
+    expect((await client.shard(id)).restarts).toBe(0);
+  });
+
+  it('goes on under a new control when the old one is gone', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sums(LINES, TURNS));
+    const output = followed(client, id);
+    await until(client, id, (seen) => seen.output.bytes > 0);
+    const old = cluster.control!;
+    cluster.control = undefined;
+    await old.crash();
+    await cluster.startControl();
+    const later = await submit(client, sums(2, 10));
+    expect(await followed(client, later)).toBe(sumsOutput(2, 10));
+    expect(await output).toBe(sumsOutput(LINES, TURNS));
+  });
+
+  it('stores everything on a shutdown; a later start carries on', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sums(LINES, TURNS));
+    const before = await until(client, id, (seen) => seen.output.bytes > 0);
+    expect(await client.shutdown()).toEqual({ paused: 1 });
+    const stored = await client.shard(id);
+    expect(stored).toMatchObject({ status: 'queued', owner: null });
+    expect(BigInt(stored.fuelUsed)).toBeGreaterThanOrEqual(BigInt(before.fuelUsed));
+    for (const node of cluster.nodes.splice(0)) await node.close();
+    await cluster.control!.close();
+    await cluster.startControl();
+    await cluster.startNode('n3');
+    expect(await followed(client, id)).toBe(sumsOutput(LINES, TURNS));
+  });
+});
+
+describe('the HTTP API', () => {
+  it('refuses a request without the token, and says nothing else', async () => {
+    const { url } = cluster.control!.info;
+    for (const headers of [{}, { authorization: 'Bearer x' }]) {
+      const response = await fetch(`${url}/v1/shards`, { headers });
+      expect(response.status).toBe(401);
+      expect(await response.text()).toBe('');
+    }
+  });
+
+  it('answers bad input with a code and the place', async () => {
+    const { client } = cluster;
+    const { url, token } = cluster.control!.info;
+    await expect(client.shard('s-none')).rejects.toBeInstanceOf(SherdError);
+    await expect(client.getBlob('zz')).rejects.toMatchObject({ code: 'SHERD_USAGE', exitCode: 2 });
+    await expect(client.getBlob('0'.repeat(64))).rejects.toMatchObject({
+      code: 'SHERD_BLOB_MISSING',
+    });
+    await expect(client.putBlob('0'.repeat(64), Uint8Array.of(1))).rejects.toMatchObject({
+      code: 'SHERD_BLOB_DAMAGED',
+    });
+    const submission = { name: 'x', spec: '1'.repeat(64), moduleHash: '2'.repeat(64), priority: 0 };
+    await expect(client.submit(submission)).rejects.toMatchObject({ code: 'SHERD_BLOB_MISSING' });
+    await expect(client.submit({ ...submission, spec: 'x' })).rejects.toMatchObject({
+      code: 'SHERD_USAGE',
+    });
+    const headers = { authorization: `Bearer ${token}` };
+    const notJson = await fetch(`${url}/v1/shards`, { method: 'POST', headers, body: '{' });
+    expect(notJson.status).toBe(400);
+    const unknown = await fetch(`${url}/v1/nothing`, { headers });
+    expect((await unknown.json()).error.code).toBe('SHERD_USAGE');
+    const id = await submit(client, SPIN);
+    await until(client, id, (view) => view.status === 'running');
+    await expect(client.move(id, { target: 'n9' })).rejects.toMatchObject({ code: 'SHERD_STATE' });
+    await client.kill(id);
+  });
+
+  it('collects blobs that no record reaches, and only these', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sums(LINES, 50_000), { pauseAtFuel: 500_000n });
+    await client.untilStatus(id, ['paused']);
+    const stray = new TextEncoder().encode('nobody names me');
+    const { nodePlatform } = await import('../../host/node/platform.js');
+    await client.putBlob(nodePlatform.sha256(stray), stray);
+    expect((await client.gc()).blobs).toBe(0);
+    expect((await client.gc({ graceMs: 0 })).blobs).toBeGreaterThan(0);
+    expect(await client.hasBlob(nodePlatform.sha256(stray))).toBe(false);
+    const { moduleHash } = await compiled(sums(LINES, 50_000));
+    expect(await client.hasBlob(moduleHash)).toBe(true);
+    const use = await client.du();
+    expect(use.reachableBlobs).toBe(use.blobs);
+    expect(use.shards.map((shard) => shard.id)).toEqual([id]);
+    await client.resume(id);
+    expect(await followed(client, id)).toBe(sumsOutput(LINES, 50_000));
+  });
+
+  it('moves by the name of a node, and anywhere', async () => {
+    const { client } = cluster;
+    const id = await submit(client, SPIN);
+    const { owner } = await until(client, id, (view) => view.status === 'running');
+    const target = owner!.startsWith('n1') ? 'n2' : 'n1';
+    await client.move(id, { target });
+    await until(
+      client,
+      id,
+      (view) => view.owner?.startsWith(target) === true && view.status === 'running',
+    );
+    await client.move(id);
+    await until(client, id, (view) => view.owner === owner && view.status === 'running');
+    await client.kill(id);
+  });
+});
