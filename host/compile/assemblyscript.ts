@@ -125,7 +125,7 @@ function commandLine(directory: string, options: AssemblyScriptOptions): string[
     '--lib', LIBRARY,
     '--debug',
     '--noColors',
-  ]; // biome-ignore format: one option a line
+  ];
   for (const name of ['abort', 'seed', 'trace'])
     flags.push('--use', `${name}=~lib/${HANDLERS}/${name}`);
   if (options.noAssert === true) flags.push('--noAssert');

@@ -116,7 +116,7 @@ describe('compileAssemblyScript', () => {
       const broken = await refusal({ '/src/a.ts': 'function (' }, '/src/a.ts');
       expect([broken.code, broken.exitCode]).toEqual(['SHERD_SOURCE_ERROR', 2]);
       const lost = await refusal({ '/src/a.ts': 'import { x } from "./gone"; x();' }, '/src/a.ts');
-      expect(lost.message).toContain("File './gone.ts' not found");
+      expect(lost.message).toContain("File 'gone.ts' not found");
       const absent = await refusal({}, '/src/none.ts');
       expect([absent.code, absent.at, absent.exitCode]).toEqual(['SHERD_FILE', '/src/none.ts', 2]);
     },
@@ -145,8 +145,10 @@ describe('the guest SDK', () => {
        println(programName() + "|" + args().join("|"));
        const none = env("NONE");
        println(env("GREETING")! + "|" + (none === null ? "null" : none!) + "|" + environment().length.toString());
-       let line = stdin.readLine();
-       while (line !== null) { println("<" + line + ">"); line = stdin.readLine(); }
+       function next(): void {
+         for (let line = stdin.readLine(); line !== null; line = stdin.readLine()) println("<" + line + ">");
+       }
+       next();
        println(stdin.readByte().toString());`,
         { args: ['ä b', ''], env: { GREETING: 'hä=llo' }, stdin: 'one\r\n\nthrée\nlast' },
       );
@@ -164,8 +166,10 @@ describe('the guest SDK', () => {
       const lines = [0, 1, 2, 3].map((n) => `${'x'.repeat(n)}${'€😀ä'.repeat(7000 + n)}`);
       const outcome = await runSource(
         `import { println, stdin } from "sherd/guest";
-       let line = stdin.readLine();
-       while (line !== null) { println(line); line = stdin.readLine(); }`,
+       function next(): void {
+         for (let line = stdin.readLine(); line !== null; line = stdin.readLine()) println(line);
+       }
+       next();`,
         { stdin: `${lines.join('\n')}\n` },
       );
       expect(outcome.stdout.toString() === `${lines.join('\n')}\n`).toBe(true);
@@ -276,7 +280,7 @@ describe('the guest SDK', () => {
     'serves console, trace and process of the language, with no import but WASI',
     async () => {
       const source = `console.log("out"); console.error("err"); trace("t", 2, 1.5, -2);
-      console.log(process.argv.join(",")); assert(1 + 1 == 2);
+      console.log(process.argv.join(",")); assert(process.argv.length == 2);
       const bytes = new Uint8Array(8); crypto.getRandomValues(bytes); process.exit(4);`;
       const outcome = await runSource(source, { args: ['a'] });
       expect(outcome.stdout.toString()).toBe('out\nprogram,a\n');
