@@ -19,8 +19,7 @@
  *         ├──── drop ◀─── cas: done | paused | queued | assigned to the target (hint) ◀──────────────────┘
  *         └──── drop ◀─── from anywhere: the record is not ours any more (N2)
  *
- * How it works: an event only updates what is known; then `step` looks at everything known and does the next thing, until there
- * is nothing to do. So a request that comes in the middle of anything is simply there at the next step.
+ * An event only updates what is known; then `step` looks at all that is known and does the next thing, until nothing is left.
  *
  * N1  At most one compare-and-set is in flight; it is sent again unchanged until its outcome is known or a newer revision is
  *     seen. So no write of ours can land after we decided something else.
@@ -130,13 +129,11 @@ export class NodeLife {
     this.#retry = new Backoff(this.#policy);
   }
 
-  /** Takes one event in and gives what is to be done now, in order. */
+  /** Takes one event in; gives what is to be done now, in order. */
   handle(event: LifeEvent): LifeAction[] {
     this.#nowMs = Math.max(this.#nowMs, event.nowMs);
     this.#apply(event);
-    let steps = 0;
-    while (this.#step()) {
-      steps += 1;
+    for (let steps = 0; this.#step(); steps++) {
       invariant(steps < 32, `shard ${this.shardId}: its life does not come to rest`);
     }
     const out = this.#out;
@@ -144,7 +141,7 @@ export class NodeLife {
     return out;
   }
 
-  /** The guardian's newest interval, e.g. after a measured cost. */
+  /** E.g. the guardian's newest interval. */
   setPolicy(policy: Partial<LifePolicy>): void {
     this.#policy = { ...this.#policy, ...policy };
   }
@@ -173,7 +170,7 @@ export class NodeLife {
     return this.#known;
   }
 
-  /** What the newest commit cost, ms: the guardian's input. Null = none yet. */
+  /** What the newest commit cost, ms; null = none yet. */
   get commitCostMs(): number | null {
     return this.#costMs;
   }
@@ -231,10 +228,8 @@ export class NodeLife {
       case 'read':
         this.#news(this.#write?.onRead(event.opId, event.answer) ?? null);
         return;
-      case 'tick':
-        return;
       default:
-        if (event.runId === this.#runId) this.#applyRun(event);
+        if (event.kind !== 'tick' && event.runId === this.#runId) this.#applyRun(event);
     }
   }
 
@@ -549,14 +544,14 @@ export class NodeLife {
   }
 
   #leave(record: ShardRecord, goal: Goal, snapshot: Snapshot | null, trees: Hash | null): false {
-    return this.#send('leave', (s, claim) => releaseFor(record, claim, goal, snapshot, trees, s));
+    return this.#send('leave', (s, c) => releaseFor(record, c, goal, snapshot, trees, s));
   }
 
   /** When the next checkpoint starts if nothing else happens; null = there is nothing to save. */
   #checkpointDueMs(): number | null {
     const record = this.#known?.record;
-    const stands = this.#guest !== 'running' || this.#uncapturable || this.#endAsked;
-    if (record === undefined || stands) return null;
+    if (record === undefined || this.#uncapturable || this.#endAsked) return null;
+    if (this.#guest !== 'running') return null;
     return dueMs(this.#policy, {
       progressed: this.#run.fuelUsed > record.fuelUsed,
       outputSinceMs: this.#outputBytes > 0 ? this.#outputSinceMs : null,

@@ -434,7 +434,7 @@ function withSnapshot(
   change: Partial<ShardRecord>,
 ): Transition {
   if (snapshot === null) return done(before, stamp, change);
-  if (before.status !== 'running' && snapshot.capsule !== null) return badStatus(before, 'commit');
+  if (before.status !== 'running' && computed(before, snapshot)) return badStatus(before, 'commit');
   if (snapshot.fuelUsed < before.fuelUsed || snapshot.ranMs < before.ranMs) {
     return refuse('bad-value', `shard ${before.id}: fuel or time would go back`);
   }
@@ -454,6 +454,12 @@ function withSnapshot(
         ? head
         : { head: chunk.hash, chunks: head.chunks + 1, bytes: head.bytes + chunk.bytes },
   });
+}
+
+/** Does it hold anything that only running gives? */
+function computed(before: ShardRecord, now: EndState): boolean {
+  const same = now.fuelUsed === before.fuelUsed && now.ranMs === before.ranMs;
+  return !same || now.capsule !== null || now.chunk !== null;
 }
 
 function done(before: ShardRecord, stamp: Stamp, change: Partial<ShardRecord>): Transition {

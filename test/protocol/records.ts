@@ -1,0 +1,38 @@
+/** Records and stamps for tests of the brain. */
+import { submit } from '../../host/protocol/shard-record.js';
+import type { NodeRecord, ShardRecord } from '../../host/types/records.js';
+
+export const HASH = (n: number): string => n.toString(16).padStart(64, '0');
+
+export const STAMP = { writer: 'test', attempt: 1 } as const;
+
+export function queued(id = 's-1', change: Partial<ShardRecord> = {}): ShardRecord {
+  const input = { id, name: id, spec: HASH(1), moduleHash: HASH(2), priority: 0, createdMs: 0 };
+  return { ...submit(input, STAMP), ...change };
+}
+
+export function owned(
+  owner: string,
+  epoch: number,
+  change: Partial<ShardRecord> = {},
+): ShardRecord {
+  return queued(change.id ?? 's-1', { status: 'assigned', owner, epoch, reason: '', ...change });
+}
+
+export function node(id: string, change: Partial<NodeRecord> = {}): NodeRecord {
+  return {
+    v: 1,
+    id,
+    pid: 1,
+    host: 'test',
+    workers: 1,
+    beat: 1,
+    draining: false,
+    engine: 'test',
+    memoryBytes: 0,
+    sample: { cpu: 0, guestCpu: 0, memoryUsedBytes: 0, eventLoopDelayMs: 0, runnable: 0 },
+    writer: id,
+    attempt: 1,
+    ...change,
+  };
+}
