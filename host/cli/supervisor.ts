@@ -72,6 +72,7 @@ export class Supervisor {
   readonly #deadNodes: NodeId[] = [];
   readonly #unlock: () => Promise<void>;
   #resolveEnded: () => void = () => undefined;
+  #unlocked: Promise<void> | undefined;
   #stopping = false;
 
   private constructor(options: SupervisorOptions, unlock: () => Promise<void>) {
@@ -127,25 +128,38 @@ export class Supervisor {
 
   /** Stops in good order: shards are stored, then all children end. */
   async stop(): Promise<void> {
-    if (this.#stopping) return this.ended;
-    this.#stopping = true;
-    for (const child of this.#children) clearTimeout(child.timer);
-    const [control, ...nodes] = this.#children;
-    if (control?.ready === true) await this.#shutDown();
-    await Promise.all(nodes.map((node) => endChild(node)));
-    await endChild(control!);
-    await this.#unlock();
-    this.#resolveEnded();
+    await this.#stop(true);
   }
 
   /** Ends the children at once, synchronously: what is not stored is lost. */
   killNow(): void {
     this.#stopping = true;
+    this.#release().catch(() => undefined);
     for (const { process, timer } of this.#children) {
       clearTimeout(timer);
       process?.kill('SIGKILL');
     }
     this.#resolveEnded();
+  }
+
+  async #stop(ask: boolean): Promise<void> {
+    if (this.#stopping) {
+      await this.ended;
+      return this.#release();
+    }
+    this.#stopping = true;
+    for (const child of this.#children) clearTimeout(child.timer);
+    const [control, ...nodes] = this.#children;
+    if (ask && control?.ready === true) await this.#shutDown();
+    await Promise.all(nodes.map((node) => endChild(node)));
+    await endChild(control!);
+    await this.#release();
+    this.#resolveEnded();
+  }
+
+  #release(): Promise<void> {
+    this.#unlocked ??= this.#unlock();
+    return this.#unlocked;
   }
 
   async #shutDown(): Promise<void> {
@@ -187,7 +201,7 @@ export class Supervisor {
   #onSay(child: Child, say: Say): void {
     if (say.kind === 'shutdown') {
       // A client asked: every shard is stored, the control ends by itself.
-      void this.stop();
+      void this.#stop(false);
       return;
     }
     child.ready = true;

@@ -68,6 +68,7 @@ export class ControlServer {
   #lease: ControlLease | undefined;
   #retention: NodeJS.Timeout | undefined;
   #closed = false;
+  #goingDown: Promise<number> | undefined;
 
   private constructor(options: ControlOptions, url: string, server: Server, token: string) {
     const { fabric, platform } = options;
@@ -150,10 +151,12 @@ export class ControlServer {
   }
 
   /** Drains, then tells the owner that the cluster is down. */
-  async shutDown(): Promise<number> {
-    const paused = await this.drain();
-    this.#options.shutDown?.();
-    return paused;
+  shutDown(): Promise<number> {
+    this.#goingDown ??= this.drain().then((paused) => {
+      this.#options.shutDown?.();
+      return paused;
+    });
+    return this.#goingDown;
   }
 
   /** Ends in good order: the lease is given up. */

@@ -1,0 +1,188 @@
+/** The cluster as it is used: real processes over the embedded fabric, killed with SIGKILL wherever it hurts. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Supervisor } from '../../host/cli/supervisor.js';
+import { processIsGone } from '../../host/control/server.js';
+import { CODE, followed, SPIN, submit, sums, sumsOutput, until } from './harness.js';
+
+const LINES = 40;
+const TURNS = 25_000_000;
+const EXPECTED = [LINES, TURNS, 1_024] as const;
+
+let directory: string;
+let running: Supervisor[];
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'sherd-processes-'));
+  running = [];
+});
+
+afterEach(async () => {
+  for (const supervisor of running) await supervisor.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function up(nodes = 2): Promise<Supervisor> {
+  const supervisor = await Supervisor.start({ directory, nodes, workers: 1, code: CODE });
+  running.push(supervisor);
+  return supervisor;
+}
+
+function kill(
+  supervisor: Supervisor,
+  which: (child: Supervisor['pids'][number]) => boolean,
+): number {
+  const child = supervisor.pids.find(which);
+  if (child === undefined) throw new Error('no such child');
+  process.kill(child.pid, 'SIGKILL');
+  return child.pid;
+}
+
+async function gone(pids: readonly number[]): Promise<void> {
+  while (!pids.every(processIsGone)) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+describe('a cluster of processes', () => {
+  it('moves 1 MiB of state between processes; the output is that of a straight run', async () => {
+    const { client } = await up(3);
+    const id = await submit(client, sums(...EXPECTED));
+    const output = followed(client, id);
+    let view = await until(client, id, (seen) => seen.progress !== null);
+    const visited = new Set([view.owner]);
+    for (let i = 0; i < 5; i++) {
+      const nodes = await client.nodes();
+      const target = nodes.filter(({ node }) => node.id !== view.owner)[i % 2]!.node.id;
+      await client.move(id, { target });
+      view = await until(client, id, (seen) => seen.owner === target && seen.status === 'running');
+      visited.add(target);
+    }
+    expect(visited.size).toBeGreaterThan(1);
+    expect(await output).toBe(sumsOutput(...EXPECTED));
+    const moves = await client.moves(id);
+    expect(moves).toHaveLength(5);
+    expect(moves.every((move) => move.capsuleBytes > 1_000_000)).toBe(true);
+  });
+
+  it('SIGKILL of the node: the shard goes on elsewhere, output complete and not repeated', async () => {
+    const supervisor = await up();
+    const { client } = supervisor;
+    const id = await submit(client, sums(...EXPECTED));
+    const output = followed(client, id);
+    for (let kills = 1; kills <= 2; kills++) {
+      const before = (await client.shard(id)).output.bytes;
+      const view = await until(
+        client,
+        id,
+        (seen) =>
+          seen.status === 'running' && seen.restarts === kills - 1 && seen.output.bytes > before,
+      );
+      kill(supervisor, (child) => child.nodeId === view.owner);
+    }
+    expect(await output).toBe(sumsOutput(...EXPECTED));
+    expect((await client.shard(id)).restarts).toBe(2);
+  });
+
+  it('SIGKILL of the control: another one takes over, clients go on, nothing is lost', async () => {
+    const supervisor = await up();
+    const { client } = supervisor;
+    const id = await submit(client, sums(...EXPECTED));
+    const output = followed(client, id);
+    await until(client, id, (seen) => seen.output.bytes > 0);
+    const before = await supervisor.info();
+    kill(supervisor, (child) => child.name === 'control');
+    const later = await submit(client, sums(2, 10));
+    expect(await followed(client, later)).toBe(sumsOutput(2, 10));
+    expect((await supervisor.info()).pid).not.toBe(before.pid);
+    expect(await output).toBe(sumsOutput(...EXPECTED));
+    expect((await client.shard(id)).restarts).toBe(0);
+  });
+
+  it('SIGKILL of everything at once: the next start carries on', async () => {
+    const first = await up();
+    const id = await submit(first.client, sums(...EXPECTED));
+    const before = await until(
+      first.client,
+      id,
+      (seen) => seen.output.bytes > 0 && seen.capsule !== null,
+    );
+    const pids = first.pids.map((child) => child.pid);
+    first.killNow();
+    await gone(pids);
+    // The lock dies with its process; here that is the test's own.
+    await first.stop();
+    const second = await up();
+    expect(await followed(second.client, id)).toBe(sumsOutput(...EXPECTED));
+    const view = await second.client.shard(id);
+    expect(view.restarts).toBe(1);
+    expect(view.moves).toBe(before.moves);
+  });
+
+  it('a clean stop stores the shards; the next start carries on, without a restart', async () => {
+    const first = await up();
+    const id = await submit(first.client, sums(...EXPECTED));
+    await until(first.client, id, (seen) => seen.output.bytes > 0);
+    const pids = first.pids.map((child) => child.pid);
+    await first.stop();
+    await gone(pids);
+    await expect(stat(path.join(directory, 'control.json'))).rejects.toMatchObject({
+      code: 'ENOENT',
+    });
+    const second = await up();
+    expect(await followed(second.client, id)).toBe(sumsOutput(...EXPECTED));
+    expect((await second.client.shard(id)).restarts).toBe(0);
+  });
+
+  it('a client can take the cluster down', async () => {
+    const supervisor = await up();
+    const id = await submit(supervisor.client, SPIN);
+    await until(supervisor.client, id, (seen) => seen.status === 'running');
+    const pids = supervisor.pids.map((child) => child.pid);
+    expect(await supervisor.client.shutdown()).toEqual({ paused: 1 });
+    await supervisor.ended;
+    await gone(pids);
+  });
+
+  it('keeps its token to itself, and one cluster a directory', async () => {
+    await up(1);
+    expect((await stat(path.join(directory, 'control.json'))).mode & 0o777).toBe(0o600);
+    await expect(Supervisor.start({ directory, nodes: 1, code: CODE })).rejects.toMatchObject({
+      code: 'SHERD_FABRIC_BUSY',
+    });
+  });
+
+  it('a port that is taken is said at once', async () => {
+    const supervisor = await up(1);
+    const port = Number(new URL((await supervisor.info()).url).port);
+    const other = await mkdtemp(path.join(tmpdir(), 'sherd-processes-'));
+    try {
+      await expect(
+        Supervisor.start({ directory: other, nodes: 1, port, code: CODE }),
+      ).rejects.toMatchObject({ code: 'SHERD_PORT' });
+    } finally {
+      await rm(other, { recursive: true, force: true });
+    }
+  });
+
+  it('SIGKILL of the supervisor ends its children', async () => {
+    const script = `
+      const { Supervisor } = await import(${JSON.stringify(new URL('cli/supervisor.js', CODE).href)});
+      const supervisor = await Supervisor.start({ directory: process.argv[1], nodes: 2, workers: 1 });
+      console.log(JSON.stringify(supervisor.pids.map((child) => child.pid)));
+      setInterval(() => undefined, 1000);`;
+    const parent: ChildProcess = spawn(
+      process.execPath,
+      ['--input-type=module', '-e', script, directory],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    const [line] = (await once(parent.stdout!, 'data')) as [Buffer];
+    const pids = JSON.parse(line.toString()) as number[];
+    expect(pids).toHaveLength(3);
+    expect(pids.some(processIsGone)).toBe(false);
+    parent.kill('SIGKILL');
+    await gone(pids);
+  });
+});
