@@ -129,7 +129,7 @@ class Walk {
         this.warn(`${join(path, String(raw))}: left out, its name is not UTF-8`);
         continue;
       }
-      if (depth === 0 && name === WRITE_BACK_NAME) continue;
+      if (depth === 0 && name.startsWith(WRITE_BACK_NAME)) continue;
       const node = await this.node(join(path, name), depth + 1);
       if (node !== undefined) entries.push([name, node]);
     }
