@@ -87,7 +87,7 @@ class Planner {
 
   entry(before: TreeNode | undefined, after: TreeNode | undefined, path: readonly string[]): void {
     if (after?.kind === 'dir') {
-      if (before !== undefined && before.kind !== 'dir') this.remove(before, path);
+      if (before !== undefined && before.kind !== 'dir') this.remove(before, path, 'dir');
       if (before?.kind !== 'dir') this.directoriesMade.push({ op: 'mkdir', path });
       this.directories(before?.kind === 'dir' ? before : undefined, after, path);
       return;
@@ -97,7 +97,7 @@ class Planner {
       this.deletions.push({ op: 'rmdir', path });
       if (after !== undefined) this.put(undefined, after, path);
     } else if (after === undefined) {
-      if (before !== undefined) this.remove(before, path);
+      if (before !== undefined) this.remove(before, path, ABSENT);
     } else if (identityOf(before) !== identityOf(after)) this.put(before, after, path);
   }
 
@@ -109,8 +109,8 @@ class Planner {
     this.puts.push({ op: 'put', path, ...states, staged, executable });
   }
 
-  remove(before: TreeNode, path: readonly string[]): void {
-    const states = { expect: identityOf(before), ours: ABSENT };
+  remove(before: TreeNode, path: readonly string[], ours: Identity): void {
+    const states = { expect: identityOf(before), ours };
     this.deletions.push({ op: 'delete', path, ...states, staged: -1, executable: false });
   }
 }

@@ -252,7 +252,7 @@ interface Applying {
 function applyOne(applying: Applying, operation: Operation): Promise<void> {
   switch (operation.op) {
     case 'delete':
-      return applyDelete(applying, operation.path, operation.expect);
+      return applyDelete(applying, operation.path, operation.expect, operation.ours);
     case 'rmdir':
       return applyRmdir(applying, operation.path);
     case 'mkdir':
@@ -266,12 +266,13 @@ async function applyDelete(
   { root, outcome }: Applying,
   path: readonly string[],
   expect: Identity,
+  ours: Identity,
 ): Promise<void> {
   const shown = path.join('/');
   const parent = await realParent(root, path);
   const host = parent === undefined ? ABSENT : await hostIdentity(join(parent, path.at(-1)!));
   if (parent !== undefined && host === expect) await unlink(join(parent, path.at(-1)!));
-  if (host === expect || host === ABSENT) outcome.deleted.push(shown);
+  if ([expect, ours, ABSENT].includes(host)) outcome.deleted.push(shown);
   else {
     const reason = 'changed on the host; the program had deleted it';
     outcome.conflicts.push({ path: shown, ours: null, reason });
