@@ -11,7 +11,7 @@
  *                              │ conflict, blind
  *                              ▼
  *         to-read ──next()──▶ reading ──newer record──▶ seen
- *            ▲                 │ older record, failed, absent
+ *            ▲                 │ older record ──▶ to-send; failed, absent ──▶ to-read
  *            └─────────────────┘        absent EMPTY_READS times ──▶ gone
  *
  * W1  The write is sent again unchanged, with the same stamp: at most one of the tries can land.
@@ -88,6 +88,8 @@ export class RecordWrite implements SentWrite {
     if (answer.kind === 'found' && answer.seen.revision > this.expected) {
       return { kind: 'seen', seen: answer.seen };
     }
+    // An old read, or a conflict that was none: the compare-and-set never lies, so ask it again.
+    if (answer.kind === 'found') this.#stage = 'to-send';
     if (answer.kind === 'absent') this.#emptyReads += 1;
     if (this.#emptyReads >= EMPTY_READS) return { kind: 'gone' };
     return { kind: 'later', why: 'the store shows an old record' };
