@@ -20,7 +20,7 @@ import type {
   TreeNode,
 } from '../../types/host.js';
 import type { GuestClock } from './clock.js';
-import { type ChunkStore, FileContent } from './content.js';
+import { type ChunkStore, FILE_BYTES_MAX, FileContent } from './content.js';
 import { check, fail } from './errno.js';
 import { compareUtf8 } from './order.js';
 
@@ -252,8 +252,9 @@ export class Inodes {
     this.#writtenBytes += file.content.bytes - before;
   }
 
-  /** ENOSPC when the files that the guest has changed would grow beyond the limit. */
+  /** EFBIG for too long a file, ENOSPC when the files that the guest has changed would grow beyond the limit. */
   #demandSpace(file: FileInode, bytes: number): void {
+    check(bytes <= FILE_BYTES_MAX, 'fbig');
     const before = this.changed.has(file.ino) ? file.content.bytes : 0;
     const grown = Math.max(bytes, file.content.bytes) - before;
     check(this.#writtenBytes + grown <= WRITTEN_BYTES_MAX, 'nospc');
