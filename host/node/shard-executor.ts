@@ -10,7 +10,7 @@
  * compare-and-set, and turn every answer into an event.
  * Does not: decide anything: no status, owner or time is looked at here, except to show it.
  *
- * X1  Actions are carried out in order, none is waited for; each answer carries the id of the action (life-types L1).
+ * X1  Actions are carried out in order (hints first), none is waited for; each answer carries the id of the action (life-types L1).
  * X2  After `drop` nothing that was under way is answered: every task belongs to a generation, a drop ends it (L2).
  * X3  A harvest (output, blobs, trees, capsule) is kept under the id it came with until `forget`, `drop` or a later capture.
  */
@@ -131,7 +131,9 @@ export class ShardExecutor {
   handle(event: Untimed<LifeEvent>): void {
     if (this.#closed) return;
     const actions = this.life.handle({ ...event, nowMs: this.#context.nowMs() } as LifeEvent);
-    for (const action of actions) this.#execute(action);
+    // A hint makes another process begin: nothing here is worth its waiting.
+    for (const action of actions) if (action.kind === 'hint') this.#execute(action);
+    for (const action of actions) if (action.kind !== 'hint') this.#execute(action);
     this.#schedule();
     this.#rested(this);
   }
