@@ -236,6 +236,10 @@ export interface DecodedCapsule {
   readonly sections: readonly Section[];
   /** The state, its memory rebuilt on the base image. */
   state(base: BaseImage, target?: MemoryTarget): ShardState;
+  /** The state with an empty memory view: `fill` writes the memory where it is wanted. */
+  stateApart(): ShardState;
+  /** Writes the memory into a target of its size that holds the base image. */
+  fill(base: BaseImage, target: Uint8Array): void;
 }
 
 /** True when the bytes begin like a capsule. */
@@ -281,7 +285,16 @@ export function decodeCapsule(
     memory,
     sizes: sizesOf(bytes.length, plans, header.memory?.pages ?? 0, memory),
     sections,
-    state: (base, target) => buildState({ header, stack, globals, host, memory }, base, target),
+    state: (base, target) => {
+      const bytes =
+        memory === null ? EMPTY : rebuild(header.memory?.pages ?? 0, memory, base, target);
+      return buildState({ header, stack, globals, host }, bytes);
+    },
+    stateApart: () => buildState({ header, stack, globals, host }, EMPTY),
+    fill: (base, target) => {
+      if (memory === null) return;
+      rebuild(header.memory?.pages ?? 0, memory, base, { bytes: target, holds: 'base' });
+    },
   };
 }
 
@@ -333,11 +346,12 @@ interface Parts {
   readonly stack: Stack;
   readonly globals: Uint8Array;
   readonly host: Plain;
-  readonly memory: StoredMemory | null;
 }
 
-function buildState(parts: Parts, base: BaseImage, target: MemoryTarget | undefined): ShardState {
-  const { header, stack, globals, host, memory } = parts;
+const EMPTY = new Uint8Array(0);
+
+function buildState(parts: Parts, memoryBytes: Uint8Array): ShardState {
+  const { header, stack, globals, host } = parts;
   const { programHash, moduleHash, abi, calls, fuelUsed, pending, droppedSegments, growRefused } =
     header;
   return {
@@ -351,10 +365,7 @@ function buildState(parts: Parts, base: BaseImage, target: MemoryTarget | undefi
     results: stack.results,
     pending,
     globals,
-    memory:
-      header.memory === null || memory === null
-        ? null
-        : { ...header.memory, bytes: rebuild(header.memory.pages, memory, base, target) },
+    memory: header.memory === null ? null : { ...header.memory, bytes: memoryBytes },
     droppedSegments,
     growRefused,
     host,

@@ -170,7 +170,11 @@ export class Brain {
   /** The target compiles the module while the source still runs the shard. */
   #prepare(action: BrainAction, record: ShardRecord): void {
     if (action.kind !== 'migrate') return;
-    this.hint(action.target, { kind: 'prepare', moduleHash: record.moduleHash });
+    this.hint(action.target, {
+      kind: 'prepare',
+      moduleHash: record.moduleHash,
+      memoryBytes: record.memoryBytes,
+    });
   }
 
   #carriedOut(action: BrainAction, before: ShardRecord): void {

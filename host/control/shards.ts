@@ -130,7 +130,11 @@ export class Shards {
     const { record } = await cluster.find(id);
     if (target === undefined) return this.#moveAnywhere(id, record);
     const node = this.#resolveNode(target);
-    brain.hint(node, { kind: 'prepare', moduleHash: record.moduleHash });
+    brain.hint(node, {
+      kind: 'prepare',
+      moduleHash: record.moduleHash,
+      memoryBytes: record.memoryBytes,
+    });
     const actionId = this.#actionId('move');
     return this.#ask(id, (before, stamp) =>
       before.owner === node || (before.wanted?.op === 'move' && before.wanted.target === node)

@@ -244,6 +244,7 @@ export class NodeProcess {
       case 'prepare':
         this.pool
           .prepare(hint.moduleHash, () => this.#fetchShared(hint.moduleHash))
+          .then(() => this.pool.spare(hint.moduleHash, hint.memoryBytes))
           .catch(() => undefined);
         break;
       case 'ask':

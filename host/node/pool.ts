@@ -14,7 +14,7 @@ import { availableParallelism } from 'node:os';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { invariant } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
-import { workerError } from './rotation.js';
+import { wholeBuffer, workerError } from './rotation.js';
 import type {
   Run,
   TakeUp,
@@ -35,7 +35,7 @@ const RESTART_PAUSE_MS = 200;
 
 /** What a thread looks like from here; tests put something else in its place. */
 export interface PoolThread {
-  post(command: WorkerCommand): void;
+  post(command: WorkerCommand, transfer?: readonly ArrayBuffer[]): void;
   terminate(): Promise<void>;
 }
 
@@ -108,6 +108,13 @@ export class WorkerPool {
     for (const member of cold) this.#prepare(member, moduleHash, bytes);
   }
 
+  /** Has an instance ready in the thread to which the next run should go; nothing when its module is cold there. */
+  spare(moduleHash: Hash, memoryBytes: number): void {
+    const member = this.#members[this.place()]!;
+    if (member.modules.has(moduleHash))
+      this.#post(member, { kind: 'spare', moduleHash, memoryBytes });
+  }
+
   /** The least loaded thread's index: where the next run should go. */
   place(): number {
     let best = this.#members[0]!;
@@ -135,11 +142,16 @@ export class WorkerPool {
       this.#prepare(member, takeUp.moduleHash, module);
     }
     member.runs.set(takeUp.run, 1);
-    this.#post(member, { kind: 'load', takeUp });
+    // Nobody else has the capsule's bytes: they are handed over, not copied.
+    const transfer = takeUp.capsule === null ? [] : wholeBuffer(takeUp.capsule);
+    this.#post(member, { kind: 'load', takeUp }, transfer);
   }
 
   /** Sends a command to the thread that has the run; nothing happens when none has. */
-  send(run: Run, command: Exclude<WorkerCommand, { kind: 'prepare' | 'load' | 'close' }>): boolean {
+  send(
+    run: Run,
+    command: Exclude<WorkerCommand, { kind: 'prepare' | 'spare' | 'load' | 'close' }>,
+  ): boolean {
     const member = this.#memberOf(run);
     if (member === undefined) return false;
     this.#post(member, command);
@@ -185,8 +197,8 @@ export class WorkerPool {
     this.#post(member, { kind: 'prepare', moduleHash, bytes });
   }
 
-  #post(member: Member, command: WorkerCommand): void {
-    member.thread?.post(command);
+  #post(member: Member, command: WorkerCommand, transfer: readonly ArrayBuffer[] = []): void {
+    member.thread?.post(command, transfer);
   }
 
   #makeThread(member: Member): void {
@@ -278,7 +290,7 @@ function workerThreads(entry: URL): MakeThread {
       events.died(deathOf(cause));
     });
     return {
-      post: (command) => postAndWake(port1, word, command),
+      post: (command, transfer) => postAndWake(port1, word, command, transfer ?? []),
       terminate: async () => {
         await worker.terminate();
       },
@@ -286,8 +298,13 @@ function workerThreads(entry: URL): MakeThread {
   };
 }
 
-function postAndWake(port: MessagePort, word: Int32Array, command: WorkerCommand): void {
-  port.postMessage(command);
+function postAndWake(
+  port: MessagePort,
+  word: Int32Array,
+  command: WorkerCommand,
+  transfer: readonly ArrayBuffer[],
+): void {
+  port.postMessage(command, [...transfer]);
   Atomics.add(word, 0, 1);
   Atomics.notify(word, 0);
 }

@@ -39,6 +39,7 @@ export interface TakeUp {
 
 export type WorkerCommand =
   | { readonly kind: 'prepare'; readonly moduleHash: Hash; readonly bytes: Uint8Array }
+  | { readonly kind: 'spare'; readonly moduleHash: Hash; readonly memoryBytes: number }
   | { readonly kind: 'load'; readonly takeUp: TakeUp }
   /** Start, resume or go on; stop exactly at `stopAtFuel` (null = never). */
   | { readonly kind: 'run'; readonly run: Run; readonly stopAtFuel: bigint | null }

@@ -54,6 +54,9 @@ function obey(command: WorkerCommand): void {
     case 'prepare':
       prepare(command.moduleHash, command.bytes);
       break;
+    case 'spare':
+      guests.spare(command.moduleHash, command.memoryBytes);
+      break;
     case 'load':
       load(command.takeUp);
       break;

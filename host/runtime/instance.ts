@@ -17,8 +17,9 @@
 import { EXPORT, REGISTER_BYTES } from '../compile/abi.js';
 import { FUEL_REGISTER } from '../compile/emit.js';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
-import type { GuestHost, HostControl, HostFunction, HostFunctions } from '../types/host.js';
+import type { GuestHost, HostControl, HostFunction } from '../types/host.js';
 import type {
+  MemoryState,
   PendingCall,
   RunResult,
   ShardState,
@@ -33,7 +34,7 @@ import {
   exportedMemory,
   type Linked,
   type LoadedModule,
-  memoryBytes,
+  memoryOf,
 } from './loaded.js';
 import { explainTrap, functionLabel } from './trap.js';
 
@@ -49,6 +50,9 @@ export interface StartOptions {
   readonly limitPages: number;
 }
 
+/** Writes a captured memory into one that holds the module's base image. */
+export type FillMemory = (memory: Uint8Array) => void;
+
 /** Why the guest is being unwound, beside fuel. */
 interface Interrupt {
   wait: Wait | undefined;
@@ -59,7 +63,7 @@ interface Interrupt {
 export class Instance {
   private readonly linked: Linked;
   private readonly frames: FrameStack;
-  private readonly hostFunctions: HostFunctions;
+  private readonly hostFunctions: readonly HostFunction[];
   private readonly interruptFlag: WebAssembly.Global;
   private readonly continuations = new Map<string, (fuel: number) => number>();
   private calls: string[] = [];
@@ -78,10 +82,11 @@ export class Instance {
   private constructor(
     private readonly loaded: LoadedModule,
     private readonly host: GuestHost,
+    memoryPages: number,
   ) {
-    const raw = host.functions(this.control());
-    this.hostFunctions = raw;
-    this.linked = loaded.link(this.wrapped(raw));
+    this.hostFunctions = loaded.resolveImports(host.functions(this.control()));
+    this.linked = loaded.link(memoryPages);
+    this.linked.port.call = (index, args) => this.hostCall(index, args);
     this.frames = new FrameStack(loaded, this.linked.store);
     this.interruptFlag = exportedGlobal(this.linked.exports, EXPORT.interrupt);
   }
@@ -113,15 +118,24 @@ export class Instance {
         },
       );
     }
-    const instance = new Instance(loaded, host);
+    const instance = new Instance(loaded, host, module.memory?.minPages ?? 0);
     instance.setLimit(options.limitPages);
     instance.calls = module.hasStart ? ['', options.entry] : [options.entry];
     instance.args = options.entryArgs.slice();
     return instance;
   }
 
-  /** A shard that goes on from a captured state. Throws SHERD_CAPSULE_MISMATCH when it does not fit the module. */
-  static resume(loaded: LoadedModule, host: GuestHost, state: ShardState): Instance {
+  /**
+   * A shard that goes on from a captured state. `fillMemory` writes the memory instead of `state.memory.bytes` (which
+   * may then be empty), into a memory that holds the base image. Throws
+   * SHERD_CAPSULE_MISMATCH when the state does not fit the module.
+   */
+  static resume(
+    loaded: LoadedModule,
+    host: GuestHost,
+    state: ShardState,
+    fillMemory?: FillMemory,
+  ): Instance {
     if (state.moduleHash !== loaded.module.moduleHash) {
       throw new SherdError(
         'SHERD_CAPSULE_MISMATCH',
@@ -132,8 +146,8 @@ export class Instance {
         },
       );
     }
-    const instance = new Instance(loaded, host);
-    instance.restore(state);
+    const instance = new Instance(loaded, host, state.memory?.pages ?? 0);
+    instance.restore(state, fillMemory);
     return instance;
   }
 
@@ -164,6 +178,12 @@ export class Instance {
   /** memory.grow was refused by the limit at some time. */
   get growRefused(): boolean {
     return Number(exportedGlobal(this.linked.exports, EXPORT.growRefused).value) !== 0;
+  }
+
+  /** Makes what the next `run` needs first (the innermost frame's continuation), so that it starts at once. */
+  warm(): void {
+    const head = this.frames.peek();
+    if (head !== undefined) this.continuationOf(head.func, head.safepoint);
   }
 
   /** Guest functions, innermost first, of a stopped shard. */
@@ -337,47 +357,30 @@ export class Instance {
   private guestMemory(): Uint8Array {
     return this.loaded.module.memory === undefined
       ? new Uint8Array(0)
-      : memoryBytes(this.linked.exports);
+      : memoryOf(this.linked.exports);
   }
 
-  /** Host functions that note a suspended call and raise the interrupt flag. */
-  private wrapped(raw: HostFunctions): HostFunctions {
-    const result = new Map<string, Map<string, HostFunction>>();
-    for (const { module, field } of this.loaded.module.imports) {
-      const found = raw.get(module)?.get(field);
-      if (found === undefined) continue; // link() names it
-      if (!result.has(module)) result.set(module, new Map());
-      result.get(module)!.set(field, (...args) => this.hostCall(`${module}.${field}`, found, args));
-    }
-    return result;
-  }
-
-  private hostCall(
-    name: string,
-    call: HostFunction,
-    args: (number | bigint)[],
-  ): number | bigint | void {
+  /** Calls a host function; notes a suspended call and raises the interrupt flag. */
+  private hostCall(index: number, args: (number | bigint)[]): number | bigint | void {
     this.inHostCall = true;
-    const value = call(...args);
+    const value = this.hostFunctions[index]!(...args);
     this.inHostCall = false;
     const { wait, exitCode, trap } = this.interrupt;
     if (wait === undefined && exitCode === undefined && trap === undefined) return value;
     this.interrupted = true;
     this.interruptFlag.value = 1;
-    if (wait !== undefined) this.pending = { name, args, wait };
-    return value ?? zeroResult(this.importResults(name));
-  }
-
-  private importResults(name: string): readonly ValType[] {
-    return this.loaded.module.imports.find((i) => `${i.module}.${i.field}` === name)?.results ?? [];
+    const { module, field, results } = this.loaded.module.imports[index]!;
+    if (wait !== undefined) this.pending = { name: `${module}.${field}`, args, wait };
+    return value ?? zeroResult(results);
   }
 
   /** Makes the suspended call again. True: its results are in the registers. */
   private retryPending(): boolean {
     const { name, args, wait } = this.pending!;
-    const dot = this.loaded.module.imports.find((i) => `${i.module}.${i.field}` === name);
-    const call = dot === undefined ? undefined : this.hostFunctions.get(dot.module)?.get(dot.field);
-    if (dot === undefined || call === undefined) {
+    const { imports } = this.loaded.module;
+    const index = imports.findIndex((i) => `${i.module}.${i.field}` === name);
+    const call = this.hostFunctions[index];
+    if (call === undefined) {
       throw new SherdError(
         'SHERD_CAPSULE_MISMATCH',
         `the shard waits in ${name}, which this module does not import`,
@@ -398,7 +401,8 @@ export class Instance {
     }
     if (this.interrupt.exitCode !== undefined || this.interrupt.trap !== undefined) return false;
     this.pending = null;
-    this.writeRegisters(dot.results, encodeValue(dot.results, value));
+    const { results } = imports[index]!;
+    this.writeRegisters(results, encodeValue(results, value));
     return true;
   }
 
@@ -468,7 +472,7 @@ export class Instance {
     return bytes;
   }
 
-  private restore(state: ShardState): void {
+  private restore(state: ShardState, fillMemory: FillMemory | undefined): void {
     const { module } = this.loaded;
     this.calls = [...state.calls];
     this.args = state.args.slice();
@@ -477,8 +481,7 @@ export class Instance {
     this.checkState(state);
     this.frames.restore(state.frames);
     this.loadGlobals(state.globals);
-    if (state.memory !== null)
-      this.restoreMemory(state.memory.bytes, state.memory.pages, state.memory.limitPages);
+    if (state.memory !== null) this.restoreMemory(state.memory, fillMemory);
     for (const segment of state.droppedSegments) {
       if (this.linked.exports[EXPORT.drop(segment)] === undefined)
         throw mismatch(`it dropped segment ${segment}, the module never does`);
@@ -520,11 +523,13 @@ export class Instance {
     exportedFunction(this.linked.exports, EXPORT.load)();
   }
 
-  private restoreMemory(bytes: Uint8Array, pages: number, limitPages: number): void {
+  private restoreMemory(state: MemoryState, fillMemory: FillMemory | undefined): void {
+    const { bytes, pages, limitPages } = state;
     const memory = this.memory();
     const have = memory.buffer.byteLength / PAGE_BYTES;
-    if (pages < have || bytes.length !== pages * PAGE_BYTES)
+    if (pages < have || (fillMemory === undefined && bytes.length !== pages * PAGE_BYTES)) {
       throw mismatch(`its memory has ${pages} pages, the module starts with ${have}`);
+    }
     if (pages > have) {
       try {
         memory.grow(pages - have);
@@ -539,7 +544,8 @@ export class Instance {
         );
       }
     }
-    new Uint8Array(memory.buffer).set(bytes);
+    if (fillMemory === undefined) new Uint8Array(memory.buffer).set(bytes);
+    else fillMemory(new Uint8Array(memory.buffer));
     exportedGlobal(this.linked.exports, EXPORT.limit).value = limitPages;
   }
 

@@ -19,12 +19,20 @@ import type { Platform } from '../types/platform.js';
 import type { BaseImage } from '../types/state.js';
 
 /** Continuations with more code than this are left to the engine's own tiering: optimising them first takes too long. */
-const OPTIMISE_BELOW_BYTES = 12_000;
+const OPTIMISE_BELOW_BYTES = 3_000;
+/** A spare instance touches at most this much memory ahead of need (a page fault costs 12–20 µs). */
+const TOUCH_BYTES = 4 << 20;
 const SCAN_BYTES = 4096;
+const WASM_PAGE_BYTES = 65_536;
 
 export interface CompiledContinuation {
   readonly module: WebAssembly.Module;
   readonly imports: readonly ContinuationImport[];
+}
+
+/** Where host calls of a linked instance go; set by the Instance that uses it. */
+export interface HostPort {
+  call(importIndex: number, args: (number | bigint)[]): number | bigint | void;
 }
 
 /** The instances behind one shard: the program's and its frame store's. */
@@ -33,6 +41,7 @@ export interface Linked {
   readonly store: WebAssembly.Exports;
   /** Program functions bound so far, by index. */
   readonly functions: Map<number, WebAssembly.ExportValue>;
+  readonly port: HostPort;
 }
 
 /** An export as a function, or an internal error. */
@@ -68,6 +77,8 @@ export class LoadedModule {
   private readonly continuations = new Map<string, CompiledContinuation>();
   private readonly layouts = new Map<number, FrameLayout>();
   private base: BaseImage | undefined;
+  private spare: Linked | undefined;
+  private spareExtraPages = 0;
   /** Passive data segments that the program may drop, ascending. */
   readonly droppable: readonly number[];
 
@@ -110,22 +121,70 @@ export class LoadedModule {
     return known;
   }
 
-  /** Links a fresh instance. `functions` must offer every import. */
-  link(functions: HostFunctions): Linked {
-    const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
-    for (const { module, field } of this.module.imports) {
-      const found: HostFunction | undefined = functions.get(module)?.get(field);
+  /** Refuses a program that imports what the host does not offer, by name. */
+  resolveImports(functions: HostFunctions): HostFunction[] {
+    return this.module.imports.map(({ module, field }) => {
+      const found = functions.get(module)?.get(field);
       if (found === undefined) throw unknownImport(module, field);
-      imports[module] ??= {};
-      imports[module][field] = found as WebAssembly.ImportValue;
+      return found;
+    });
+  }
+
+  /**
+   * Links an instance ahead of need, with memory touched as far as `memoryBytes`, so that a shard that is about to
+   * come finds it warm. One is kept.
+   */
+  makeSpare(memoryBytes: number): void {
+    if (this.spare !== undefined) return;
+    this.spare = this.linkFresh();
+    this.builder ??= new ContinuationBuilder(this.module);
+    this.baseImage();
+    if (this.module.memory === undefined) return;
+    const missing = Math.ceil(memoryBytes / WASM_PAGE_BYTES) - this.module.memory.minPages;
+    this.spareExtraPages = 0;
+    if (missing > 0) {
+      try {
+        exportedMemory(this.spare.exports, EXPORT.memory).grow(missing);
+        this.spareExtraPages = missing;
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error; // no memory to spare: link when it is needed
+      }
     }
+    const bytes = memoryOf(this.spare.exports).subarray(0, TOUCH_BYTES);
+    for (let at = 0; at < bytes.length; at += SCAN_BYTES) bytes[at] = bytes[at]!;
+  }
+
+  /** A linked instance with at most `memoryPages` pages of memory, holding the base image. */
+  link(memoryPages: number): Linked {
+    const { spare } = this;
+    const least = this.module.memory?.minPages ?? 0;
+    if (spare === undefined || least + this.spareExtraPages > memoryPages) return this.linkFresh();
+    this.spare = undefined;
+    return spare;
+  }
+
+  private linkFresh(): Linked {
+    const port: HostPort = {
+      call: () => {
+        throw new SherdError(
+          'SHERD_INTERNAL',
+          'internal: host call of an instance that nobody runs',
+        );
+      },
+    };
+    const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
+    this.module.imports.forEach(({ module, field }, index) => {
+      imports[module] ??= {};
+      imports[module][field] = ((...args: (number | bigint)[]) =>
+        port.call(index, args)) as WebAssembly.ImportValue;
+    });
     const store = this.platform.instantiateWasm(this.storeCompiled, {}).exports;
     const { exports } = this.instantiate(imports);
     const helpers = exportedTable(exports, EXPORT.helpers);
     STORE_FUNCTIONS.forEach((name, slot) => {
       helpers.set(slot, store[name]);
     });
-    return { exports, store, functions: new Map() };
+    return { exports, store, functions: new Map(), port };
   }
 
   private instantiate(imports: WebAssembly.Imports): WebAssembly.Instance {
@@ -201,20 +260,15 @@ export class LoadedModule {
   /** The memory right after instantiation, as 4 KiB pages that are not zero. */
   baseImage(): BaseImage {
     if (this.base === undefined) {
-      const stubs = new Map<string, Map<string, HostFunction>>();
-      for (const { module, field } of this.module.imports) {
-        if (!stubs.has(module)) stubs.set(module, new Map());
-        stubs.get(module)!.set(field, () => 0);
-      }
-      const { exports } = this.link(stubs);
-      const memory = this.module.memory === undefined ? new Uint8Array(0) : memoryBytes(exports);
+      const { exports } = this.linkFresh();
+      const memory = this.module.memory === undefined ? new Uint8Array(0) : memoryOf(exports);
       this.base = scanImage(memory, this.platform);
     }
     return this.base;
   }
 }
 
-export function memoryBytes(exports: WebAssembly.Exports): Uint8Array {
+export function memoryOf(exports: WebAssembly.Exports): Uint8Array {
   return new Uint8Array(exportedMemory(exports, EXPORT.memory).buffer);
 }
 
@@ -225,7 +279,7 @@ function scanImage(memory: Uint8Array, platform: Platform): BaseImage {
     if (!platform.equal(memory, at, zero, 0, SCAN_BYTES))
       nonZero.set(at / SCAN_BYTES, memory.slice(at, at + SCAN_BYTES));
   }
-  return { pages: memory.length / 65_536, nonZero };
+  return { pages: memory.length / WASM_PAGE_BYTES, nonZero };
 }
 
 function unknownImport(module: string, field: string): SherdError {
