@@ -62,9 +62,18 @@ export class Guests {
     const decoded = decodeCapsule(takeUp.capsule, this.#platform, {
       moduleHash: takeUp.moduleHash,
     });
-    const state = decoded.state(loaded.baseImage());
+    const state = decoded.stateApart();
     const host = restoreGuestHost(spec, state.host, this.blobs, this.#platform);
-    return this.#guest(takeUp, spec, loaded, host, Instance.resume(loaded, host, state));
+    const instance = Instance.resume(loaded, host, state, (memory) => {
+      decoded.fill(loaded.baseImage(), memory);
+    });
+    instance.warm();
+    return this.#guest(takeUp, spec, loaded, host, instance);
+  }
+
+  /** A shard of this module is about to come: have an instance ready for it. */
+  spare(moduleHash: Hash, memoryBytes: number): void {
+    this.#modules.get(moduleHash)?.makeSpare(memoryBytes);
   }
 
   #guest(
