@@ -41,7 +41,7 @@ import type { Store } from './embedded-store.js';
 const CHUNK_BYTES = 1024 * 1024;
 const READ_CHUNK_BYTES = 256 * 1024;
 /** Up to this size a blob is written and read without giving the thread away: quicker than three trips to the pool. */
-const AT_ONCE_BYTES = 1024 * 1024;
+const AT_ONCE_BYTES = 2 * 1024 * 1024;
 /** A temporary file that nobody has written to for so long belongs to a killed process. */
 const TEMPORARY_MAX_AGE_MS = 600_000;
 const DAMAGED_MARK = '.damaged';
