@@ -180,7 +180,7 @@ export class Rotation {
       };
       this.#port.report(
         { kind: 'captured', captured: { ...captured, harvest, stoppedNs, encodeUs } },
-        transferable(bytes),
+        wholeBuffer(bytes),
       );
     } catch (cause) {
       this.#port.report({ kind: 'capture-failed', run, id, error: workerError(cause) });
@@ -469,7 +469,8 @@ function weightOf(priority: number): number {
   return 2 ** Math.max(-4, Math.min(4, priority));
 }
 
-function transferable(bytes: Uint8Array): ArrayBuffer[] {
+/** The buffer of these bytes, to be transferred, when there is nothing else in it. */
+export function wholeBuffer(bytes: Uint8Array): ArrayBuffer[] {
   const buffer = bytes.buffer;
   const whole = bytes.byteOffset === 0 && bytes.byteLength === buffer.byteLength;
   return whole && buffer instanceof ArrayBuffer ? [buffer] : [];
