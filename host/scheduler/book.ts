@@ -75,6 +75,8 @@ export interface NodeEntry {
   proven: boolean;
   readonly shards: Set<ShardId>;
   memoryClaimed: number;
+  /** Free memory when it has a slot for a shard, else null. */
+  room: number | null;
   /** Cores' worth of work that is not ours, by forecast. */
   background: number;
   contention: number;
@@ -94,6 +96,9 @@ export class Book {
   readonly places = new IndexedHeap<NodeEntry>(
     (a, b) => this.load(a) - this.load(b) || compareIds(a.id, b.id),
   );
+
+  /** Grows when a shard or a place changes: as long as it stands, what found no place finds none. */
+  version = 0;
 
   constructor(options: SchedulerOptions) {
     this.options = options;
@@ -150,6 +155,7 @@ export class Book {
       proven: false,
       shards: new Set(),
       memoryClaimed: 0,
+      room: null,
       background: 0,
       contention: 0,
     };
@@ -159,6 +165,7 @@ export class Book {
 
   /** Puts the shard into every index it belongs to now, or takes it out. Call after any change of the entry. */
   index(entry: ShardEntry): void {
+    this.version += 1;
     this.unindex(entry);
     for (const id of this.#claimsOf(entry)) this.#claim(entry, this.node(id));
     if (entry.inFlight !== null) return;
@@ -182,9 +189,12 @@ export class Book {
 
   indexNode(node: NodeEntry): void {
     const usable = this.usable(node);
+    const room = usable && this.hasSlot(node) ? this.freeBytes(node) : null;
+    if (room !== node.room) this.version += 1;
+    node.room = room;
     if (usable) this.places.set(node);
     else this.places.delete(node);
-    if (usable && this.hasSlot(node)) this.roomy.set(node);
+    if (room !== null) this.roomy.set(node);
     else this.roomy.delete(node);
   }
 

@@ -53,6 +53,8 @@ export class Scheduler {
   readonly #toExplain = new Set<ShardEntry>();
   readonly #alarmed = new Set<NodeEntry>();
   #nowMs = 0;
+  /** The book's version after which nothing more could be placed. */
+  #placedVersion = -1;
   #out: BrainAction[] = [];
 
   constructor(options: Partial<SchedulerOptions> = {}) {
@@ -246,6 +248,7 @@ export class Scheduler {
 
   /** Gives places to the most urgent; asks cheaper shards to make room for those that find none. */
   #place(): void {
+    if (this.#book.version === this.#placedVersion) return;
     const skipped: ShardEntry[] = [];
     for (let head = this.#book.queue.first(); head !== undefined; head = this.#book.queue.first()) {
       const node = this.#bestPlace(head, null);
@@ -261,6 +264,7 @@ export class Scheduler {
       if (skipped.length >= ROUND_MAX) break;
     }
     for (const entry of skipped) this.#book.queue.set(entry);
+    this.#placedVersion = this.#book.version;
   }
 
   /** The least loaded node with a slot and enough memory. */

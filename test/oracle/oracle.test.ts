@@ -1,0 +1,184 @@
+/** Last-value forecasts: residuals, honest bands, contention, and no NaN ever. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { demandCores, Oracle } from '../../host/oracle/oracle.js';
+import { quantile, Series } from '../../host/oracle/series.js';
+import type { NodeSampleValues } from '../../host/types/records.js';
+
+const CAPACITY = { cores: 4, memoryBytes: 1_000 };
+const values = (cpu: number, change: Partial<NodeSampleValues> = {}): NodeSampleValues => ({
+  cpu,
+  guestCpu: 0,
+  memoryUsedBytes: 100,
+  eventLoopDelayMs: 0,
+  runnable: 0,
+  ...change,
+});
+
+function oracleOf(loads: readonly number[]): Oracle {
+  const oracle = new Oracle();
+  loads.forEach((cpu, i) => {
+    oracle.observe({ nodeId: 'a', atMs: i * 100, values: values(cpu) }, CAPACITY);
+  });
+  return oracle;
+}
+
+describe('series', () => {
+  it('gives residuals at the end of the horizon and at the peak within it, as the definition says', () => {
+    const point = fc.record({
+      gap: fc.integer({ min: 1, max: 30 }),
+      value: fc.integer({ min: -9, max: 9 }),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(point, { maxLength: 60 }),
+        fc.integer({ min: 0, max: 100 }),
+        (points, horizon) => {
+          const series = new Series(1_000);
+          let at = 0;
+          const xs = points.map(({ gap, value }) => {
+            at += gap;
+            series.add(at, value);
+            return { at, value };
+          });
+          const end: number[] = [];
+          const peak: number[] = [];
+          xs.forEach((x, i) => {
+            const window = xs.slice(i).filter((y) => y.at <= x.at + horizon);
+            if (x.at + horizon > at || window.length < 2) return;
+            end.push((window.at(-1)?.value ?? 0) - x.value);
+            peak.push(Math.max(...window.map((y) => y.value)) - x.value);
+          });
+          expect(series.residuals(horizon)).toEqual({ end, peak });
+        },
+      ),
+    );
+  });
+
+  it('is bounded, goes forward and holds finite values only', () => {
+    const series = new Series(3);
+    for (const [at, value] of [
+      [1, 1],
+      [2, 2],
+      [2, 9],
+      [1, 9],
+      [3, Number.NaN],
+      [Number.NaN, 3],
+      [4, 4],
+      [5, 5],
+    ] as const) {
+      series.add(at, value);
+    }
+    expect([series.length, series.last]).toEqual([3, 5]);
+  });
+
+  it('quantiles are linear between points', () => {
+    expect([
+      quantile([], 0.5),
+      quantile([3], 0.9),
+      quantile([0, 10], 0.25),
+      quantile([0, 1, 2], 1),
+    ]).toEqual([0, 3, 2.5, 2]);
+  });
+});
+
+describe('forecast', () => {
+  it('says nothing of a node that was never measured', () => {
+    expect(new Oracle().forecast('a', 1_000)).toBeUndefined();
+  });
+
+  it('little experience means a wide band, much experience of calm a narrow one', () => {
+    const width = (oracle: Oracle): number => {
+      const cpu = oracle.forecast('a', 500)?.cpu;
+      return (cpu?.p99 ?? 0) - (cpu?.p50 ?? 0);
+    };
+    expect(width(oracleOf([0.25]))).toBeGreaterThan(1);
+    expect(width(oracleOf(Array.from({ length: 240 }, () => 0.25)))).toBeLessThan(0.1);
+  });
+
+  it('the band covers what it says', () => {
+    const loads = Array.from(
+      { length: 400 },
+      (_, i) => 0.5 + 0.4 * Math.sin(i * 1.7) * Math.sin(i * 0.13),
+    );
+    let within = 0;
+    let asked = 0;
+    for (let i = 60; i + 5 < loads.length; i++) {
+      const p90 = oracleOf(loads.slice(0, i)).forecast('a', 500)?.cpu.p90 ?? 0;
+      asked += 1;
+      if ((loads[i + 4] ?? 0) * 4 <= p90) within += 1;
+    }
+    expect(within / asked).toBeGreaterThan(0.85);
+  });
+
+  it('contention: certain when it is there, likely after a history of peaks, unlikely in calm', () => {
+    const calm =
+      oracleOf(Array.from({ length: 200 }, () => 0.2)).forecast('a', 1_000)?.contention ?? 1;
+    const peaks = Array.from({ length: 200 }, (_, i) => (i % 10 === 0 ? 1 : 0.3));
+    const spiky = oracleOf(peaks).forecast('a', 1_000)?.contention ?? 0;
+    expect(calm).toBeLessThan(0.05);
+    expect(spiky).toBeGreaterThan(0.8);
+    expect(oracleOf([1]).forecast('a', 1_000)?.contention).toBe(1);
+  });
+
+  it('demand counts shards that wait for a worker, and background once', () => {
+    expect(demandCores(values(1, { guestCpu: 2, runnable: 7 }), 4)).toBe(9);
+    expect(demandCores(values(0.5, { guestCpu: 2, runnable: 1 }), 4)).toBe(2);
+  });
+
+  it('is finite, ordered and within its bounds for every input', () => {
+    const any = fc.oneof(fc.double(), fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, -1, 0));
+    const sample = fc.record({ at: any, cpu: any, guestCpu: any, memory: any, runnable: any });
+    fc.assert(
+      fc.property(fc.array(sample, { maxLength: 20 }), any, any, (samples, cores, horizon) => {
+        const oracle = new Oracle();
+        for (const s of samples) {
+          const v = values(s.cpu, {
+            guestCpu: s.guestCpu,
+            memoryUsedBytes: s.memory,
+            runnable: s.runnable,
+          });
+          oracle.observe({ nodeId: 'a', atMs: s.at, values: v }, { cores, memoryBytes: cores });
+        }
+        const forecast = oracle.forecast('a', horizon);
+        if (forecast === undefined) return;
+        for (const q of [forecast.cpu, forecast.memoryBytes]) {
+          expect([q.p50, q.p90, q.p99].every((x) => Number.isFinite(x) && x >= 0)).toBe(true);
+          expect(q.p50 <= q.p90 && q.p90 <= q.p99).toBe(true);
+        }
+        expect(forecast.contention).toBeGreaterThanOrEqual(0);
+        expect(forecast.contention).toBeLessThanOrEqual(1);
+      }),
+    );
+  });
+});
+
+describe('needs of a shard', () => {
+  const sample = (atMs: number, memoryBytes: number) => ({
+    shardId: 's',
+    atMs,
+    fuelUsed: 0n,
+    fuelPerSecond: 1_000,
+    memoryBytes,
+    capsuleBytes: 0,
+  });
+
+  it('a guess with a wide band before, the history of the program after', () => {
+    const oracle = new Oracle();
+    const guess = oracle.needs('m', 0);
+    expect([guess.model, guess.samples]).toEqual(['guess', 0]);
+    expect(guess.memoryBytes.p99).toBeGreaterThan(guess.memoryBytes.p50);
+    for (let i = 0; i < 100; i++) oracle.observeShard('m', sample(i * 100, 50_000_000));
+    expect(oracle.needs('m', 0)).toMatchObject({
+      model: 'last-value',
+      memoryBytes: { p50: 50_000_000 },
+    });
+    expect(oracle.needs('m', 90_000_000).memoryBytes.p50).toBe(90_000_000);
+  });
+
+  it('remembers a bounded number of programs', () => {
+    const oracle = new Oracle();
+    for (let i = 0; i < 1_500; i++) oracle.observeShard(`m${i}`, sample(1, 1));
+    expect([oracle.needs('m0', 0).samples, oracle.needs('m1499', 0).samples]).toEqual([0, 1]);
+  });
+});
