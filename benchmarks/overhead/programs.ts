@@ -1,34 +1,35 @@
 /**
  * The kernels: what is compiled, and with which parameter it is run.
  *
- * Does: compile each AssemblyScript kernel with asc -O3 into a module without imports that exports `run(i32) → i32`;
- * add C fixtures of the same shape where they exist. Does not: instrument or time.
+ * Does: compile each AssemblyScript kernel with asc -O3 into a module without imports that exports `run(i32) → i32`. Does not: instrument or time.
  *
  * K1  A parameter is chosen so that a warm call takes about 20–60 ms uninstrumented on a 2020s core.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import asc from 'assemblyscript/asc';
 
 export interface Kernel {
   readonly name: string;
   readonly parameter: number;
+  /** For one long run: about a second. */
+  readonly longParameter: number;
   readonly runtime: 'stub' | 'minimal';
 }
 
 export const KERNELS: readonly Kernel[] = [
-  { name: 'gemm', parameter: 300, runtime: 'stub' },
-  { name: 'fib', parameter: 32, runtime: 'stub' },
-  { name: 'nbody', parameter: 400_000, runtime: 'stub' },
-  { name: 'sha256', parameter: 90_000, runtime: 'stub' },
-  { name: 'sieve', parameter: 5_000_000, runtime: 'stub' },
-  { name: 'mandelbrot', parameter: 420, runtime: 'stub' },
-  { name: 'vm', parameter: 12_000, runtime: 'stub' },
-  { name: 'quicksort', parameter: 150_000, runtime: 'stub' },
-  { name: 'trees', parameter: 15, runtime: 'minimal' },
-  { name: 'fannkuch', parameter: 9, runtime: 'stub' },
-  { name: 'spectral', parameter: 600, runtime: 'stub' },
-  { name: 'simd', parameter: 600, runtime: 'stub' },
+  { name: 'gemm', parameter: 300, longParameter: 800, runtime: 'stub' },
+  { name: 'fib', parameter: 32, longParameter: 39, runtime: 'stub' },
+  { name: 'nbody', parameter: 400_000, longParameter: 8_000_000, runtime: 'stub' },
+  { name: 'sha256', parameter: 90_000, longParameter: 1_800_000, runtime: 'stub' },
+  { name: 'sieve', parameter: 5_000_000, longParameter: 60_000_000, runtime: 'stub' },
+  { name: 'mandelbrot', parameter: 420, longParameter: 1900, runtime: 'stub' },
+  { name: 'vm', parameter: 12_000, longParameter: 250_000, runtime: 'stub' },
+  { name: 'quicksort', parameter: 150_000, longParameter: 2_500_000, runtime: 'stub' },
+  { name: 'trees', parameter: 15, longParameter: 19, runtime: 'minimal' },
+  { name: 'fannkuch', parameter: 9, longParameter: 10, runtime: 'stub' },
+  { name: 'spectral', parameter: 900, longParameter: 4500, runtime: 'stub' },
+  { name: 'simd', parameter: 600, longParameter: 8000, runtime: 'stub' },
 ];
 
 const ENTRY = 'kernel.ts';
@@ -79,11 +80,9 @@ export async function compileKernel(root: string, kernel: Kernel): Promise<Uint8
 export interface Program {
   readonly name: string;
   readonly parameter: number;
+  readonly longParameter: number;
   readonly bytes: Uint8Array;
 }
-
-/** C fixtures of the kernels' shape: `run(i32) → i32`, no imports. */
-const C_FIXTURES: readonly { readonly file: string; readonly parameter: number }[] = [];
 
 /** The chosen kernels (`all`, or names joined by commas), compiled. */
 export async function loadPrograms(root: string, chosen: string): Promise<Program[]> {
@@ -99,13 +98,9 @@ export async function loadPrograms(root: string, chosen: string): Promise<Progra
     programs.push({
       name: kernel.name,
       parameter: kernel.parameter,
+      longParameter: kernel.longParameter,
       bytes: await compileKernel(root, kernel),
     });
-  }
-  for (const { file, parameter } of C_FIXTURES) {
-    const path = join(root, 'test/fixtures', file);
-    if (names === undefined && existsSync(path))
-      programs.push({ name: file.replace(/\.wasm$/, ''), parameter, bytes: readFileSync(path) });
   }
   return programs;
 }

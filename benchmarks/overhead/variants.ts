@@ -3,7 +3,7 @@
  *
  *   plain, plain again   the module as asc made it, twice with different bytes around it: the A/A pair
  *   sherd                compileProgram + Instance, one budget larger than the whole run: the fast copy straight through
- *   sherd quantum        the same, returning to the host every QUANTUM_MS as a node does when others wait
+ *   sherd quantum        the same in quanta of QUANTUM_MS, over one long run
  *   asyncify             benchmarks/asyncify: polls + Binaryen's Asyncify at -O3, never unwound
  *
  * V1  Every call gets a fresh instance, so that first touches of memory cost all variants the same.
@@ -32,6 +32,7 @@ export const NAMES = {
 
 export interface Prepared {
   readonly program: Program;
+  readonly loaded: LoadedModule;
   readonly variants: readonly Variant[];
   /** The module that each variant runs, for sizes and cold calls. */
   readonly modules: Readonly<Record<'plain' | 'sherd' | 'asyncify', Uint8Array>>;
@@ -103,13 +104,13 @@ export function sherdVariant(
   name: string,
   program: Program,
   loaded: LoadedModule,
-  budget: () => number,
+  budget: number,
 ): Variant {
   return {
     name,
     prepare: () => {
       const instance = startInstance(loaded, program);
-      return () => finish(instance, budget());
+      return () => finish(instance, budget);
     },
   };
 }
@@ -124,49 +125,42 @@ export function prepare(program: Program, platform: Platform): Prepared {
   const shard = compileProgram(unlike(program.bytes, 'sherd'), platform);
   const loaded = LoadedModule.load(shard, platform);
   const baseline = asyncify(program.bytes);
-  const probe = startInstance(loaded, program);
-  finish(probe, MAX_BUDGET);
-  const fuel = probe.fuelUsed;
-  let quantumBudget = MAX_BUDGET;
-  const straight = sherdVariant(NAMES.sherd, program, loaded, () => MAX_BUDGET);
-  const quantum = sherdVariant(NAMES.quantum, program, loaded, () => quantumBudget);
-  const measuring: Variant = {
-    name: quantum.name,
-    prepare: () => {
-      // The rate is the one just measured, as a node's worker does it; the last straight run is a good measure.
-      quantumBudget = Math.max(
-        1,
-        Math.min(MAX_BUDGET, Math.round((Number(fuel) / straightMs) * QUANTUM_MS)),
-      );
-      return quantum.prepare();
-    },
-  };
-  let straightMs = 50;
-  const watched: Variant = {
-    name: straight.name,
-    prepare: () => {
-      const call = straight.prepare();
-      return () => {
-        const started = performance.now();
-        const checksum = call();
-        straightMs = performance.now() - started;
-        return checksum;
-      };
-    },
-  };
   return {
     program,
+    loaded,
     variants: [
       plainVariant(NAMES.plain, program, 'a'),
       plainVariant(NAMES.again, program, 'b'),
-      watched,
-      measuring,
+      sherdVariant(NAMES.sherd, program, loaded, MAX_BUDGET),
       asyncifyVariant(program, baseline.bytes, 'asyncify'),
     ],
     modules: { plain: program.bytes, sherd: shard.bytes, asyncify: baseline.bytes },
     safepoints: shard.sizes.safepoints,
-    fuel,
+    fuel: fuelOf(loaded, program),
   };
+}
+
+function fuelOf(loaded: LoadedModule, program: Program): bigint {
+  const instance = startInstance(loaded, program);
+  finish(instance, MAX_BUDGET);
+  return instance.fuelUsed;
+}
+
+/**
+ * One long run, plain, straight through, and cut into quanta of QUANTUM_MS: what a node does when shards take turns. At
+ * the end of a quantum the shard unwinds and goes on through the continuation of its innermost frame; the instance stays.
+ */
+export function quantumVariants({ program, loaded }: Prepared): readonly Variant[] {
+  const long = { ...program, parameter: program.longParameter };
+  const before = process.cpuUsage();
+  const fuel = fuelOf(loaded, long);
+  const { user, system } = process.cpuUsage(before);
+  const budget = Math.round((Number(fuel) / (user + system)) * 1e3 * QUANTUM_MS);
+  return [
+    plainVariant(NAMES.plain, long, 'a'),
+    sherdVariant(NAMES.sherd, long, loaded, MAX_BUDGET),
+    sherdVariant(NAMES.quantum, long, loaded, Math.max(1, Math.min(MAX_BUDGET, budget))),
+  ];
 }
 
 /** Time of the first call in a module the engine has never seen, compilation of the module left out. */
@@ -180,7 +174,7 @@ export function coldCalls(
   return {
     plain: timeOnce(plainVariant(NAMES.plain, program, mark)).ms,
     sherd: timeOnce(
-      sherdVariant(NAMES.sherd, program, loadSherd(program, platform, mark), () => MAX_BUDGET),
+      sherdVariant(NAMES.sherd, program, loadSherd(program, platform, mark), MAX_BUDGET),
     ).ms,
     asyncify: timeOnce(asyncifyVariant(program, modules.asyncify, mark)).ms,
   };
