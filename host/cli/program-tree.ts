@@ -67,16 +67,15 @@ export function programTree(): Command {
     // Errors are thrown (exitOverride) and printed once, by main.
     command.configureOutput({ writeErr: () => undefined });
   }
-  program.action(() => program.help());
   return program;
 }
 
 /** `sherd prog.wasm …` means `sherd run prog.wasm …`: the first word is a file and no command. */
 export function normalizeArguments(args: readonly string[], program: Command): string[] {
   const first = args[0];
+  if (first === undefined) return ['--help'];
   const isCommand = program.commands.some((command) => command.name() === first);
-  if (first === undefined || isCommand || first.startsWith('-') || first === 'help')
-    return [...args];
+  if (isCommand || first.startsWith('-') || first === 'help') return [...args];
   const verb = /\.capsule$/.test(first) ? 'resume' : 'run';
   return /\.(wasm|ts|as|capsule)$/.test(first) && existsSync(first) ? [verb, ...args] : [...args];
 }

@@ -29,8 +29,9 @@ const TYPES: Record<string, number> = {
   v128: VT.v128,
 };
 /** Room that `frame` makes sure of: no frame is larger (slots are bounded). */
-const ROOM_BYTES = 1 << 20;
-export const STORE_MAX_PAGES = 16_384;
+export const ROOM_BYTES = 1 << 20;
+/** 64 MiB of frames: more than 10⁶ activations; a recursion without end gets here within a second. */
+export const STORE_MAX_PAGES = 1_024;
 export const FRAMES_START = REGISTER_BYTES * REGISTER_COUNT;
 
 /** Parameter and result types of a frame-store function. */

@@ -13,12 +13,14 @@
  */
 
 import type { FrameLayout } from '../compile/plan.js';
-import { FRAMES_START } from '../compile/store-module.js';
+import { FRAMES_START, ROOM_BYTES, STORE_MAX_PAGES } from '../compile/store-module.js';
 import { invariant, SherdError } from '../types/errors.js';
 import type { FrameState } from '../types/state.js';
 import { exportedGlobal, exportedMemory, type LoadedModule } from './loaded.js';
 
 const HEAD_BYTES = 8;
+/** Slots lie on 8-byte boundaries. */
+const WORD_BYTES = 8;
 
 interface Segment {
   start: number;
@@ -28,6 +30,21 @@ interface Segment {
 export interface FrameHead {
   readonly func: number;
   readonly safepoint: number;
+}
+
+/** A frame whose slots lie in a buffer that all frames of one capture share: a view each would cost more than the frame. */
+class PackedFrame implements FrameState {
+  constructor(
+    readonly func: number,
+    readonly safepoint: number,
+    private readonly packed: Uint8Array,
+    private readonly from: number,
+    private readonly to: number,
+  ) {}
+
+  get slots(): Uint8Array {
+    return this.packed.subarray(this.from, this.to);
+  }
 }
 
 export class FrameStack {
@@ -126,20 +143,44 @@ export class FrameStack {
     return result;
   }
 
-  /** All frames with their live slots, outermost first. */
+  /** All frames with their live slots, outermost first. The slots are views of one buffer. */
   capture(): FrameState[] {
-    const memory = this.bytes();
+    const words = new BigUint64Array(this.memory.buffer);
+    const packed = new BigUint64Array(this.liveWords());
+    const bytes = new Uint8Array(packed.buffer);
     const result: FrameState[] = [];
-    for (let s = this.segments.length - 1; s >= 0; s--) {
-      const { start, end } = this.segments[s]!;
+    let to = 0;
+    for (const { start, end } of this.segments.toReversed()) {
       for (let at = start; at < end; ) {
         const head = this.headAt(at);
         const layout = this.loaded.layout(head.func);
-        result.push({ ...head, slots: gather(memory, at + HEAD_BYTES, layout, head.safepoint) });
+        const from = to * WORD_BYTES;
+        to = gather(words, at + HEAD_BYTES, layout, head.safepoint, packed, to);
+        result.push(new PackedFrame(head.func, head.safepoint, bytes, from, to * WORD_BYTES));
         at += HEAD_BYTES + layout.bytes;
       }
     }
     return result.reverse();
+  }
+
+  /** No room is left for another frame. */
+  get full(): boolean {
+    const limit = STORE_MAX_PAGES * 65_536;
+    return this.memory.buffer.byteLength === limit && this.writeStart() + ROOM_BYTES > limit;
+  }
+
+  /** 8-byte words of all live slots. */
+  private liveWords(): number {
+    let total = 0;
+    for (const { start, end } of this.segments) {
+      for (let at = start; at < end; ) {
+        const head = this.headAt(at);
+        const layout = this.loaded.layout(head.func);
+        total += layout.liveBytes[head.safepoint] ?? 0;
+        at += HEAD_BYTES + layout.bytes;
+      }
+    }
+    return total / WORD_BYTES;
   }
 
   /** Puts frames (outermost first) into an empty stack. Slots that are not live become zero. */
@@ -199,22 +240,24 @@ export class FrameStack {
   }
 }
 
-/** Copies the live slots of a frame at `at`, in order. */
+/** Appends the live slots of the frame at `at` to `target` from word `to` on; returns where the next ones go. */
 function gather(
-  memory: Uint8Array,
+  words: BigUint64Array,
   at: number,
   layout: FrameLayout,
   safepoint: number,
-): Uint8Array {
+  target: BigUint64Array,
+  to: number,
+): number {
   const live = layout.live[safepoint];
   invariant(live !== undefined, 'frame names an unknown safepoint');
-  const out = new Uint8Array(layout.liveBytes[safepoint]!);
-  let to = 0;
+  let next = to;
   for (const { offset, size } of live) {
-    out.set(memory.subarray(at + offset, at + offset + size), to);
-    to += size;
+    const from = (at + offset) / WORD_BYTES;
+    target[next++] = words[from]!;
+    if (size > WORD_BYTES) target[next++] = words[from + 1]!;
   }
-  return out;
+  return next;
 }
 
 function scatter(memory: Uint8Array, at: number, layout: FrameLayout, frame: FrameState): void {

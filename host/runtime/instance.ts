@@ -175,6 +175,11 @@ export class Instance {
     return this.guestMemory().slice();
   }
 
+  /** The guest's mutable globals as a capture has them, also of a finished shard. */
+  globalsSnapshot(): Uint8Array {
+    return this.saveGlobals();
+  }
+
   /** memory.grow was refused by the limit at some time. */
   get growRefused(): boolean {
     return Number(exportedGlobal(this.linked.exports, EXPORT.growRefused).value) !== 0;
@@ -311,10 +316,10 @@ export class Instance {
   }
 
   private trapped(error: unknown): RunResult {
-    const saved = this.guestStack();
-    const trap = explainTrap(error, this.loaded.module, saved);
+    const trap = explainTrap(error, this.loaded.module, this.guestStack());
     if (trap === undefined) throw error;
     const refused = Number(exportedGlobal(this.linked.exports, EXPORT.growRefused).value);
+    const { full } = this.frames;
     this.frames.clear();
     if (refused === 2) {
       throw new SherdError(
@@ -325,7 +330,7 @@ export class Instance {
         },
       );
     }
-    return this.end({ kind: 'trap', fuelUsed: this.used, trap });
+    return this.end({ kind: 'trap', fuelUsed: this.used, trap: blame(trap, full, refused === 1) });
   }
 
   private finalResults(): Uint8Array {
@@ -580,6 +585,18 @@ export class Instance {
       Number(exportedGlobal(this.linked.exports, EXPORT.dropped(segment)).value) !== 0;
     return this.loaded.droppable.filter(isDropped);
   }
+}
+
+/** What is behind an `unreachable`: no room for frames (the frame store's own), or memory that the limit refused. */
+function blame(trap: TrapInfo, full: boolean, refused: boolean): TrapInfo {
+  if (trap.trapKind !== 'unreachable') return trap;
+  if (full) return { ...trap, trapKind: 'call stack exhausted', message: 'call stack exhausted' };
+  if (!refused) return trap;
+  return {
+    ...trap,
+    trapKind: 'memory limit',
+    message: 'the program gave up after the memory limit refused it more',
+  };
 }
 
 function mismatch(why: string): SherdError {

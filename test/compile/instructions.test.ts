@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { ByteWriter } from '../../host/compile/bytes.js';
 import { allOpcodes, Imm, OP, opInfo, refusedFeature, VT } from '../../host/compile/opcodes.js';
 import { Instance } from '../../host/runtime/instance.js';
-import { hostOf, load, raw, runInSteps } from '../runtime/support.js';
+import { detached, hostOf, load, raw, runInSteps } from '../runtime/support.js';
 
 /** Operand values: small constants, distinct by position. */
 function constant(w: ByteWriter, type: number, salt: number): void {
@@ -104,7 +104,7 @@ describe('every plain instruction', () => {
       limitPages: 0,
     });
     expect(instance.run(1).kind).toBe('quantum');
-    instance = Instance.resume(loaded, hostOf(), structuredClone(instance.capture()));
+    instance = Instance.resume(loaded, hostOf(), detached(instance.capture()));
     expect(instance.run(10).kind).toBe('done');
     expect(Buffer.compare(instance.memorySnapshot(), expected)).toBe(0);
     expect(runInSteps(loaded, hostOf, { entry: 'f', entryArgs: raw() }, 1).stops).toBe(1);

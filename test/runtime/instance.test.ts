@@ -381,3 +381,32 @@ describe('host calls', () => {
     ).toThrowError(/sys\.magic/);
   });
 });
+
+describe('limits that end a shard', () => {
+  test('recursion without end across quanta is a clean trap', () => {
+    const loaded = load(
+      wat('(module (func $f (export "f") (result i32) (i32.add (call $f) (i32.const 1))))'),
+    );
+    const instance = Instance.start(loaded, hostOf(), {
+      entry: 'f',
+      entryArgs: raw(),
+      limitPages: 0,
+    });
+    let result = instance.run(3000);
+    while (result.kind === 'quantum') result = instance.run(3000);
+    expect(result.kind === 'trap' && result.trap.trapKind).toBe('call stack exhausted');
+  });
+
+  test('giving up after a refused memory.grow is the memory limit', () => {
+    const loaded = load(
+      wat(`(module (memory 1 9) (func (export "f") (loop)
+      (if (i32.eq (memory.grow (i32.const 5)) (i32.const -1)) (then unreachable))))`),
+    );
+    const run = (limitPages: number) =>
+      Instance.start(loaded, hostOf(), { entry: 'f', entryArgs: raw(), limitPages }).run(
+        MAX_BUDGET,
+      );
+    expect(run(0).kind).toBe('done');
+    expect(run(5)).toMatchObject({ kind: 'trap', trap: { trapKind: 'memory limit' } });
+  });
+});

@@ -79,7 +79,8 @@ export function i32Of(result: RunResult): number {
 
 /** A state that shares nothing with the instance it came from. */
 export function detached(state: ShardState): ShardState {
-  return structuredClone(state);
+  const frames = state.frames.map(({ func, safepoint, slots }) => ({ func, safepoint, slots }));
+  return structuredClone({ ...state, frames });
 }
 
 export interface Chain {
