@@ -180,6 +180,11 @@ export class Instance {
     return this.saveGlobals();
   }
 
+  /** The guest's mutable globals as a capture has them, also of a finished shard. */
+  globalsSnapshot(): Uint8Array {
+    return this.saveGlobals();
+  }
+
   /** memory.grow was refused by the limit at some time. */
   get growRefused(): boolean {
     return Number(exportedGlobal(this.linked.exports, EXPORT.growRefused).value) !== 0;
