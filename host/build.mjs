@@ -15,7 +15,9 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 function step(name, action) {
   const start = performance.now();
   const note = action();
-  console.log(`build: ${name}${note === undefined ? '' : ` (${note})`} ${Math.round(performance.now() - start)} ms`);
+  console.log(
+    `build: ${name}${note === undefined ? '' : ` (${note})`} ${Math.round(performance.now() - start)} ms`,
+  );
 }
 
 function fail(message) {
@@ -25,8 +27,12 @@ function fail(message) {
 
 step('tsc -> dist', () => {
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
-  const { status, error } = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.json')], { cwd: root, stdio: 'inherit' });
-  if (status !== 0) fail(error === undefined ? 'tsc found errors' : `cannot run tsc: ${error.message}`);
+  const { status, error } = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.json')], {
+    cwd: root,
+    stdio: 'inherit',
+  });
+  if (status !== 0)
+    fail(error === undefined ? 'tsc found errors' : `cannot run tsc: ${error.message}`);
 });
 
 step('executable', () => {

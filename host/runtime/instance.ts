@@ -37,6 +37,7 @@ import {
   memoryOf,
 } from './loaded.js';
 import { explainTrap, functionLabel } from './trap.js';
+import { blame, encodeValue, mismatch, valueBytes, zeroResult } from './values.js';
 
 export const MAX_BUDGET = 0x7fff_ffff;
 const PAGE_BYTES = 65_536;
@@ -173,11 +174,6 @@ export class Instance {
   /** A copy of the guest's memory, also of a finished shard. */
   memorySnapshot(): Uint8Array {
     return this.guestMemory().slice();
-  }
-
-  /** The guest's mutable globals as a capture has them, also of a finished shard. */
-  globalsSnapshot(): Uint8Array {
-    return this.saveGlobals();
   }
 
   /** The guest's mutable globals as a capture has them, also of a finished shard. */
@@ -590,47 +586,4 @@ export class Instance {
       Number(exportedGlobal(this.linked.exports, EXPORT.dropped(segment)).value) !== 0;
     return this.loaded.droppable.filter(isDropped);
   }
-}
-
-/** What is behind an `unreachable`: no room for frames (the frame store's own), or memory that the limit refused. */
-function blame(trap: TrapInfo, full: boolean, refused: boolean): TrapInfo {
-  if (trap.trapKind !== 'unreachable') return trap;
-  if (full) return { ...trap, trapKind: 'call stack exhausted', message: 'call stack exhausted' };
-  if (!refused) return trap;
-  return {
-    ...trap,
-    trapKind: 'memory limit',
-    message: 'the program gave up after the memory limit refused it more',
-  };
-}
-
-function mismatch(why: string): SherdError {
-  return new SherdError('SHERD_CAPSULE_MISMATCH', `the capsule does not fit the module: ${why}`, {
-    next: 'give the shard module with which the capsule was made',
-    exitCode: EXIT.refused,
-  });
-}
-
-/** Bytes of a list of raw values. */
-export function valueBytes(types: readonly ValType[]): number {
-  return types.reduce((sum, type) => sum + (type === 'v128' ? 16 : 8), 0);
-}
-
-function zeroResult(types: readonly ValType[]): number | bigint | undefined {
-  const [type] = types;
-  return type === undefined ? undefined : type === 'i64' ? 0n : 0;
-}
-
-/** A host function's result as raw bytes. */
-function encodeValue(types: readonly ValType[], value: number | bigint | void): Uint8Array {
-  const out = new Uint8Array(valueBytes(types));
-  const data = new DataView(out.buffer);
-  const [type] = types;
-  if (type === undefined) return out;
-  if (type === 'i64') data.setBigInt64(0, BigInt(value ?? 0), true);
-  else if (type === 'i32') data.setInt32(0, Number(value ?? 0), true);
-  else if (type === 'f32') data.setFloat32(0, Number(value ?? 0), true);
-  else if (type === 'f64') data.setFloat64(0, Number(value ?? 0), true);
-  else throw new SherdError('SHERD_IMPORT_UNSUPPORTED', 'a host function cannot return v128');
-  return out;
 }

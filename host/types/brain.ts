@@ -58,18 +58,61 @@ export type BrainEvent =
   | { readonly kind: 'progress'; readonly nowMs: number; readonly sample: ShardSample }
   | { readonly kind: 'forecast'; readonly nowMs: number; readonly forecast: Forecast }
   /** A client's request. */
-  | { readonly kind: 'request-move'; readonly nowMs: number; readonly shardId: ShardId; readonly target: NodeId | null }
-  | { readonly kind: 'action-done'; readonly nowMs: number; readonly actionId: string; readonly outcome: 'ok' | 'conflict' | 'unknown' };
+  | {
+      readonly kind: 'request-move';
+      readonly nowMs: number;
+      readonly shardId: ShardId;
+      readonly target: NodeId | null;
+    }
+  | {
+      readonly kind: 'action-done';
+      readonly nowMs: number;
+      readonly actionId: string;
+      readonly outcome: 'ok' | 'conflict' | 'unknown';
+    };
 
 /** What the control process executes: each is one compare-and-set of a shard's record at `revision`. */
 export type BrainAction =
-  | { readonly kind: 'assign'; readonly id: string; readonly shardId: ShardId; readonly revision: number; readonly node: NodeId; readonly why: string }
-  | { readonly kind: 'migrate'; readonly id: string; readonly shardId: ShardId; readonly revision: number; readonly target: NodeId; readonly why: string }
-  | { readonly kind: 'recover'; readonly id: string; readonly shardId: ShardId; readonly revision: number; readonly lost: NodeId; readonly why: string }
+  | {
+      readonly kind: 'assign';
+      readonly id: string;
+      readonly shardId: ShardId;
+      readonly revision: number;
+      readonly node: NodeId;
+      readonly why: string;
+    }
+  | {
+      readonly kind: 'migrate';
+      readonly id: string;
+      readonly shardId: ShardId;
+      readonly revision: number;
+      readonly target: NodeId;
+      readonly why: string;
+    }
+  | {
+      readonly kind: 'recover';
+      readonly id: string;
+      readonly shardId: ShardId;
+      readonly revision: number;
+      readonly lost: NodeId;
+      readonly why: string;
+    }
   /** Stop a lower-priority shard and queue it again, so that another one can have its place. */
-  | { readonly kind: 'preempt'; readonly id: string; readonly shardId: ShardId; readonly revision: number; readonly by: ShardId; readonly why: string }
+  | {
+      readonly kind: 'preempt';
+      readonly id: string;
+      readonly shardId: ShardId;
+      readonly revision: number;
+      readonly by: ShardId;
+      readonly why: string;
+    }
   /** Not executed on the fabric: shown by `ps` and `sherd events`. */
-  | { readonly kind: 'explain'; readonly id: string; readonly shardId: ShardId; readonly why: string };
+  | {
+      readonly kind: 'explain';
+      readonly id: string;
+      readonly shardId: ShardId;
+      readonly why: string;
+    };
 
 /** One line of `sherd events`: the workflow made visible. `step` is the seed's workflow step 1–7. */
 export interface TraceEvent {

@@ -32,7 +32,10 @@ export interface RecordEntry {
 
 export type CasOutcome =
   | { readonly kind: 'ok'; readonly revision: Revision }
-  | { readonly kind: 'conflict'; /** what is there now, if known */ readonly current: RecordEntry | undefined }
+  | {
+      readonly kind: 'conflict' /** what is there now, if known */;
+      readonly current: RecordEntry | undefined;
+    }
   | { readonly kind: 'unknown'; readonly cause: unknown };
 
 export type WatchEvent =
@@ -75,7 +78,10 @@ export interface Blobs {
   has(hash: Hash): Promise<boolean>;
   list(): AsyncIterable<BlobStat>;
   /** Removes blobs that `keep` does not name and that are older than graceMs. Returns what was freed. */
-  collect(keep: (hash: Hash) => boolean, graceMs: number): Promise<{ blobs: number; bytes: number }>;
+  collect(
+    keep: (hash: Hash) => boolean,
+    graceMs: number,
+  ): Promise<{ blobs: number; bytes: number }>;
 }
 
 export interface FabricMessage {

@@ -30,7 +30,6 @@ export interface HostControl {
 
 /** Host functions by module name, then by field. Raw Wasm values in, raw Wasm value (or nothing) out. */
 export type HostFunctions = ReadonlyMap<string, ReadonlyMap<string, HostFunction>>;
-// biome-ignore lint/suspicious/noConfusingVoidType: Wasm functions without result return nothing
 export type HostFunction = (...args: (number | bigint)[]) => number | bigint | void;
 
 /** A piece of output, in the order in which the guest wrote it. */

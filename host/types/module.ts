@@ -73,7 +73,11 @@ export interface ShardModule {
   /** Defined functions, by position: functions[i].index === imports.length + i. */
   readonly functions: readonly FunctionInfo[];
   readonly memory: { readonly minPages: number; readonly maxPages: number | undefined } | undefined;
-  readonly mutableGlobals: readonly { readonly index: number; readonly type: ValType; readonly name: string | undefined }[];
+  readonly mutableGlobals: readonly {
+    readonly index: number;
+    readonly type: ValType;
+    readonly name: string | undefined;
+  }[];
   readonly sizes: CompileSizes;
   /** The program without data and other custom sections: what continuations are built from. */
   readonly skeleton: Uint8Array;

@@ -40,7 +40,11 @@ export interface ShardExit {
 
 /** A request to the owner; answered by a change of the record that clears it. */
 export type Wanted =
-  | { readonly op: 'pause'; readonly actionId: string; /** stop exactly there, else as soon as possible */ readonly atFuel: bigint | null }
+  | {
+      readonly op: 'pause';
+      readonly actionId: string /** stop exactly there, else as soon as possible */;
+      readonly atFuel: bigint | null;
+    }
   | { readonly op: 'move'; readonly actionId: string; readonly target: NodeId }
   | { readonly op: 'kill'; readonly actionId: string }
   /** Stop, store, and queue again: another shard gets the place. */
@@ -139,5 +143,8 @@ export interface OutputChunk {
   readonly previous: Hash | null;
   /** Byte offset (all streams) of the chunk's first byte. */
   readonly offset: number;
-  readonly pieces: readonly { readonly stream: 'stdout' | 'stderr' | 'artifact'; readonly bytes: Uint8Array }[];
+  readonly pieces: readonly {
+    readonly stream: 'stdout' | 'stderr' | 'artifact';
+    readonly bytes: Uint8Array;
+  }[];
 }

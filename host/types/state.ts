@@ -42,7 +42,10 @@ export interface BaseImage {
 
 /** What a suspended host call waits for. */
 export type Wait =
-  | { readonly kind: 'until'; /** guest monotonic ns (pauses left out) */ readonly monotonicNs: bigint }
+  | {
+      readonly kind: 'until' /** guest monotonic ns (pauses left out) */;
+      readonly monotonicNs: bigint;
+    }
   | { readonly kind: 'blob'; readonly hash: Hash }
   | { readonly kind: 'yield' };
 
@@ -99,7 +102,11 @@ export interface ShardState {
 export type RunResult =
   | { readonly kind: 'quantum'; readonly fuelUsed: bigint } // stopped at a safepoint, runnable
   | { readonly kind: 'waiting'; readonly fuelUsed: bigint; readonly wait: Wait } // stopped in a host call
-  | { readonly kind: 'done'; readonly fuelUsed: bigint; /** raw results of the last call */ readonly results: Uint8Array }
+  | {
+      readonly kind: 'done';
+      readonly fuelUsed: bigint /** raw results of the last call */;
+      readonly results: Uint8Array;
+    }
   | { readonly kind: 'exit'; readonly fuelUsed: bigint; readonly code: number }
   | { readonly kind: 'trap'; readonly fuelUsed: bigint; readonly trap: TrapInfo };
 
