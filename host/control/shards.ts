@@ -37,6 +37,7 @@ import { collectGarbage, GRACE_MS, outdated, type Retention } from './reach.js';
 import { shardView } from './views.js';
 
 const DRAIN_MS = 15_000;
+const DRAIN_HINT_MS = 500;
 const ID_LETTERS = 'abcdefghjkmnpqrstuvwxyz0123456789';
 
 export interface ShardsContext {
@@ -208,12 +209,19 @@ export class Shards {
   /** Asks every node to store what it has and waits. Returns how many shards are stored and not done. */
   async drain(timeoutMs = DRAIN_MS): Promise<number> {
     const { cluster, brain, nowMs } = this.#context;
-    for (const id of cluster.nodes.keys()) brain.hint(id, { kind: 'drain' });
     const until = nowMs() + timeoutMs;
     const records = (): ShardRecord[] => [...cluster.shards.values()].map((seen) => seen.record);
     const busy = (): boolean =>
       records().some((record) => record.owner !== null && this.#lives(record.owner));
-    while (busy() && nowMs() < until) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (let hintMs = 0; nowMs() < until; ) {
+      // A hint can be lost: said again until it shows. Nodes without shards must hear it too, once.
+      if (nowMs() >= hintMs) {
+        for (const id of cluster.nodes.keys()) brain.hint(id, { kind: 'drain' });
+        hintMs = nowMs() + DRAIN_HINT_MS;
+      }
+      if (!busy()) break;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
     return records().filter((record) => record.status !== 'done').length;
   }
 

@@ -27,7 +27,12 @@ import type {
 /** Modules that a worker keeps compiled (the same number as in guests.ts). */
 export const MODULES_KEPT = 32;
 const STACK_MB = 64;
-const DEFAULT_QUANTUM_US = 2_000;
+/** Measured: 1 ms costs no more than 4 ms does (continuations are cached), and a pause waits that much less. */
+const DEFAULT_QUANTUM_US = 1_000;
+/** Least time between two runs that change their thread, ms. */
+const RELOCATE_MS = 500;
+/** Load that must be gained by the change. */
+const RELOCATE_GAIN = 0.25;
 /** A forced drop waits this long for the thread's answer before it ends the thread. */
 const FORCE_AFTER_MS = 500;
 /** A thread that dies this often within a minute is not replaced at once. */
@@ -55,12 +60,17 @@ export interface PoolOptions {
   lost(run: Run, error: WorkerError): void;
 }
 
+/** What a run gets of its thread, and what it would take if it were alone there; 0..1. */
+interface Use {
+  readonly share: number;
+  readonly demand: number;
+}
+
 interface Member {
   readonly index: number;
   thread: PoolThread | undefined;
   readonly modules: Set<Hash>;
-  /** Run → how much of the thread it is expected to need, 0..1. */
-  readonly runs: Map<Run, number>;
+  readonly runs: Map<Run, Use>;
 }
 
 export class WorkerPool {
@@ -69,6 +79,7 @@ export class WorkerPool {
   readonly #quantumUs: number;
   readonly #forced = new Map<Run, NodeJS.Timeout>();
   #nextRun: Run = 1;
+  #relocatedMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: PoolOptions) {
@@ -90,9 +101,14 @@ export class WorkerPool {
     return this.#members.reduce((sum, member) => sum + member.runs.size, 0);
   }
 
+  /** Runs of each thread. */
+  get runsByThread(): readonly number[] {
+    return this.#members.map((member) => member.runs.size);
+  }
+
   /** Cores' worth of guest work, by the newest progress. */
   get busy(): number {
-    return this.#members.reduce((sum, member) => sum + Math.min(1, loadOf(member)), 0);
+    return this.#members.reduce((sum, member) => sum + busyShare(member), 0);
   }
 
   nextRun(): Run {
@@ -119,7 +135,7 @@ export class WorkerPool {
   place(): number {
     let best = this.#members[0]!;
     for (const member of this.#members) {
-      if (member.thread !== undefined && loadOf(member) < loadOf(best)) best = member;
+      if (demandOf(member) < demandOf(best)) best = member;
     }
     return best.index;
   }
@@ -141,7 +157,7 @@ export class WorkerPool {
       invariant(module !== undefined, 'a cold module comes with its bytes');
       this.#prepare(member, takeUp.moduleHash, module);
     }
-    member.runs.set(takeUp.run, 1);
+    member.runs.set(takeUp.run, { share: 0, demand: 1 });
     // Nobody else has the capsule's bytes: they are handed over, not copied.
     const transfer = takeUp.capsule === null ? [] : wholeBuffer(takeUp.capsule);
     this.#post(member, { kind: 'load', takeUp }, transfer);
@@ -172,6 +188,20 @@ export class WorkerPool {
       );
     }, FORCE_AFTER_MS);
     this.#forced.set(run, timer);
+  }
+
+  /**
+   * True when the run would be clearly better off in another thread. Said to one run at a time: the others judge again
+   * when its change shows.
+   */
+  betterElsewhere(run: Run): boolean {
+    const here = this.#memberOf(run);
+    const now = performance.now();
+    if (here === undefined || now - this.#relocatedMs < RELOCATE_MS) return false;
+    const there = this.#members[this.place()]!;
+    if (there === here || demandOf(there) + 1 + RELOCATE_GAIN > demandOf(here)) return false;
+    this.#relocatedMs = now;
+    return true;
   }
 
   /** Ends a thread as a crash would; another one takes its place. */
@@ -224,8 +254,8 @@ export class WorkerPool {
   #onReport(member: Member, report: WorkerReport): void {
     if (report.kind === 'progress') {
       for (const { run, share, activity } of report.runs) {
-        const idle = activity === 'sleeping' || activity === 'fetching';
-        if (member.runs.has(run)) member.runs.set(run, idle ? Math.min(share, 0.05) : share);
+        const waits = activity === 'sleeping' || activity === 'fetching';
+        if (member.runs.has(run)) member.runs.set(run, { share, demand: waits ? share : 1 });
       }
     } else if (report.kind === 'prepared') {
       if (report.error !== null) member.modules.delete(report.moduleHash);
@@ -261,10 +291,16 @@ export class WorkerPool {
   }
 }
 
-function loadOf(member: Member): number {
-  let load = member.thread === undefined ? 1_000 : 0;
-  for (const share of member.runs.values()) load += share;
-  return load;
+function demandOf(member: Member): number {
+  let demand = member.thread === undefined ? 1_000 : 0;
+  for (const use of member.runs.values()) demand += use.demand;
+  return demand;
+}
+
+function busyShare(member: Member): number {
+  let share = 0;
+  for (const use of member.runs.values()) share += use.share;
+  return Math.min(1, share);
 }
 
 const WORKER_ENTRY = new URL('./worker.js', import.meta.url);

@@ -37,7 +37,7 @@ import type {
 const FIRST_BUDGET = 2_000;
 const MAX_BUDGET = 2 ** 31 - 1;
 /** A budget grows at most by this factor from one quantum to the next. */
-const MAX_GROWTH = 4;
+const MAX_GROWTH = 2;
 const OUTPUT_HELD_BYTES = 16 * 1024 * 1024;
 const PROGRESS_NS = 200_000_000n;
 /** While output waits to be captured. */

@@ -452,9 +452,28 @@ export class ShardExecutor {
   #forget(of: string): void {
     const kept = this.#kept.get(of);
     this.#kept.delete(of);
+    if (kept?.capsule != null) this.#relocate();
     if (kept === undefined || kept.harvest.blobs.size === 0) return;
     const hashes = [...kept.harvest.blobs.keys()];
     this.#command((run) => ({ kind: 'durable', run, hashes }));
+  }
+
+  /**
+   * Right after a commit the shard may change its thread: it is dropped, and the machine starts it again from the
+   * capsule that was just committed, where there is more room. What it did since then is done again.
+   */
+  #relocate(): void {
+    const run = this.#run;
+    const runId = this.#runId;
+    if (run === null || runId === null || !this.#context.pool.betterElsewhere(run)) return;
+    queueMicrotask(() => {
+      if (this.#run !== run || this.#closed) return;
+      this.#context.pool.drop(run, false);
+      this.#unroute();
+      const message = 'changes to another worker thread';
+      this.#context.log('relocated', this.shardId, message);
+      this.handle({ kind: 'crashed', runId, message });
+    });
   }
 
   #drop(force: boolean): void {

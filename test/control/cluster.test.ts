@@ -169,6 +169,25 @@ describe('a shard in a cluster', () => {
     for (const id of ids) await client.kill(id);
   });
 
+  it('spreads its shards over the worker threads again when one falls idle', async () => {
+    const { client } = cluster;
+    for (const node of cluster.nodes.splice(0)) await node.stop();
+    const node = await cluster.startNode('wide', 2);
+    const first = await submit(client, SPIN);
+    const second = await submit(client, SPIN);
+    await until(client, second, (view) => view.progress !== null);
+    const third = await submit(client, sums(LINES, MANY_TURNS));
+    await until(client, third, (view) => view.progress !== null);
+    expect([...node.pool.runsByThread].sort()).toEqual([1, 2]);
+    await client.kill(first);
+    await client.untilStatus(first, ['done']);
+    // Two in one thread, or one in each already, whichever shared with the killed one.
+    while (node.pool.runsByThread.join() !== '1,1') await new Promise((r) => setTimeout(r, 20));
+    expect(await followed(client, third)).toBe(sumsOutput(LINES, MANY_TURNS));
+    expect(await client.shard(third)).toMatchObject({ moves: 0, restarts: 0 });
+    await client.kill(second);
+  });
+
   it('sleeping shards do not keep a worker, and sleep on after a move', async () => {
     const { client } = cluster;
     const id = await submit(client, sleeps(1_500));
