@@ -59,6 +59,30 @@ export function sums(lines: number, turns: number, kib = 0): string {
       (call $exit (i32.const 7))))`;
 }
 
+/** As many lines as there is time for. */
+export const ENDLESS = 0x7fff_ffff;
+
+/** Pauses an endless `sums`, reads all that it has printed, and compares it with as many lines of a straight run. */
+export async function pausedSums(
+  client: ControlClient,
+  id: ShardId,
+  turns: number,
+  kib = 0,
+): Promise<string> {
+  await client.pause(id);
+  await client.untilStatus(id, ['paused']);
+  let text = '';
+  for await (const { offset, bytes } of client.output(id)) {
+    if (offset !== text.length) throw new Error(`output at ${offset}, expected at ${text.length}`);
+    text += Buffer.from(bytes).toString('latin1');
+  }
+  const lines = text.split('\n').length - 1;
+  if (lines === 0) throw new Error('nothing was printed');
+  const expected = sumsOutput(lines, turns, kib);
+  if (text !== expected) throw new Error(`${lines} lines differ from a straight run`);
+  return text;
+}
+
 const outputs = new Map<string, string>();
 
 /** What `sums` prints. */
