@@ -1,0 +1,106 @@
+/** The workflow's steps, as lines. */
+import { describe, expect, it } from 'vitest';
+import { Trace } from '../../host/protocol/trace.js';
+import type { BrainAction, BrainEvent, TraceEvent } from '../../host/types/brain.js';
+import type { ShardRecord } from '../../host/types/records.js';
+import { HASH, node, owned, queued } from './records.js';
+
+type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
+const lines = (events: readonly TraceEvent[]): string[] => events.map((e) => `${e.step} ${e.what}`);
+
+class Seen {
+  readonly trace = new Trace();
+  #revision = 0;
+  of(event: Untimed<BrainEvent>, actions: BrainAction[] = []): string[] {
+    return lines(this.trace.of({ ...event, nowMs: 5 } as BrainEvent, actions));
+  }
+  shard(record: ShardRecord): string[] {
+    this.#revision += 1;
+    return this.of({ kind: 'shard', seen: { record, revision: this.#revision } });
+  }
+}
+
+describe('trace', () => {
+  it('shows a life from input to end, each change once', () => {
+    const seen = new Seen();
+    const base = queued();
+    expect(seen.shard(base)).toEqual(['1 received']);
+    expect(seen.shard(base)).toEqual([]);
+    expect(
+      lines(seen.trace.decomposed(5, 's-1', { shards: 1, candidates: 3, instructions: 9 })),
+    ).toEqual(['2 decomposed']);
+    expect(
+      lines(seen.trace.predicted(5, 's-1', { memoryBytes: 1, samples: 0, model: 'guess' })),
+    ).toEqual(['3 predicted']);
+    const assign = {
+      kind: 'assign',
+      id: 'x',
+      shardId: 's-1',
+      revision: 1,
+      node: 'a',
+      why: 'w',
+    } as const;
+    expect(seen.of({ kind: 'tick' }, [assign])).toEqual(['4 assign']);
+    expect(seen.shard(owned('a', 1))).toEqual([]);
+    const running = owned('a', 1, { status: 'running' });
+    expect(seen.shard(running)).toEqual(['5 runs']);
+    const committed = { ...running, capsule: HASH(1), fuelUsed: 5n };
+    expect(seen.shard(committed)).toEqual(['7 captured']);
+    expect(
+      seen.shard({ ...committed, wanted: { op: 'move', actionId: 'm', target: 'b' } }),
+    ).toEqual([]);
+    const moved = {
+      ...committed,
+      status: 'assigned',
+      owner: 'b',
+      epoch: 2,
+      moves: 1,
+      capsule: HASH(2),
+    } as const;
+    expect(seen.shard(moved)).toEqual(['7 captured', '7 moved']);
+    expect(seen.shard({ ...moved, status: 'running' })).toEqual(['7 resumed', '5 runs']);
+    const lost = { ...moved, status: 'queued', owner: null, epoch: 3, restarts: 1 } as const;
+    expect(seen.shard(lost)).toEqual(['7 recovered']);
+    expect(seen.shard({ ...lost, status: 'paused' })).toEqual(['5 paused']);
+    expect(seen.shard({ ...lost, status: 'done', capsule: null })).toEqual(['5 ended']);
+    expect(seen.of({ kind: 'shard-gone', shardId: 's-1' })).toEqual(['5 removed']);
+    expect(seen.of({ kind: 'shard-gone', shardId: 's-1' })).toEqual([]);
+  });
+
+  it('a bottleneck is announced once, and over once it is clearly over', () => {
+    const seen = new Seen();
+    const q = { p50: 1, p90: 1, p99: 1 };
+    const at = (contention: number): string[] =>
+      seen.of({
+        kind: 'forecast',
+        forecast: { nodeId: 'a', horizonMs: 9, cpu: q, memoryBytes: q, contention, model: 'm' },
+      });
+    const said = [0.2, 0.6, 0.9, 0.4, 0.6, 0.1, 0.2].flatMap(at);
+    expect(said).toEqual(['6 bottleneck predicted', '6 bottleneck over']);
+    expect(seen.of({ kind: 'node', seen: { record: node('a'), revision: 1 } })).toEqual([
+      '6 watching',
+    ]);
+    expect(seen.of({ kind: 'node', seen: { record: node('a'), revision: 2 } })).toEqual([]);
+    expect(seen.of({ kind: 'node-dead', nodeId: 'a' })).toEqual(['6 lost']);
+    expect(seen.of({ kind: 'node-gone', nodeId: 'a' })).toEqual([]);
+  });
+
+  it('numbers its lines and names who is concerned', () => {
+    const { trace } = new Seen();
+    const base = { id: 'x', shardId: 's-1', revision: 1, why: 'because' } as const;
+    const actions: BrainAction[] = [
+      { kind: 'explain', ...base },
+      { kind: 'preempt', ...base, by: 's-2' },
+      { kind: 'migrate', ...base, target: 'b' },
+      { kind: 'recover', ...base, lost: 'a' },
+    ];
+    const events = trace.of({ kind: 'tick', nowMs: 7 }, actions);
+    expect(events.map((e) => [e.seq, e.atMs, e.step, e.nodeId])).toEqual([
+      [1, 7, 4, null],
+      [2, 7, 7, null],
+      [3, 7, 7, 'b'],
+      [4, 7, 7, 'a'],
+    ]);
+    expect(events[1]?.detail).toContain('s-2');
+  });
+});
