@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-import { stderr, stdout } from './output.js';
-import { normalizeArguments, programTree } from './program-tree.js';
 /**
  * The command line: `sherd <command>`.
  *
  * Does: run one command and end with its exit code; whatever is thrown becomes one line on stderr (report).
  * Does not: contain a command (commands/, one file each; program-tree.ts puts them together).
  */
+import { stderr, stdout } from './output.js';
+import { normalizeArguments, programTree } from './program-tree.js';
 import { failureOf } from './report.js';
 
 async function main(): Promise<number> {

@@ -158,8 +158,16 @@ export class Cluster {
     let seen = await this.find(id);
     for (;;) {
       const next = make(seen.record, this.stamp(seen.record));
-      if (!next.ok) throw refusalError(next.refusal, id);
-      if (next.record === seen.record) return seen;
+      if (!next.ok || next.record === seen.record) {
+        // Nothing is written, so no compare-and-set would tell that what we know is old: look again.
+        const newer = await this.#newer(id, seen.revision);
+        if (newer !== undefined) {
+          seen = newer;
+          continue;
+        }
+        if (!next.ok) throw refusalError(next.refusal, id);
+        return seen;
+      }
       const landed = await this.#write(id, { expected: seen.revision, record: next.record });
       if (landed !== null) return landed;
       seen = this.shard(id);
@@ -242,6 +250,14 @@ export class Cluster {
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
+  }
+
+  /** What the store has, when that is newer than this revision. */
+  async #newer(id: ShardId, revision: number): Promise<Seen<ShardRecord> | undefined> {
+    const entry = await this.fabric.records.get(KEY.shard(id)).catch(() => undefined);
+    if (entry !== undefined) this.#seeShard(entry);
+    const now = this.shard(id);
+    return now.revision > revision ? now : undefined;
   }
 
   #compareAndSet(id: ShardId, write: SentWrite): Promise<CasOutcome> {

@@ -16,7 +16,8 @@
  *     it is flushed before it returns.
  * L3  A read begins with a fresh snapshot, so it sees every transaction that ended before it.
  */
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import { diskError } from './embedded-disk.js';
@@ -29,6 +30,9 @@ const COUNTER_BYTES = 8;
 const HEADER_BYTES = 64;
 const LMDB_MAGIC = 0xbeefc0de;
 const LMDB_VERSION = 2;
+const EIO = 5;
+/** Less than the pages of one transaction: a write that failed here failed for want of room. */
+const NEARLY_FULL_BYTES = 1024 * 1024;
 
 export type Counter = 'revision' | 'blob-bytes' | 'quota';
 
@@ -76,7 +80,7 @@ export class Store {
     try {
       return this.#root.transactionSync(act, sync ? COMMIT_FLUSHED : COMMIT_UNFLUSHED);
     } catch (error) {
-      throw diskError(error, this.path);
+      throw diskError(lmdbError(error, this.path), this.path);
     } finally {
       this.#writing = false;
     }
@@ -174,6 +178,17 @@ function openStore(path: string, mapBytes: number | undefined): Store {
     if (known instanceof SherdError) throw known;
     throw unreadable(path, String(error), error);
   }
+}
+
+/**
+ * LMDB says `EIO` when a page could be written in part only, which is how most file systems begin to be full. Its
+ * transaction is undone: the header that would make the new pages valid is written last.
+ */
+function lmdbError(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || (error as { code?: unknown }).code !== EIO) return error;
+  const { bavail, bsize } = statfsSync(dirname(path));
+  if (bavail * bsize >= NEARLY_FULL_BYTES) return error;
+  return Object.assign(new Error('no space left on device', { cause: error }), { code: 'ENOSPC' });
 }
 
 /**

@@ -39,6 +39,9 @@ import { MemoryRecords, MemoryTable } from './memory-records.js';
 import { MemoryWorld, type Peer } from './memory-world.js';
 import { type FabricScheduler, realTime } from './virtual-time.js';
 
+export * from './memory-faults.js';
+export { type FabricScheduler, VirtualTime } from './virtual-time.js';
+
 export interface MemoryFabricOptions {
   readonly seed?: number;
   readonly faults?: Partial<MemoryFaults>;

@@ -14,6 +14,7 @@
  * X2  After `drop` nothing that was under way is answered: every task belongs to a generation, a drop ends it (L2).
  * X3  A harvest (output, blobs, trees, capsule) is kept under the id it came with until `forget`, `drop` or a later capture.
  */
+
 import type { LifeAction, LifeEvent, ReadAnswer, RunFacts } from '../protocol/life-types.js';
 import { NodeLife } from '../protocol/node-life.js';
 import type { Seen } from '../types/brain.js';
@@ -31,6 +32,7 @@ import {
   type ShardId,
   type ShardRecord,
 } from '../types/records.js';
+import { lineOf, needed, PERMANENT } from './executor-errors.js';
 import type { WorkerPool } from './pool.js';
 import type {
   Captured,
@@ -75,20 +77,6 @@ interface Leaving {
   readonly pauseUs: number;
   storeUs: number;
 }
-
-/** Codes after which another try gives the same answer. */
-const PERMANENT = new Set<string>([
-  'SHERD_CAPSULE_DAMAGED',
-  'SHERD_CAPSULE_VERSION',
-  'SHERD_CAPSULE_MISMATCH',
-  'SHERD_CAPSULE_INCOMPLETE',
-  'SHERD_NOT_WASM',
-  'SHERD_WASM_MALFORMED',
-  'SHERD_FEATURE_UNSUPPORTED',
-  'SHERD_IMPORT_UNSUPPORTED',
-  'SHERD_ENTRY_MISSING',
-  'SHERD_LIMIT',
-]);
 
 export class ShardExecutor {
   readonly shardId: ShardId;
@@ -596,21 +584,4 @@ function outputBytes(harvest: Harvest): number {
 
 function loadFailure(error: WorkerError): LoadAnswer {
   return { kind: 'load-failed', message: lineOf(error), permanent: PERMANENT.has(error.code) };
-}
-
-function needed(hash: Hash | null, bytes: Uint8Array | undefined): Uint8Array {
-  if (bytes === undefined) {
-    throw new SherdError('SHERD_BLOB_MISSING', `blob ${hash ?? ''} is not in the store`);
-  }
-  return bytes;
-}
-
-/** One line of what went wrong. */
-function lineOf(cause: unknown): string {
-  if (typeof cause === 'object' && cause !== null && 'message' in cause) {
-    const { message, code } = cause as { message: string; code?: string };
-    const line = message.split('\n', 1)[0] ?? message;
-    return code === undefined ? line : `${line} [${code}]`;
-  }
-  return String(cause);
 }

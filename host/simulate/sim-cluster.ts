@@ -10,7 +10,7 @@
  *   the fabric's own: unknown outcomes (applied, lost, late), blind conflicts, stale reads, lagging and resyncing watches,
  *   slow, failing and missing blobs, lost, repeated and reordered messages
  */
-import { type MemoryFaults, NO_FAULTS } from '../fabric/memory-faults.js';
+import { type MemoryFaults, NO_FAULTS } from '../fabric/memory.js';
 import type { LifeAction } from '../protocol/life-types.js';
 import type { ShardId } from '../types/records.js';
 import { SimClient } from './sim-client.js';

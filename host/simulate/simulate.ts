@@ -12,7 +12,7 @@
  * Y1  `simulate(seed, options)` gives the same report every time: a failing seed is the whole bug report.
  * Y2  Between two looks at most one write happens (the fabric's W1), so no revision escapes the checkers.
  */
-import type { FaultCounts, MemoryFaults } from '../fabric/memory-faults.js';
+import type { FaultCounts, MemoryFaults } from '../fabric/memory.js';
 import { decodeRecord } from '../types/codec.js';
 import { KEY, type ShardId, type ShardRecord } from '../types/records.js';
 import type { CheckContext, Checker } from './checkers/checker.js';

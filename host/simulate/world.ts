@@ -8,9 +8,13 @@
  * W2  A killed process does nothing any more; what it had under way in the fabric may still take effect.
  */
 import { createHash } from 'node:crypto';
-import { createMemoryFabric, type MemoryFabric } from '../fabric/memory.js';
-import { FaultDice, type MemoryFaults } from '../fabric/memory-faults.js';
-import { VirtualTime } from '../fabric/virtual-time.js';
+import {
+  createMemoryFabric,
+  FaultDice,
+  type MemoryFabric,
+  type MemoryFaults,
+  VirtualTime,
+} from '../fabric/memory.js';
 import type { Fabric } from '../types/fabric.js';
 import type { Hash } from '../types/platform.js';
 
