@@ -256,7 +256,7 @@ describe('directories', () => {
 describe('streams', () => {
   it('reads standard input chunk by chunk and writes output in order', () => {
     const guest = new Guest();
-    const text = 'x'.repeat(CHUNK_BYTES) + 'tail';
+    const text = `${'x'.repeat(CHUNK_BYTES)}tail`;
     const stdin = guest.blobs.chunks(Buffer.from(text));
     const reader = new Guest({}, { stdin }, guest.blobs);
     expect(reader.read(0, CHUNK_BYTES - 2)).toHaveLength(CHUNK_BYTES - 2);

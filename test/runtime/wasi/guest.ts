@@ -32,6 +32,14 @@ export function sha256(bytes: Uint8Array): Hash {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
+/** Bytes without a period that chunks could share. */
+export function noise(bytes: number): Uint8Array {
+  const data = new Uint8Array(bytes);
+  for (let at = 0; at < bytes; at++)
+    data[at] = (Math.imul(at + 1, 0x9e3779b1) >>> 24) ^ (at >>> 18);
+  return data;
+}
+
 /** A platform whose clocks move when told. */
 export class FakePlatform implements Platform {
   nowNs = 1_000_000n;
