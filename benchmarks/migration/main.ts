@@ -1,0 +1,316 @@
+/**
+ * benchmarks/migration: what it costs to make a running shard a value, and to make it run again.
+ *
+ *   node benchmarks/run.mjs migration [--rounds 15] [--moves 12] [--programs all|none|raytracer,…]
+ *
+ * Measured: (1) encode and decode of synthetic states, beside a full dump, full dump + gzip, v8.serialize and a plain
+ * memcpy of the same memory; interleaved in one process, medians, ratio to memcpy with a 90 % bootstrap bound, an A/A
+ * pair. (2) The latency of capture + encode of a small state: p50 and p99 over 2,000 single calls. (3) Moves of real
+ * programs within this process, each checked against a run that never stopped.
+ * Not measured: sending, storing, other processes and machines, compression of capsules, deltas against an earlier one.
+ *
+ * G1  The A/A pair's geometric mean must be within 1 ± AA_LIMIT, else the run is void: it says so and exits with 1.
+ */
+import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
+import { nodePlatform } from '../../host/node/platform.js';
+import { renderChart } from '../lib/chart.js';
+import { machine, parseOptions, writeResult } from '../lib/options.js';
+import {
+  type Estimate,
+  geomean,
+  geomeanRatio,
+  median,
+  quantile,
+  ratioOf,
+} from '../lib/statistics.js';
+import { estimateText, renderTable } from '../lib/table.js';
+import { interleave, type Variant, warmUp } from '../lib/timing.js';
+import { type Move, type Moved, moveProgram, SUBJECTS } from './moves.js';
+import { makeSample, type Sample, SHAPES } from './states.js';
+import { verify, WAYS } from './ways.js';
+
+const AA_LIMIT = 0.05;
+const SMALL_BAR_MS = 1;
+const LATENCY_CALLS = 2_000;
+const WARM_UP = { minMs: 60, minCalls: 5, settled: 0.1, maxMs: 1_500 };
+/** Short calls are repeated until they take about this long, so that the clock's own cost does not count. */
+const CALL_MS = 1;
+
+const BASE = 'memcpy';
+const COLOURS: Readonly<Record<string, string>> = {
+  capsule: '#2a7f62',
+  'full dump': '#7d8fa8',
+  'full dump+gzip': '#c2693f',
+  'v8.serialize': '#b9a24a',
+};
+
+interface WayResult {
+  readonly name: string;
+  readonly bytes: number;
+  readonly encodeMs: number;
+  readonly decodeMs: number;
+  readonly encodeRatio: Estimate;
+  readonly decodeRatio: Estimate;
+  readonly times: Readonly<Record<'encode' | 'decode', readonly number[]>>;
+}
+
+interface SampleResult {
+  readonly name: string;
+  readonly memoryBytes: number;
+  readonly dirtyBytes: number;
+  readonly ways: readonly WayResult[];
+}
+
+/** One direction of every way on a sample; times are of one call. */
+async function measure(
+  sample: Sample,
+  direction: 'encode' | 'decode',
+  rounds: number,
+): Promise<Map<string, number[]>> {
+  const repeats = new Map<string, number>();
+  const variants: Variant[] = WAYS.map((way) => {
+    const bytes = way.encode(sample.state, sample.base);
+    const call = (): number =>
+      direction === 'encode'
+        ? Math.sign(way.encode(sample.state, sample.base).length)
+        : Math.sign(way.decode(bytes, sample.base).length);
+    const prepare = (): (() => number) => () => {
+      let checksum = 0;
+      for (let i = 0; i < (repeats.get(way.name) ?? 1); i++) checksum = call();
+      return checksum;
+    };
+    return { name: way.name, prepare };
+  });
+  for (const variant of variants) {
+    await warmUp(variant, WARM_UP);
+    const call = variant.prepare();
+    const started = process.hrtime.bigint();
+    call();
+    const ms = Number(process.hrtime.bigint() - started) / 1e6;
+    repeats.set(variant.name, Math.max(1, Math.min(200, Math.round(CALL_MS / ms))));
+  }
+  repeats.set('capsule A/A', repeats.get('capsule') ?? 1);
+  const times = await interleave(variants, rounds);
+  return new Map(
+    [...times.wall].map(([name, list]) => [name, list.map((ms) => ms / (repeats.get(name) ?? 1))]),
+  );
+}
+
+async function measureSample(sample: Sample, rounds: number): Promise<SampleResult> {
+  const sizes = WAYS.map((way) => verify(way, sample.state, sample.base).length);
+  const encode = await measure(sample, 'encode', rounds);
+  const decode = await measure(sample, 'decode', rounds);
+  const ways = WAYS.map(({ name }, i) => {
+    const times = { encode: encode.get(name) as number[], decode: decode.get(name) as number[] };
+    return {
+      name,
+      bytes: sizes[i] as number,
+      encodeMs: median(times.encode),
+      decodeMs: median(times.decode),
+      encodeRatio: ratioOf(times.encode, encode.get(BASE) as number[]),
+      decodeRatio: ratioOf(times.decode, decode.get(BASE) as number[]),
+      times,
+    };
+  });
+  const { name, memoryBytes, dirtyPages } = sample;
+  return { name, memoryBytes, dirtyBytes: dirtyPages * 4096, ways };
+}
+
+function wayOf(result: SampleResult, name: string): WayResult {
+  return result.ways.find((way) => way.name === name) as WayResult;
+}
+
+/** Noise of the run: the same code twice, over all samples and both directions. */
+function noise(results: readonly SampleResult[]): Estimate {
+  return geomeanRatio(
+    results.flatMap((result) =>
+      (['encode', 'decode'] as const).map((direction) => ({
+        values: wayOf(result, 'capsule A/A').times[direction],
+        base: wayOf(result, 'capsule').times[direction],
+      })),
+    ),
+  );
+}
+
+const ms = (value: number): string => (value < 1 ? value.toFixed(3) : value.toFixed(2));
+const kib = (bytes: number): string => (bytes / 1024).toFixed(1);
+
+function codecTable(results: readonly SampleResult[]): string {
+  const header = [
+    'state',
+    'way',
+    'KiB',
+    '÷ touched',
+    'encode ms',
+    '÷ memcpy [90 %]',
+    'decode ms',
+    '÷ memcpy [90 %]',
+  ];
+  const rows = results.flatMap((result) =>
+    result.ways.map((way, i) => [
+      i === 0 ? result.name : '',
+      way.name,
+      kib(way.bytes),
+      (way.bytes / result.dirtyBytes).toFixed(2),
+      ms(way.encodeMs),
+      estimateText(way.encodeRatio),
+      ms(way.decodeMs),
+      estimateText(way.decodeRatio),
+    ]),
+  );
+  return renderTable(header, rows);
+}
+
+interface Latency {
+  readonly name: string;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+/** Single calls, none left out: what one shard waits for. */
+function latencies(sample: Sample): Latency[] {
+  const facts = { shardId: 's-bench', epoch: 1, specHash: 'c'.repeat(64), references: [] };
+  const encode = () =>
+    encodeCapsule({ ...facts, state: sample.state, base: sample.base }, nodePlatform);
+  const { bytes } = encode();
+  const decode = () => decodeCapsule(bytes, nodePlatform).state(sample.base);
+  return [
+    ['encode', encode],
+    ['decode', decode],
+  ].map(([name, call]) => {
+    const times: number[] = [];
+    for (let i = 0; i < LATENCY_CALLS; i++) {
+      const started = process.hrtime.bigint();
+      (call as () => unknown)();
+      times.push(Number(process.hrtime.bigint() - started) / 1e6);
+    }
+    return { name: name as string, p50Ms: quantile(times, 0.5), p99Ms: quantile(times, 0.99) };
+  });
+}
+
+function moveTable(moved: readonly Moved[]): string {
+  const header = [
+    'program',
+    'moves',
+    'memory KiB',
+    'capsule KiB',
+    'gzip dump KiB',
+    'frames',
+    'capture',
+    'encode',
+    'decode',
+    'resume',
+    'first 1,000',
+    'frozen',
+    'dump',
+    'dump+gzip',
+  ];
+  const of = (moves: readonly Move[], pick: (move: Move) => number): number =>
+    median(moves.map(pick));
+  const rows = moved.map(({ name, moves }) => [
+    name,
+    moves.length,
+    kib(of(moves, (move) => move.memoryBytes)),
+    kib(of(moves, (move) => move.capsuleBytes)),
+    kib(of(moves, (move) => move.gzipBytes)),
+    of(moves, (move) => move.frames),
+    ms(of(moves, (move) => move.captureMs)),
+    ms(of(moves, (move) => move.encodeMs)),
+    ms(of(moves, (move) => move.decodeMs)),
+    ms(of(moves, (move) => move.resumeMs)),
+    ms(of(moves, (move) => move.firstMs)),
+    ms(of(moves, frozenMs)),
+    ms(of(moves, (move) => move.dumpMs)),
+    ms(of(moves, (move) => move.dumpMs + move.gzipMs)),
+  ]);
+  return renderTable(header, rows);
+}
+
+function frozenMs(move: Move): number {
+  return move.captureMs + move.encodeMs + move.decodeMs + move.resumeMs;
+}
+
+function chart(results: readonly SampleResult[], subtitle: string): string {
+  const names = Object.keys(COLOURS);
+  return renderChart({
+    title:
+      'Encode a stopped shard, relative to one copy of its memory (lower is better, cut at 20)',
+    subtitle,
+    unit: '× memcpy',
+    reference: 1,
+    series: names.map((name) => ({ name, colour: COLOURS[name] ?? '#888' })),
+    groups: results.map((result) => ({
+      name: result.name.replace(' touched', ''),
+      bars: names.map((name) => {
+        const { value, low, high } = wayOf(result, name).encodeRatio;
+        return { value: Math.min(20, value), low: Math.min(20, low), high: Math.min(20, high) };
+      }),
+    })),
+  });
+}
+
+async function movePrograms(root: string, wanted: string, count: number): Promise<Moved[]> {
+  const chosen = wanted === 'all' ? SUBJECTS.map(({ name }) => name) : wanted.split(',');
+  const moved: Moved[] = [];
+  for (const subject of SUBJECTS.filter(({ name }) => chosen.includes(name))) {
+    moved.push(await moveProgram(root, subject, count));
+  }
+  return moved;
+}
+
+export async function main(args: readonly string[], root: string): Promise<number> {
+  const options = parseOptions(args, { rounds: '15', moves: '12', programs: 'all' });
+  const rounds = Number(options.rounds);
+  const host = machine();
+  console.log(
+    `migration · Node ${host.node}, V8 ${host.v8} · ${host.cpu}, ${host.cores} cores · ${rounds} rounds\n`,
+  );
+  const results: SampleResult[] = [];
+  for (const shape of SHAPES) results.push(await measureSample(makeSample(shape), rounds));
+  console.log(`${codecTable(results)}\n`);
+  const small = latencies(makeSample(SHAPES[0] as (typeof SHAPES)[0]));
+  for (const { name, p50Ms, p99Ms } of small) {
+    console.log(
+      `small state, ${name}: p50 ${ms(p50Ms)} ms, p99 ${ms(p99Ms)} ms (${LATENCY_CALLS} single calls)`,
+    );
+  }
+  const moved = await movePrograms(root, options.programs, Number(options.moves));
+  if (moved.length > 0) {
+    console.log(
+      `\nmoves within one process, medians in ms; each run ends bit-identical to one that never moved\n${moveTable(moved)}\n`,
+    );
+  }
+  const aa = noise(results);
+  const subtitle = `Node ${host.node}, ${host.cpu}; medians of ${rounds} interleaved rounds, whiskers 90 % bounds`;
+  const json = { machine: host, rounds, noise: aa, results, latencies: small, moved };
+  const files = [
+    writeResult(root, 'migration.json', `${JSON.stringify(json, null, 1)}\n`),
+    writeResult(root, 'migration.svg', chart(results, subtitle)),
+  ];
+  console.log(`wrote ${files.join(', ')}`);
+  return verdict(results, small, aa);
+}
+
+function verdict(
+  results: readonly SampleResult[],
+  small: readonly Latency[],
+  aa: Estimate,
+): number {
+  console.log(`A/A ${estimateText(aa)}`);
+  if (Math.abs(aa.value - 1) > AA_LIMIT) {
+    console.log(
+      `VOID: the A/A pair differs by more than ${AA_LIMIT * 100} %: a noisy machine, run again`,
+    );
+    return 1;
+  }
+  const overPeer = (name: string): string =>
+    geomean(
+      results.map((each) => wayOf(each, name).encodeMs / wayOf(each, 'capsule').encodeMs),
+    ).toFixed(1);
+  const encode = small[0] as Latency;
+  const met = encode.p50Ms < SMALL_BAR_MS;
+  console.log(
+    `encoding takes ${overPeer('full dump')} × as long by full dump, ${overPeer('full dump+gzip')} × with gzip, ${overPeer('v8.serialize')} × by v8.serialize; small state ${ms(encode.p50Ms)} ms (bar ${SMALL_BAR_MS} ms: ${met ? 'met' : 'MISSED'})`,
+  );
+  return met ? 0 : 1;
+}

@@ -1,0 +1,188 @@
+/**
+ * Moves of real programs: run, stop, capture, encode, decode, resume, run on; several times, within one process.
+ *
+ *   freezing   asking until stopped is not in here: the program stops at a given fuel
+ *   capture    the stopped instance's state as data (memory is a view)
+ *   encode     that state as a capsule, hashed             } the shard stands still during these: "frozen"
+ *   decode     verified, memory rebuilt on the base image  }
+ *   resume     a new instance, memory written into it      }
+ *   first      its first 1,000 safepoints: the continuation is compiled here if it is new
+ *
+ * M1  The run that moved and a run that never stopped have the same capsule at the end, bit for bit, else it throws.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
+import { compileAssemblyScript } from '../../host/compile/assemblyscript.js';
+import { compileProgram } from '../../host/compile/index.js';
+import { nodePlatform } from '../../host/node/platform.js';
+import {
+  createGuestHost,
+  encodeSpec,
+  Instance,
+  LoadedModule,
+  restoreGuestHost,
+} from '../../host/runtime/index.js';
+import type { GuestHost, ShardSpec } from '../../host/types/host.js';
+
+export interface Subject {
+  readonly name: string;
+  readonly args: readonly string[];
+  /** Safepoints between two moves. */
+  readonly stride: number;
+}
+
+export const SUBJECTS: readonly Subject[] = [
+  { name: 'raytracer', args: ['960', '540', '6'], stride: 3_000_000 },
+  { name: 'nbody', args: ['5000000'], stride: 3_000_000 },
+  { name: 'perft', args: ['6'], stride: 3_000_000 },
+  { name: 'sat', args: ['--pigeons', '9'], stride: 3_000_000 },
+  { name: 'gc', args: ['300000'], stride: 3_000_000 },
+];
+
+export interface Move {
+  readonly capsuleBytes: number;
+  readonly memoryBytes: number;
+  readonly gzipBytes: number;
+  readonly frames: number;
+  readonly captureMs: number;
+  readonly encodeMs: number;
+  readonly decodeMs: number;
+  readonly resumeMs: number;
+  readonly firstMs: number;
+  readonly dumpMs: number;
+  readonly gzipMs: number;
+}
+
+export interface Moved {
+  readonly name: string;
+  readonly moves: readonly Move[];
+}
+
+const FIRST_FUEL = 1_000;
+const NO_BLOBS = { get: () => undefined };
+
+interface Placed {
+  readonly host: GuestHost;
+  readonly instance: Instance;
+}
+
+async function load(
+  root: string,
+  subject: Subject,
+): Promise<{ loaded: LoadedModule; spec: ShardSpec }> {
+  const path = join(root, 'assembly/programs', `${subject.name}.ts`);
+  const readSource = (name: string): string | null =>
+    existsSync(name) ? readFileSync(name, 'utf8') : null;
+  const guestDirectory = join(root, 'assembly/guest');
+  const { wasm } = await compileAssemblyScript(path, readSource, { guestDirectory });
+  const module = compileProgram(wasm, nodePlatform);
+  const spec: ShardSpec = {
+    v: 1,
+    programName: subject.name,
+    moduleHash: module.moduleHash,
+    entry: '_start',
+    entryArgs: new Uint8Array(0),
+    args: [subject.name, ...subject.args],
+    env: [],
+    stdin: [],
+    dirs: [],
+    seed: '0'.repeat(32),
+    maxMemoryPages: 0,
+    maxFuel: 0n,
+    maxTimeMs: 0,
+    priority: 0,
+  };
+  return { loaded: LoadedModule.load(module, nodePlatform), spec };
+}
+
+function start(loaded: LoadedModule, spec: ShardSpec): Placed {
+  const host = createGuestHost(spec, NO_BLOBS, nodePlatform);
+  const { entry, entryArgs } = spec;
+  return { host, instance: Instance.start(loaded, host, { entry, entryArgs, limitPages: 0 }) };
+}
+
+/** Runs exactly this many safepoints. */
+function runOn({ instance, host }: Placed, fuel: number): void {
+  const target = instance.fuelUsed + BigInt(fuel);
+  while (instance.fuelUsed < target) {
+    const result = instance.run(Number(target - instance.fuelUsed));
+    host.drainOutput();
+    if (result.kind !== 'quantum') throw new Error(`ended too early: ${result.kind}`);
+  }
+}
+
+function pack(placed: Placed, loaded: LoadedModule, specHash: string) {
+  const state = placed.instance.capture();
+  const facts = { shardId: 's-bench', epoch: 1, specHash, references: placed.host.references() };
+  return () => encodeCapsule({ ...facts, state, base: loaded.baseImage() }, nodePlatform);
+}
+
+function timed<T>(action: () => T): [T, number] {
+  const started = process.hrtime.bigint();
+  const value = action();
+  return [value, Number(process.hrtime.bigint() - started) / 1e6];
+}
+
+function move(
+  placed: Placed,
+  loaded: LoadedModule,
+  spec: ShardSpec,
+  specHash: string,
+): [Placed, Move] {
+  const [encode, captureMs] = timed(() => pack(placed, loaded, specHash));
+  const [{ bytes }, encodeMs] = timed(encode);
+  const memory = placed.instance.capture().memory?.bytes ?? new Uint8Array(0);
+  const [dumped, dumpMs] = timed(() => {
+    const copy = memory.slice();
+    nodePlatform.sha256(copy);
+    return copy;
+  });
+  const [zipped, gzipMs] = timed(() => gzipSync(dumped));
+  const [decoded, decodeMs] = timed(() => {
+    const capsule = decodeCapsule(bytes, nodePlatform, { moduleHash: spec.moduleHash });
+    return { state: capsule.state(loaded.baseImage()), frames: capsule.frames.length };
+  });
+  const [target, resumeMs] = timed((): Placed => {
+    const host = restoreGuestHost(spec, decoded.state.host, NO_BLOBS, nodePlatform);
+    return { host, instance: Instance.resume(loaded, host, decoded.state) };
+  });
+  const [, firstMs] = timed(() => runOn(target, FIRST_FUEL));
+  return [
+    target,
+    {
+      capsuleBytes: bytes.length,
+      memoryBytes: memory.length,
+      gzipBytes: zipped.length,
+      frames: decoded.frames,
+      captureMs,
+      encodeMs,
+      decodeMs,
+      resumeMs,
+      firstMs,
+      dumpMs,
+      gzipMs,
+    },
+  ];
+}
+
+/** Moves the program `count` times and checks the result against a run that never stopped (M1). */
+export async function moveProgram(root: string, subject: Subject, count: number): Promise<Moved> {
+  const { loaded, spec } = await load(root, subject);
+  const specHash = nodePlatform.sha256(encodeSpec(spec));
+  let placed = start(loaded, spec);
+  const moves: Move[] = [];
+  for (let i = 0; i < count; i++) {
+    runOn(placed, subject.stride);
+    const [target, figures] = move(placed, loaded, spec, specHash);
+    placed = target;
+    moves.push(figures);
+  }
+  const straight = start(loaded, spec);
+  runOn(straight, count * (subject.stride + FIRST_FUEL));
+  if (pack(straight, loaded, specHash)().hash !== pack(placed, loaded, specHash)().hash) {
+    throw new Error(`${subject.name}: the run that moved differs from the one that did not`);
+  }
+  return { name: subject.name, moves };
+}

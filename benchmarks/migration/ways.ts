@@ -1,0 +1,93 @@
+/**
+ * The ways to turn a stopped shard into bytes and back: the capsule and its peers.
+ *
+ *   capsule          encodeCapsule: pages that differ from the initial image, hashed by section and as a whole
+ *   full dump        the whole memory copied behind a msgpack head, one SHA-256 (the usual answer without a base)
+ *   full dump+gzip   the same, then zlib level 6
+ *   v8.serialize     the state as V8's structured clone writes it, memory included; no hash
+ *   memcpy           one copy of the whole memory: the physical limit of anything that keeps all of it
+ *
+ * W1  Every way but memcpy restores the memory exactly; `verify` checks it before anything is timed.
+ */
+import { deserialize, serialize } from 'node:v8';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
+import { nodePlatform } from '../../host/node/platform.js';
+import { encodePlain } from '../../host/types/pack.js';
+import type { BaseImage, ShardState } from '../../host/types/state.js';
+
+const FACTS = { shardId: 's-bench', epoch: 1, specHash: 'c'.repeat(64), references: [] };
+const HEAD_BYTES = 4;
+
+export interface Way {
+  readonly name: string;
+  encode(state: ShardState, base: BaseImage): Uint8Array;
+  /** The memory that the bytes stand for. */
+  decode(bytes: Uint8Array, base: BaseImage): Uint8Array;
+}
+
+function memoryOf(state: ShardState): Uint8Array {
+  return state.memory?.bytes ?? new Uint8Array(0);
+}
+
+const capsule: Way = {
+  name: 'capsule',
+  encode: (state, base) => encodeCapsule({ ...FACTS, state, base }, nodePlatform).bytes,
+  decode: (bytes, base) => memoryOf(decodeCapsule(bytes, nodePlatform).state(base)),
+};
+
+function dump(state: ShardState): Uint8Array {
+  const { memory, ...rest } = state;
+  const head = encodePlain({ ...rest, pages: memory?.pages ?? 0 });
+  const bytes = new Uint8Array(HEAD_BYTES + head.length + memoryOf(state).length);
+  new DataView(bytes.buffer).setUint32(0, head.length, true);
+  bytes.set(head, HEAD_BYTES);
+  bytes.set(memoryOf(state), HEAD_BYTES + head.length);
+  nodePlatform.sha256(bytes);
+  return bytes;
+}
+
+function undump(bytes: Uint8Array): Uint8Array {
+  nodePlatform.sha256(bytes);
+  const headBytes = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  return bytes.slice(HEAD_BYTES + headBytes);
+}
+
+const fullDump: Way = { name: 'full dump', encode: dump, decode: undump };
+
+const fullDumpGzip: Way = {
+  name: 'full dump+gzip',
+  encode: (state) => gzipSync(dump(state)),
+  decode: (bytes) => undump(gunzipSync(bytes)),
+};
+
+const v8Serialize: Way = {
+  name: 'v8.serialize',
+  encode: (state) => serialize(state),
+  decode: (bytes) => memoryOf(deserialize(bytes) as ShardState),
+};
+
+const memcpy: Way = {
+  name: 'memcpy',
+  encode: (state) => Uint8Array.prototype.slice.call(memoryOf(state)),
+  decode: (bytes) => bytes.slice(),
+};
+
+/** `capsule A/A` is the same code again: what differs between the two is noise. */
+export const WAYS: readonly Way[] = [
+  capsule,
+  { ...capsule, name: 'capsule A/A' },
+  fullDump,
+  fullDumpGzip,
+  v8Serialize,
+  memcpy,
+];
+
+/** Throws when a way loses a bit. */
+export function verify(way: Way, state: ShardState, base: BaseImage): Uint8Array {
+  const bytes = way.encode(state, base);
+  if (Buffer.compare(way.decode(bytes, base), memoryOf(state)) !== 0) {
+    throw new Error(`${way.name} does not restore the memory`);
+  }
+  return bytes;
+}
