@@ -4,6 +4,7 @@
  * Does: hide whether time is virtual or real, retry what the contract lets fail. Does not: know any implementation.
  */
 import { createHash } from 'node:crypto';
+import { SherdError } from '../../host/types/errors.js';
 import type { Fabric, RecordEntry, WatchEvent } from '../../host/types/fabric.js';
 
 /** A fresh, empty store under test. */
@@ -107,4 +108,16 @@ export class View {
     }
     this.#newest.set(key, revision);
   }
+}
+
+/** Wraps a test body in which time passes. */
+export type InWorld = (body: () => Promise<void>) => () => Promise<void>;
+
+/** The code with which a promise is rejected. */
+export async function code(promise: Promise<unknown>): Promise<string> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  return error instanceof SherdError ? error.code : `no SherdError: ${String(error)}`;
 }

@@ -1,0 +1,90 @@
+/**
+ * A process of its own on an embedded fabric, for the tests that kill it.
+ *
+ * Usage: node child.mjs JOB DIR NAME …; talks to its parent by IPC. Uses dist/, as built by host/build.mjs.
+ */
+import { createHash } from 'node:crypto';
+import { lockDirectory, openEmbeddedFabric, startEmbeddedHub } from '../../dist/fabric/embedded.js';
+
+const [, , job, dir, name, ...rest] = process.argv;
+const encode = (value) => new TextEncoder().encode(JSON.stringify(value));
+const decode = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Adds to `counter` until this process's part reaches the target; goes on where a killed one of its name stopped. */
+async function increments(fabric, target) {
+  for (;;) {
+    const entry = await fabric.records.get('counter');
+    const count = entry === undefined ? { total: 0, done: {} } : decode(entry.value);
+    const mine = count.done[name] ?? 0;
+    if (mine >= target) return;
+    count.total++;
+    count.done[name] = mine + 1;
+    await fabric.records.compareAndSet('counter', entry?.revision ?? 0, encode(count));
+    if (mine % 20 === 0) await sleep(1);
+  }
+}
+
+/** Puts blobs, whole and streamed, without end; tells of each that was stored. */
+async function puts(fabric, seed) {
+  for (let i = 0; ; i++) {
+    const bytes = new Uint8Array(1 + ((seed * 7_919 + i * 104_729) % 2_500_000)).fill(i & 0xff);
+    new DataView(bytes.buffer).setUint8(0, seed & 0xff);
+    const hash = createHash('sha256').update(bytes).digest('hex');
+    async function* stream() {
+      for (let at = 0; at < bytes.length; at += 65_536) {
+        yield bytes.subarray(at, at + 65_536);
+        if ((at >> 16) % 4 === 0) await sleep(0);
+      }
+    }
+    await fabric.blobs.put(hash, i % 2 === 0 ? bytes : stream());
+    process.send({ hash });
+  }
+}
+
+const jobs = {
+  increments: async () => {
+    const fabric = await openEmbeddedFabric(dir, { name });
+    await increments(fabric, Number(rest[0]));
+    await fabric.close();
+    process.send({ finished: true });
+  },
+  puts: async () => puts(await openEmbeddedFabric(dir, { name }), Number(rest[0])),
+  hub: async () => {
+    const hub = await startEmbeddedHub(dir);
+    process.send({ socketPath: hub.socketPath });
+  },
+  lock: async () => {
+    await lockDirectory(dir);
+    process.send({ locked: true });
+    await new Promise(() => setInterval(() => {}, 1_000));
+  },
+  /** Answers each change of `ping` by the same value in `pong`, and each message to `ask` by one to `answer`. */
+  echo: async () => {
+    const fabric = await openEmbeddedFabric(dir, { name, pollMs: 3_600_000 });
+    fabric.records.watch('ping', async (event) => {
+      if (event.kind !== 'put') return;
+      for (;;) {
+        const pong = await fabric.records.get('pong');
+        const outcome = await fabric.records.compareAndSet(
+          'pong',
+          pong?.revision ?? 0,
+          event.entry.value,
+        );
+        if (outcome.kind === 'ok') return;
+      }
+    });
+    fabric.messages.subscribe('ask', (message) =>
+      fabric.messages.publish('answer', message.payload),
+    );
+    process.send({ ready: true });
+  },
+};
+
+try {
+  await jobs[job]();
+} catch (error) {
+  process.send({ error: { code: error.code, message: error.message } });
+  process.exitCode = 1;
+}
+if (process.exitCode === 1 || job === 'increments') process.disconnect();
