@@ -223,6 +223,14 @@ export class TestCluster {
     return this.control;
   }
 
+  /** What a supervisor does when a control has lost its lease: another one. */
+  async replaceControl(): Promise<void> {
+    const old = this.control;
+    this.control = undefined;
+    await old?.crash();
+    await this.startControl({ lost: () => void this.replaceControl() });
+  }
+
   async startNode(name: string, workers = 1): Promise<NodeProcess> {
     const fabric = await this.connect(name);
     const node = await NodeProcess.start({

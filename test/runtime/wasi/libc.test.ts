@@ -68,8 +68,8 @@ class Program implements HostControl {
     for (;;) {
       this.#wait = undefined;
       const result = call();
-      if (this.#wait === undefined) return result;
-      const wait: Wait = this.#wait;
+      const wait = this.#taken();
+      if (wait === undefined) return result;
       this.waits.push(wait);
       if (wait.kind === 'blob') this.blobs.present.add(wait.hash);
       if (wait.kind === 'until') {
@@ -77,6 +77,10 @@ class Program implements HostControl {
       }
       this.resumed = wait;
     }
+  }
+
+  #taken(): Wait | undefined {
+    return this.#wait;
   }
 
   output(stream: 'stdout' | 'stderr'): string {

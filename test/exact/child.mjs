@@ -1,0 +1,82 @@
+/**
+ * One process of the pool: takes capsule bytes, goes on with them, and gives back a capsule or the facts of the end.
+ *
+ *   ← { kind: 'load', subject, module, spec, blobs }                        answered by { kind: 'loaded' }
+ *   ← { kind: 'go', subject, capsule, blobs, fuel: bigint | null }          null: to the end
+ *   → { kind: 'stopped', capsule, fuel, pieces, blobs }  |  { kind: 'ended', facts, pieces }  |  { kind: 'failed', message }
+ *
+ * Runs the built code in dist/, like a node process. Knows nothing of the run but what the capsule and the blobs say.
+ */
+import { decodeCapsule, encodeCapsule } from '../../dist/capsule/index.js';
+import { readShardModule } from '../../dist/compile/index.js';
+import { nodePlatform } from '../../dist/node/platform.js';
+import {
+  decodeSpec,
+  encodeTrees,
+  Instance,
+  LoadedModule,
+  MAX_BUDGET,
+  restoreGuestHost,
+} from '../../dist/runtime/index.js';
+import { endFacts, endWait, virtualPlatform } from './facts.mjs';
+
+const subjects = new Map();
+
+function load({ subject, module, spec, blobs }) {
+  const loaded = LoadedModule.load(readShardModule(module, nodePlatform), nodePlatform);
+  subjects.set(subject, { loaded, spec: decodeSpec(spec), blobs: new Map(blobs) });
+  return { kind: 'loaded' };
+}
+
+function go({ subject, capsule, blobs, fuel }) {
+  const known = subjects.get(subject);
+  for (const [hash, bytes] of blobs) known.blobs.set(hash, bytes);
+  const { loaded, spec } = known;
+  const platform = virtualPlatform(nodePlatform);
+  const decoded = decodeCapsule(capsule, platform, { moduleHash: loaded.module.moduleHash });
+  const state = decoded.state(loaded.baseImage());
+  const host = restoreGuestHost(spec, state.host, known.blobs, platform);
+  const instance = Instance.resume(loaded, host, state);
+  const pieces = [];
+  while (fuel === null || instance.fuelUsed < fuel) {
+    const left = fuel === null ? MAX_BUDGET : Number(fuel - instance.fuelUsed);
+    const result = instance.run(Math.min(left, MAX_BUDGET));
+    pieces.push(...host.drainOutput());
+    if (result.kind === 'waiting') endWait(platform, host, result.wait);
+    else if (result.kind !== 'quantum')
+      return {
+        kind: 'ended',
+        facts: endFacts(result, instance, host, platform, encodeTrees),
+        pieces,
+      };
+  }
+  const next = instance.capture();
+  const references = host.references();
+  const { header } = decoded;
+  const facts = {
+    specHash: header.specHash,
+    epoch: header.epoch,
+    shardId: header.shardId,
+    references,
+  };
+  const encoded = encodeCapsule({ state: next, base: loaded.baseImage(), ...facts }, platform);
+  return {
+    kind: 'stopped',
+    capsule: encoded.bytes,
+    fuel: instance.fuelUsed,
+    pieces,
+    blobs: [...host.newBlobs()],
+  };
+}
+
+process.on('message', (message) => {
+  try {
+    process.send(message.kind === 'load' ? load(message) : go(message));
+  } catch (error) {
+    process.send({
+      kind: 'failed',
+      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+  }
+});
+process.on('disconnect', () => process.exit(0));
