@@ -18,6 +18,8 @@ import type { NodeId } from '../types/records.js';
 import { ClosedPipe, stderr, stdout } from './output.js';
 import type { Progress } from './progress.js';
 
+const STARTED_POLL_MS = 5;
+
 export type Outcome =
   | { readonly kind: 'done'; readonly view: ShardView }
   | { readonly kind: 'paused'; readonly view: ShardView }
@@ -59,6 +61,13 @@ export class Follower {
   expectPause(): void {
     this.#pauseExpected = true;
     this.#wake();
+  }
+
+  /** Resolves once the shard runs, has run, or is not followed any more. */
+  async untilStarted(): Promise<void> {
+    while (!this.#signal.aborted && !hasStarted(this.#latest)) {
+      await waitMs(STARTED_POLL_MS, this.#signal);
+    }
   }
 
   /** A follower that goes on where this one stopped. */
@@ -131,6 +140,11 @@ export class Follower {
       });
     }
   }
+}
+
+function hasStarted(view: ShardView | undefined): boolean {
+  if (view === undefined) return false;
+  return view.status === 'running' || view.status === 'done' || view.capsule !== null;
 }
 
 /** The node that follows `owner` in the order of ids; undefined when there is no other one alive. */

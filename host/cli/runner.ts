@@ -187,6 +187,8 @@ class Run {
   }
 
   async #askForPause(client: ControlClient, shardId: string): Promise<void> {
+    // A shard that was paused before any node took it up has no capsule to take home.
+    await this.#follower?.untilStarted();
     this.#follower?.expectPause();
     try {
       await client.pause(shardId);
@@ -279,7 +281,7 @@ class Run {
         `the program ended at fuel ${view.fuelUsed}, before the pause at ${wanted}`,
       );
     }
-    if (exit.reason !== 'exit') await stderr.write(describeExit(this.#job.at, exit));
+    await stderr.write(describeExit(this.#job.at, exit));
     let code = exit.code;
     if (exit.reason !== 'killed' && exit.reason !== 'failed') {
       code = (await this.#job.finish(client, view, this.#context)) ?? code;

@@ -178,27 +178,72 @@ export function renderEvent(event: TraceEvent): string {
   return `${seconds}  ${event.step} ${(STEPS[event.step] ?? '').padEnd(7)}  ${event.what.padEnd(14)}  ${about}  ${event.detail}`.trimEnd();
 }
 
-const EXIT_ERRORS: Readonly<Record<string, readonly [code: string, what: string, next: string]>> = {
-  trap: ['SHERD_TRAP', 'the program trapped', "the call stack below is the program's"],
-  'memory-limit': [
-    'SHERD_MEMORY_LIMIT',
-    'the program ran out of its memory limit',
-    'raise --max-memory',
-  ],
-  'fuel-quota': ['SHERD_FUEL_QUOTA', 'the program used up its fuel', 'raise --max-fuel'],
-  'time-quota': ['SHERD_TIME_QUOTA', 'the program used up its time', 'raise --max-time'],
-  killed: ['SHERD_ABORTED', 'the shard was killed', 'run it again'],
-  failed: ['SHERD_INTERNAL', 'the shard failed', 'run it again; sherd events tells what happened'],
+interface ExitText {
+  readonly code: string;
+  readonly what: string;
+  /** True: the record's message says more than `what`. */
+  readonly withMessage: boolean;
+  readonly next: string;
+}
+
+const EXIT_TEXTS: Readonly<Record<Exclude<ExitView['reason'], 'exit'>, ExitText>> = {
+  trap: { code: 'SHERD_TRAP', what: 'the program trapped', withMessage: true, next: '' },
+  'memory-limit': {
+    code: 'SHERD_MEMORY_LIMIT',
+    what: 'the program ran out of its memory limit',
+    withMessage: false,
+    next: 'raise --max-memory',
+  },
+  'fuel-quota': {
+    code: 'SHERD_FUEL_QUOTA',
+    what: 'the program used up its fuel quota',
+    withMessage: false,
+    next: 'raise --max-fuel',
+  },
+  'time-quota': {
+    code: 'SHERD_TIME_QUOTA',
+    what: 'the program used up its time quota',
+    withMessage: false,
+    next: 'raise --max-time',
+  },
+  killed: {
+    code: 'SHERD_ABORTED',
+    what: 'the shard was killed',
+    withMessage: false,
+    next: 'run it again',
+  },
+  failed: {
+    code: 'SHERD_INTERNAL',
+    what: 'the shard failed',
+    withMessage: true,
+    next: 'sherd events tells what happened',
+  },
 };
 
-/** One line, then the guest's call stack where there is one. */
+/** One line, then the guest's call stack where there is one. Nothing for a program that ended by itself. */
 export function describeExit(at: string, exit: ExitView): string {
-  const [code, what, next] = EXIT_ERRORS[exit.reason] ?? ['SHERD_INTERNAL', exit.reason, ''];
-  const overflow =
-    exit.reason === 'trap' && /stack (exhausted|overflow|size exceeded)/i.test(exit.message);
+  if (exit.reason === 'exit') return '';
+  const { code, what, withMessage, next } = EXIT_TEXTS[exit.reason];
+  const overflow = exit.reason === 'trap' && /stack exhausted/i.test(exit.message);
   const shownCode = overflow ? 'SHERD_STACK_EXHAUSTED' : code;
-  const message = exit.message === '' ? '' : `: ${exit.message}`;
-  const step = exit.reason === 'trap' && exit.guestStack.length === 0 ? '' : ` — ${next}`;
+  const message = withMessage && exit.message !== '' ? `: ${exit.message}` : '';
+  const step = next === '' ? stackStep(exit) : ` — ${next}`;
   const line = `sherd: ${at}: ${what}${message}${step} [${shownCode}]`.replaceAll('\n', ' ');
-  return `${line}\n${exit.guestStack.map((frame) => `    at ${frame}\n`).join('')}`;
+  return `${line}\n${guestStackLines(exit.guestStack)}`;
+}
+
+function stackStep(exit: ExitView): string {
+  return exit.guestStack.length === 0 ? '' : " — the program's call stack:";
+}
+
+/** A frame a line; the same frame many times over is one line with its count. */
+function guestStackLines(frames: readonly string[]): string {
+  let text = '';
+  for (let from = 0; from < frames.length; ) {
+    let to = from + 1;
+    while (frames[to] === frames[from]) to += 1;
+    text += `    at ${frames[from]}${to - from > 1 ? `  × ${to - from}` : ''}\n`;
+    from = to;
+  }
+  return text;
 }

@@ -60,11 +60,23 @@ describe('describeExit', () => {
   it('shows the trap kind and the guest call stack', () => {
     const text = describeExit('x.wasm', { ...exit, reason: 'trap' });
     expect(text.split('\n')).toEqual([
-      "sherd: x.wasm: the program trapped: integer divide by zero — the call stack below is the program's [SHERD_TRAP]",
+      "sherd: x.wasm: the program trapped: integer divide by zero — the program's call stack: [SHERD_TRAP]",
       '    at divide (function 3)',
       '    at main (function 5)',
       '',
     ]);
+  });
+
+  it('folds the same frame many times over', () => {
+    const guestStack = ['down', 'down', 'down', 'up', 'down'];
+    const lines = describeExit('x', { ...exit, reason: 'trap', guestStack })
+      .split('\n')
+      .slice(1);
+    expect(lines).toEqual(['    at down  × 3', '    at up', '    at down', '']);
+  });
+
+  it('says nothing of a program that ended by itself', () => {
+    expect(describeExit('x', { ...exit, reason: 'exit', code: 7 })).toBe('');
   });
 
   it('tells endless recursion apart', () => {

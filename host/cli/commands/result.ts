@@ -42,8 +42,7 @@ export function addResult(program: Command): void {
             await (piece.stream === 'stdout' ? stdout : stderr).write(piece.bytes);
         }
       }
-      if (view.exit.reason !== 'exit')
-        await stderr.write(describeExit(`${shard} (${view.name})`, view.exit));
+      await stderr.write(describeExit(`${shard} (${view.name})`, view.exit));
       const remark = (text: string): void => {
         if (options.quiet !== true) void stderr.write(`sherd: ${text}\n`).catch(() => undefined);
       };
