@@ -4,8 +4,8 @@
  *   node benchmarks/run.mjs migration [--rounds 15] [--moves 12] [--programs all|none|raytracer,…]
  *
  * Measured: (1) encode and decode of synthetic states, beside a full dump, full dump + gzip, v8.serialize and a plain
- * memcpy of the same memory; interleaved in one process, medians, ratio to memcpy with a 90 % bootstrap bound, an A/A
- * pair. (2) The latency of capture + encode of a small state: p50 and p99 over 2,000 single calls. (3) Moves of real
+ * memcpy of the same memory; CPU time, interleaved in one process, medians, ratio to memcpy with a 90 % bootstrap bound, an A/A
+ * pair. (2) The wall-clock latency of capture + encode of a small state: p50 and p99 over 2,000 single calls. (3) Moves of real
  * programs within this process, each checked against a run that never stopped.
  * Not measured: sending, storing, other processes and machines, compression of capsules, deltas against an earlier one.
  *
@@ -69,7 +69,7 @@ async function measure(
 ): Promise<Map<string, number[]>> {
   const repeats = new Map<string, number>();
   const variants: Variant[] = WAYS.map((way) => {
-    const bytes = way.encode(sample.state, sample.base);
+    const bytes = way.encode(sample.state, sample.base).slice();
     const call = (): number =>
       direction === 'encode'
         ? Math.sign(way.encode(sample.state, sample.base).length)
@@ -92,7 +92,7 @@ async function measure(
   repeats.set('capsule A/A', repeats.get('capsule') ?? 1);
   const times = await interleave(variants, rounds);
   return new Map(
-    [...times.wall].map(([name, list]) => [name, list.map((ms) => ms / (repeats.get(name) ?? 1))]),
+    [...times.cpu].map(([name, list]) => [name, list.map((ms) => ms / (repeats.get(name) ?? 1))]),
   );
 }
 
@@ -141,9 +141,9 @@ function codecTable(results: readonly SampleResult[]): string {
     'way',
     'KiB',
     '÷ touched',
-    'encode ms',
+    'encode CPU ms',
     '÷ memcpy [90 %]',
-    'decode ms',
+    'decode CPU ms',
     '÷ memcpy [90 %]',
   ];
   const rows = results.flatMap((result) =>

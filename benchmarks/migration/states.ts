@@ -33,7 +33,7 @@ export const SHAPES: readonly Shape[] = [
   { name: '1 MiB, 4 pages touched', memoryMib: 1, dirty: 4 / 256, basePages: 8, frames: 6 },
   { name: '1 MiB, all touched', memoryMib: 1, dirty: 1, basePages: 8, frames: 6 },
   { name: '64 MiB, 1 % touched', memoryMib: 64, dirty: 0.01, basePages: 64, frames: 12 },
-  { name: '64 MiB, 25 % touched', memoryMib: 64, dirty: 0.25, basePages: 64, frames: 12 },
+  { name: '16 MiB, 25 % touched', memoryMib: 16, dirty: 0.25, basePages: 64, frames: 12 },
   { name: '1 MiB, 10,000 frames', memoryMib: 1, dirty: 4 / 256, basePages: 8, frames: 10_000 },
 ];
 
