@@ -26,6 +26,7 @@ import { usageError } from './format.js';
 import type { LoadedProgram } from './program.js';
 import type { DirectoryOption, RunSettings } from './run-options.js';
 import { fileError } from './status.js';
+import { finishInterrupted } from './write-back.js';
 
 /** How many blobs are on their way at the same time. */
 const UPLOADS = 8;
@@ -78,6 +79,7 @@ export async function buildSpec(
     if (text.includes('\0')) throw usageError('an argument holds a zero byte');
   const dirs: DirectoryTree[] = [];
   for (const { hostPath, guestPath, readOnly } of settings.dirs) {
+    await finishInterrupted(hostPath, remark);
     dirs.push(await snapshotDirectory(hostPath, guestPath, readOnly, uploader.put, remark));
   }
   return {

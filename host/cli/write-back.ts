@@ -121,6 +121,31 @@ export async function redoWriteBack(
   return found ? report(outcome) : null;
 }
 
+/**
+ * Before a directory is read: finishes what a crash interrupted there, and says so line by line. A write-back that is
+ * under way in another process refuses the directory (exit code 2), for half of it would be seen.
+ */
+export async function finishInterrupted(
+  hostPath: string,
+  remark: (line: string) => void,
+  options: WriteBackOptions = {},
+): Promise<void> {
+  let redone: WriteBackReport | null;
+  try {
+    redone = await redoWriteBack(hostPath, options);
+  } catch (cause) {
+    if (!(cause instanceof SherdError)) throw asFileError(cause, hostPath);
+    const { at, next } = cause;
+    throw new SherdError(cause.code, cause.message, { at, next, exitCode: EXIT.refused, cause });
+  }
+  if (redone === null) return;
+  remark(`${hostPath}: finished an interrupted write-back`);
+  for (const { path, ours, reason } of redone.conflicts) {
+    const where = ours === null ? '' : `; the program's version is ${join(hostPath, ours)}`;
+    remark(`${join(hostPath, path)} is kept: ${reason}${where}`);
+  }
+}
+
 class Outcome {
   readonly written: string[] = [];
   readonly deleted: string[] = [];

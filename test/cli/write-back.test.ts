@@ -18,7 +18,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { redoWriteBack, type WriteBackReport, writeBack } from '../../host/cli/write-back.js';
+import {
+  finishInterrupted,
+  redoWriteBack,
+  type WriteBackReport,
+  writeBack,
+} from '../../host/cli/write-back.js';
 import { snapshotDirectory } from '../../host/node/directories.js';
 import { CHUNK_BYTES, type DirectoryTree } from '../../host/types/host.js';
 import { dirOf, FakeBlobs, noise, type Shape, shapeOf } from '../runtime/wasi/guest.js';
@@ -374,6 +379,21 @@ describe('a crash at any step', () => {
     };
     await writeBack({ ...request, getBlob, ...dead });
     expect(look()).toEqual({ ...after, more: 'm' });
+  });
+
+  it('is redone before the directory is read again, and said', async () => {
+    plant({ ...before, edited: 'user' });
+    await killAt(14, (step) => back(before, after, step));
+    const lines: string[] = [];
+    const say = (line: string): void => void lines.push(line);
+    await expect(finishInterrupted(root, say)).rejects.toMatchObject({ exitCode: 2 });
+    await finishInterrupted(root, say, dead);
+    expect(lines).toEqual([
+      `${root}: finished an interrupted write-back`,
+      `${root}/edited is kept: changed on the host; the program's version is ${root}/edited.sherd-new`,
+    ]);
+    await finishInterrupted(root, say);
+    expect(lines).toHaveLength(2);
   });
 
   it('is random trees, too', async () => {
