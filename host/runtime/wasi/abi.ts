@@ -117,11 +117,19 @@ export interface Span {
   readonly length: number;
 }
 
-/** Guest memory during one call. Made anew for each call: the memory cannot grow within one. */
+/** Guest memory during a call. It cannot grow within one; `shows` tells whether it has since the last. */
 export class GuestMemory {
   readonly #view: DataView;
   constructor(readonly bytes: Uint8Array) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** True when this is a view of the same memory, and all of it. A grown memory has another buffer. */
+  shows(bytes: Uint8Array): boolean {
+    const mine = this.bytes;
+    if (mine === bytes) return bytes.length > 0;
+    const same = mine.buffer === bytes.buffer && mine.byteOffset === bytes.byteOffset;
+    return same && mine.length === bytes.length && bytes.length > 0;
   }
 
   /** Checks that `length` bytes at `pointer` exist. */

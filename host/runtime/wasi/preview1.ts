@@ -51,36 +51,42 @@ export function bindWasi(
   control: HostControl,
 ): ReadonlyMap<string, HostFunction> {
   const functions = new Map<string, HostFunction>();
+  const binding = new Binding(state, control);
   for (const [name, [signature, call]] of Object.entries(CALLS)) {
-    const bound: HostFunction = (...raw) => invoke(state, control, call, raw);
+    const bound: HostFunction = (...raw) => binding.invoke(call, raw);
     const noResult: HostFunction = (...raw) => {
-      invoke(state, control, call, raw);
+      binding.invoke(call, raw);
     };
     functions.set(name, signature.endsWith(':') ? noResult : bound);
   }
   return functions;
 }
 
-function invoke(
-  state: WasiState,
-  control: HostControl,
-  call: WasiCall,
-  raw: readonly (number | bigint)[],
-): number {
-  const memory = new GuestMemory(control.memory());
-  const context: CallContext = { ...state, memory, control };
-  const { store } = state.inodes;
-  try {
-    call(context, new CallArgs(raw));
-  } catch (error) {
-    if (error instanceof NeedBlob) {
-      control.suspend({ kind: 'blob', hash: error.hash });
-      return ERRNO.success;
+/** What the calls of one instance share: one context, whose memory is renewed when the guest's has changed. */
+class Binding {
+  readonly #context: CallContext & { memory: GuestMemory };
+
+  constructor(state: WasiState, control: HostControl) {
+    this.#context = { ...state, control, memory: new GuestMemory(new Uint8Array(0)) };
+  }
+
+  invoke(call: WasiCall, raw: readonly (number | bigint)[]): number {
+    const context = this.#context;
+    const { store } = context.inodes;
+    const bytes = context.control.memory();
+    if (!context.memory.shows(bytes)) context.memory = new GuestMemory(bytes);
+    try {
+      call(context, new CallArgs(raw));
+    } catch (error) {
+      if (error instanceof NeedBlob) {
+        context.control.suspend({ kind: 'blob', hash: error.hash });
+        return ERRNO.success;
+      }
+      store.settle();
+      if (error instanceof WasiError) return error.errno;
+      throw error;
     }
     store.settle();
-    if (error instanceof WasiError) return error.errno;
-    throw error;
+    return ERRNO.success;
   }
-  store.settle();
-  return ERRNO.success;
 }

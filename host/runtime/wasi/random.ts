@@ -29,9 +29,12 @@ function quarter(s: Int32Array, a: number, b: number, c: number, d: number): voi
   s[b] = rotate(s[b]! ^ s[c]!, 7);
 }
 
+const scratch = new Int32Array(WORDS);
+
 /** One ChaCha20 block (20 rounds) of the 16-word input state, into `block` (64 bytes). */
 export function chachaBlock(input: Int32Array, block: Uint8Array): void {
-  const s = input.slice();
+  const s = scratch;
+  s.set(input);
   for (let round = 0; round < 10; round++) {
     quarter(s, 0, 4, 8, 12);
     quarter(s, 1, 5, 9, 13);
@@ -72,16 +75,17 @@ export class GuestRandom {
 
   /** Fills `target` with the next bytes and moves on. */
   fill(target: Uint8Array): void {
-    let filled = 0;
-    while (filled < target.length) {
-      const index = this.position / BigInt(BLOCK_BYTES);
+    let index = this.position / BigInt(BLOCK_BYTES);
+    let within = Number(this.position % BigInt(BLOCK_BYTES));
+    for (let filled = 0; filled < target.length; ) {
       if (index !== this.#blockIndex) this.#makeBlock(index);
-      const within = Number(this.position % BigInt(BLOCK_BYTES));
       const length = Math.min(BLOCK_BYTES - within, target.length - filled);
-      target.set(this.#block.subarray(within, within + length), filled);
+      for (let at = 0; at < length; at++) target[filled + at] = this.#block[within + at]!;
       filled += length;
-      this.position += BigInt(length);
+      within = 0;
+      index += 1n;
     }
+    this.position += BigInt(target.length);
   }
 
   #makeBlock(index: bigint): void {
