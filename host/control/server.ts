@@ -68,6 +68,8 @@ export class ControlServer {
   #lease: ControlLease | undefined;
   #retention: NodeJS.Timeout | undefined;
   #closed = false;
+  #opened = false;
+  #leaseLost = false;
   #goingDown: Promise<number> | undefined;
 
   private constructor(options: ControlOptions, url: string, server: Server, token: string) {
@@ -192,8 +194,9 @@ export class ControlServer {
       nowMs: () => performance.now(),
       isGone: this.#options.isGone ?? processIsGone,
       lost: () => {
+        this.#leaseLost = true;
         this.brain.stop();
-        lost?.();
+        if (this.#opened) lost?.();
       },
       ...(signal === undefined ? {} : { signal }),
     });
@@ -207,6 +210,10 @@ export class ControlServer {
       }),
     );
     await this.cluster.open();
+    if (this.#leaseLost) {
+      throw new SherdError('SHERD_FABRIC', 'another control took over while this one started');
+    }
+    this.#opened = true;
     this.brain.start();
     this.#retention = setInterval(() => {
       this.shards.retain().catch(() => undefined);

@@ -24,15 +24,27 @@ const MODULES = 32;
 export class Guests {
   readonly #platform: Platform;
   readonly #modules = new Map<Hash, LoadedModule>();
+  readonly #refused = new Map<Hash, unknown>();
   readonly blobs = new RecentBlobs(CACHE_BYTES);
 
   constructor(platform: Platform) {
     this.#platform = platform;
   }
 
-  /** Compiles the module, or finds it compiled already. */
+  /** Compiles the module, or finds it compiled already. Why it could not be is kept for `load` to say. */
   prepare(moduleHash: Hash, bytes: Uint8Array): void {
     if (this.#modules.has(moduleHash)) return;
+    try {
+      this.#compile(moduleHash, bytes);
+      this.#refused.delete(moduleHash);
+    } catch (cause) {
+      if (this.#refused.size >= MODULES) this.#refused.clear();
+      this.#refused.set(moduleHash, cause);
+      throw cause;
+    }
+  }
+
+  #compile(moduleHash: Hash, bytes: Uint8Array): void {
     const module = readShardModule(bytes, this.#platform);
     if (module.moduleHash !== moduleHash) {
       throw new SherdError('SHERD_BLOB_DAMAGED', `module is ${module.moduleHash}`, {
@@ -48,6 +60,8 @@ export class Guests {
   load(takeUp: TakeUp): Guest {
     const loaded = this.#modules.get(takeUp.moduleHash);
     if (loaded === undefined) {
+      const cause = this.#refused.get(takeUp.moduleHash);
+      if (cause !== undefined) throw cause;
       throw new SherdError('SHERD_INTERNAL', 'the module has not been prepared', {
         at: takeUp.moduleHash,
       });

@@ -34,7 +34,7 @@ const RELOCATE_MS = 500;
 /** Load that must be gained by the change. */
 const RELOCATE_GAIN = 0.25;
 /** A forced drop waits this long for the thread's answer before it ends the thread. */
-const FORCE_AFTER_MS = 500;
+const FORCE_AFTER_MS = 3_000;
 /** A thread that dies this often within a minute is not replaced at once. */
 const RESTART_PAUSE_MS = 200;
 
@@ -62,6 +62,7 @@ export interface PoolOptions {
 
 /** What a run gets of its thread, and what it would take if it were alone there; 0..1. */
 interface Use {
+  readonly moduleHash: Hash;
   readonly share: number;
   readonly demand: number;
 }
@@ -117,11 +118,15 @@ export class WorkerPool {
 
   /** Compiles the module in every thread, ahead of need. */
   async prepare(moduleHash: Hash, fetch: () => Promise<Uint8Array | undefined>): Promise<void> {
-    const cold = this.#members.filter((member) => !member.modules.has(moduleHash));
+    const cold = this.#members.filter(
+      (member) => member.thread !== undefined && !member.modules.has(moduleHash),
+    );
     if (cold.length === 0) return;
     const bytes = await fetch();
     if (bytes === undefined) return;
-    for (const member of cold) this.#prepare(member, moduleHash, bytes);
+    for (const member of cold) {
+      if (member.thread !== undefined) this.#prepare(member, moduleHash, bytes);
+    }
   }
 
   /** Has an instance ready in the thread to which the next run should go; nothing when its module is cold there. */
@@ -157,7 +162,7 @@ export class WorkerPool {
       invariant(module !== undefined, 'a cold module comes with its bytes');
       this.#prepare(member, takeUp.moduleHash, module);
     }
-    member.runs.set(takeUp.run, { share: 0, demand: 1 });
+    member.runs.set(takeUp.run, { moduleHash: takeUp.moduleHash, share: 0, demand: 1 });
     // Nobody else has the capsule's bytes: they are handed over, not copied.
     const transfer = takeUp.capsule === null ? [] : wholeBuffer(takeUp.capsule);
     this.#post(member, { kind: 'load', takeUp }, transfer);
@@ -255,11 +260,15 @@ export class WorkerPool {
     if (report.kind === 'progress') {
       for (const { run, share, activity } of report.runs) {
         const waits = activity === 'sleeping' || activity === 'fetching';
-        if (member.runs.has(run)) member.runs.set(run, { share, demand: waits ? share : 1 });
+        const use = member.runs.get(run);
+        if (use !== undefined) member.runs.set(run, { ...use, share, demand: waits ? share : 1 });
       }
     } else if (report.kind === 'prepared') {
       if (report.error !== null) member.modules.delete(report.moduleHash);
     } else if (report.kind === 'load-failed' || report.kind === 'ended') {
+      // Whatever was wrong: the next try brings the module along.
+      const use = member.runs.get(report.run);
+      if (use !== undefined && report.kind === 'load-failed') member.modules.delete(use.moduleHash);
       member.runs.delete(report.run);
     } else if (report.kind === 'crashed' || report.kind === 'dropped') {
       member.runs.delete(report.run);

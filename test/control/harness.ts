@@ -204,6 +204,7 @@ export async function until(
 export class TestCluster {
   readonly nodes: NodeProcess[] = [];
   control: ControlServer | undefined;
+  #closed = false;
   readonly client = new ControlClient(async () => {
     if (this.control === undefined) throw new Error('no control');
     return this.control.info;
@@ -223,12 +224,15 @@ export class TestCluster {
     return this.control;
   }
 
-  /** What a supervisor does when a control has lost its lease: another one. */
+  /** What a supervisor does when a control has lost its lease: another one, until one stays. */
   async replaceControl(): Promise<void> {
     const old = this.control;
     this.control = undefined;
     await old?.crash();
-    await this.startControl({ lost: () => void this.replaceControl() });
+    const lost = (): void => void this.replaceControl();
+    while (!this.#closed && this.control === undefined) {
+      await this.startControl({ lost }).catch(() => undefined);
+    }
   }
 
   async startNode(name: string, workers = 1): Promise<NodeProcess> {
@@ -253,6 +257,7 @@ export class TestCluster {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     for (const node of this.nodes) await node.close();
     await this.control?.close();
   }
