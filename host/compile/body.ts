@@ -48,7 +48,13 @@ export interface Frame {
 /** How an operand below a safepoint is rebuilt. */
 export type Operand =
   | { readonly kind: 'temp'; readonly temp: number; readonly type: number }
-  | { readonly kind: 'local'; readonly local: number; readonly type: number }
+  /** `producer`: the instruction that pushed it, and that may save it for later safepoints (N3). */
+  | {
+      readonly kind: 'local';
+      readonly local: number;
+      readonly type: number;
+      readonly producer: number;
+    }
   | { readonly kind: 'const'; readonly instr: number; readonly type: number };
 
 export interface Safepoint {
@@ -337,7 +343,8 @@ class BodyAnalyser {
     const operands = this.stack.map((id): Operand => {
       const type = this.oType[id]!;
       if (this.oKind[id] === Kind.constant) return { kind: 'const', instr: this.oRef[id]!, type };
-      if (this.oKind[id] === Kind.local) return { kind: 'local', local: this.oRef[id]!, type };
+      if (this.oKind[id] === Kind.local)
+        return { kind: 'local', local: this.oRef[id]!, type, producer: this.oInstr[id]! };
       return { kind: 'temp', temp: this.tempFor(id), type };
     });
     const frame = this.control[this.control.length - 1]!;

@@ -492,14 +492,17 @@ export class BodyEmitter {
     this.save(frame.end);
   }
 
+  /** Puts an operand back on the stack; one that came from a local is saved again where its producer would have. */
   private pushOperand(operand: Operand): void {
-    const { w } = this;
-    if (operand.kind === 'const')
-      w.copy(this.bytes, this.body.start[operand.instr]!, this.body.start[operand.instr + 1]!);
-    else
-      w.u8(OP.localGet).u32(
-        operand.kind === 'local' ? this.local(operand.local) : this.temp(operand.temp),
-      );
+    const { w, body } = this;
+    if (operand.kind === 'const') {
+      w.copy(this.bytes, body.start[operand.instr]!, body.start[operand.instr + 1]!);
+    } else if (operand.kind === 'temp') {
+      w.u8(OP.localGet).u32(this.temp(operand.temp));
+    } else {
+      w.u8(OP.localGet).u32(this.local(operand.local));
+      this.save(operand.producer);
+    }
   }
 
   private pushCallResults(safepoint: Safepoint): void {

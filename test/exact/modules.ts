@@ -1,0 +1,213 @@
+/**
+ * Generated modules as subjects: assembled, run by the plain engine, run by sherd, compared.
+ *
+ * Does: text → binary, the plain engine's outcome as the reference, all comparisons of one module. Does not: generate.
+ *
+ * M1  The reference is the uninstrumented module in the same engine: results, trap, memory, globals, host calls in order.
+ * M2  A trap's message is compared by kind; the fuel of a trap is not compared (facts.mjs, F1).
+ */
+import wabt from 'wabt';
+import { compileProgram } from '../../host/compile/index.js';
+import { nodePlatform } from '../../host/node/platform.js';
+import { LoadedModule } from '../../host/runtime/index.js';
+import { explainTrap } from '../../host/runtime/trap.js';
+import type { HostFunctions } from '../../host/types/host.js';
+import { every, Journey, type Outcome, type Subject, through } from './drive.js';
+import { GLOBAL_TYPES, LOG_FACTOR } from './generate.js';
+import { Random } from './random.js';
+
+const tools = await wabt();
+const FEATURES = {
+  simd: true,
+  multi_value: true,
+  bulk_memory: true,
+  sat_float_to_int: true,
+  sign_extension: true,
+  mutable_globals: true,
+};
+
+export function assemble(text: string): Uint8Array<ArrayBuffer> {
+  const parsed = tools.parseWat('generated.wat', text, FEATURES);
+  try {
+    parsed.resolveNames();
+    parsed.validate();
+    return new Uint8Array(parsed.toBinary({ write_debug_names: true }).buffer);
+  } finally {
+    parsed.destroy();
+  }
+}
+
+const mix = (x: number): number => Math.imul(x, LOG_FACTOR) ^ 0x5bd1e995;
+
+function fuzzFunctions(log: (entry: string) => void): HostFunctions {
+  const call = (x: number | bigint): number => {
+    log(String(x));
+    return mix(Number(x));
+  };
+  return new Map([['fuzz', new Map([['log', call]])]]);
+}
+
+export type Args = readonly [depth: number, a: number, b: bigint, c: number];
+
+/** Arguments of `run` that a seed stands for. */
+export function argsOf(seed: number): Args {
+  const random = new Random(seed ^ 0x5eed);
+  return [random.between(1, 3), random.bits() | 0, random.i64(), random.below(4000) / 16 - 100];
+}
+
+function rawArgs([depth, a, b, c]: Args): Uint8Array {
+  const data = new DataView(new ArrayBuffer(32));
+  data.setInt32(0, depth, true);
+  data.setInt32(8, a, true);
+  data.setBigInt64(16, b, true);
+  data.setFloat64(24, c, true);
+  return new Uint8Array(data.buffer);
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+function rawValue(type: string, value: number | bigint): string {
+  const data = new DataView(new ArrayBuffer(8));
+  if (type === 'i64') data.setBigInt64(0, value as bigint, true);
+  else if (type === 'i32') data.setInt32(0, value as number, true);
+  else if (type === 'f32') data.setFloat32(0, value as number, true);
+  else data.setFloat64(0, value as number, true);
+  return hex(new Uint8Array(data.buffer));
+}
+
+/** What the plain engine makes of a module, in the terms of an Outcome (without fuel; without the v128 global). */
+export function plainOutcome(
+  bytes: Uint8Array<ArrayBuffer>,
+  args: Args,
+): Omit<Outcome, 'fuel' | 'files' | 'code'> {
+  const logged: string[] = [];
+  const log = (x: number): number => {
+    logged.push(String(x));
+    return mix(x);
+  };
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { fuzz: { log } });
+  let results = '';
+  let trap: string | null = null;
+  try {
+    const [r0, r1, r2, r3] = (
+      exports.run as (...args: unknown[]) => [bigint, number, number, number]
+    )(...args);
+    results = rawValue('i64', r0) + rawValue('i32', r1) + rawValue('f64', r2) + rawValue('f32', r3);
+  } catch (error) {
+    trap = trapKind(error);
+  }
+  const memory = new Uint8Array((exports.memory as WebAssembly.Memory).buffer);
+  const globals = GLOBAL_TYPES.map((type, index) =>
+    type === 'v128' ? '' : rawValue(type, (exports[`g${index}`] as WebAssembly.Global).value),
+  );
+  return {
+    kind: trap === null ? 'done' : 'trap',
+    trap,
+    results,
+    memoryPages: memory.length / 65_536,
+    memory: nodePlatform.sha256(memory),
+    globals: globals.join(''),
+    output: logged.length > 0 ? `log ${logged.join(' ')}` : '',
+  };
+}
+
+function trapKind(error: unknown): string {
+  const empty = { functions: [], imports: [] } as never;
+  const info = explainTrap(error, empty, []);
+  if (info === undefined) throw error;
+  return info.trapKind;
+}
+
+/** Bytes of the scalar globals that come before the v128 one: 8 each. */
+const SCALAR_GLOBALS_HEX = GLOBAL_TYPES.indexOf('v128') * 16;
+
+function comparable(outcome: Outcome): Omit<Outcome, 'fuel' | 'files' | 'code'> {
+  const { kind, trap, results, memoryPages, memory, globals, output } = outcome;
+  return {
+    kind,
+    trap,
+    results,
+    memoryPages,
+    memory,
+    globals: globals.slice(0, SCALAR_GLOBALS_HEX),
+    output,
+  };
+}
+
+export function subjectOf(name: string, bytes: Uint8Array, args: Args): Subject {
+  const loaded = LoadedModule.load(compileProgram(bytes, nodePlatform), nodePlatform);
+  return {
+    name,
+    loaded,
+    entry: 'run',
+    entryArgs: rawArgs(args),
+    spec: undefined,
+    blobs: new Map(),
+    functions: (_control, log) => fuzzFunctions(log),
+  };
+}
+
+export interface Report {
+  readonly kind: string;
+  readonly pauses: number;
+  /** What differed, in one line each; empty: exact. */
+  readonly differences: readonly string[];
+}
+
+function compare(what: string, expected: object, actual: object, into: string[]): void {
+  const left = JSON.stringify(expected, bigints);
+  const right = JSON.stringify(actual, bigints);
+  if (left !== right) into.push(`${what}\n    expected ${left}\n    got      ${right}`);
+}
+
+const bigints = (_: string, value: unknown): unknown =>
+  typeof value === 'bigint' ? `${value}n` : value;
+
+export interface Effort {
+  /** Chains with a hop at every safepoint are made for runs of at most this much fuel; longer ones in bigger steps. */
+  readonly everyUpTo: number;
+  /** Single pauses that run on to the end. */
+  readonly singles: number;
+}
+
+/** Compares one module and its arguments in all ways. */
+export function examine(
+  name: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  args: Args,
+  effort: Effort,
+): Report {
+  const differences: string[] = [];
+  const reference = plainOutcome(bytes, args);
+  const subject = subjectOf(name, bytes, args);
+  const journey = Journey.begin(subject);
+  const whole = journey.finish();
+  compare('straight', reference, comparable(whole), differences);
+  const fuel = whole.fuel ?? journey.fuel;
+  const last = whole.fuel ?? 1_000_000n;
+  const random = new Random(bytes.length);
+  let pauses = 0;
+  const chain = (step: bigint, first: bigint): ReturnType<typeof through> => {
+    const result = through(subject, every(step, last, first));
+    pauses += result.hops.size;
+    compare(`a hop every ${step} fuel from ${first}`, whole, result.outcome, differences);
+    return result;
+  };
+  const step = fuel <= BigInt(effort.everyUpTo) ? 1n : fuel / BigInt(effort.everyUpTo) + 1n;
+  const { hops } = chain(step, 1n);
+  chain(BigInt(random.between(2, 9)) * step, BigInt(random.between(1, 5)));
+  const positions = [...hops.keys()];
+  for (let i = 0; i < effort.singles && positions.length > 0; i++) {
+    const at = random.pick(positions);
+    const single = through(subject, [at]);
+    pauses += single.hops.size;
+    compare(`one pause at ${at}`, whole, single.outcome, differences);
+    compare(
+      `the capsule at ${at}`,
+      { hash: hops.get(at) },
+      { hash: single.hops.get(at) },
+      differences,
+    );
+  }
+  return { kind: whole.trap ?? whole.kind, pauses, differences };
+}
