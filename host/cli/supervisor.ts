@@ -22,9 +22,10 @@ import { fileURLToPath } from 'node:url';
 import { ControlClient, readControlInfo } from '../control/client.js';
 import { lockDirectory } from '../fabric/embedded.js';
 import type { ControlInfo } from '../types/api.js';
-import { SherdError } from '../types/errors.js';
+import { EXIT, SherdError } from '../types/errors.js';
 import type { NodeId } from '../types/records.js';
 
+const CONTROL = 'control';
 const RESTART_MS = 50;
 const RESTART_MAX_MS = 5_000;
 const STEADY_MS = 10_000;
@@ -60,6 +61,8 @@ interface Child {
   /** Its last words, for the error when it never becomes ready. */
   lastLine: string;
   exits: number;
+  /** Exit code of its last end. */
+  lastCode: number | null;
 }
 
 export class Supervisor {
@@ -220,6 +223,7 @@ export class Supervisor {
     child.process = undefined;
     child.ready = false;
     child.exits += 1;
+    child.lastCode = code;
     const { nodeId } = child;
     child.nodeId = undefined;
     if (this.#stopping) return;
@@ -240,7 +244,7 @@ export class Supervisor {
   async #untilReady(): Promise<void> {
     const until = performance.now() + START_MS;
     while (!this.#children.every((child) => child.ready)) {
-      const failing = this.#children.find((child) => child.exits >= 2 && !child.ready);
+      const failing = this.#children.find((child) => !child.ready && hasFailed(child));
       if (failing !== undefined) throw startFailed(failing);
       if (performance.now() > until) {
         throw startFailed(this.#children.find((child) => !child.ready) ?? this.#children[0]!);
@@ -263,6 +267,7 @@ function newChild(name: string, script: string, args: readonly string[]): Child 
     ready: false,
     lastLine: '',
     exits: 0,
+    lastCode: null,
   };
 }
 
@@ -277,10 +282,16 @@ async function endChild(child: Child): Promise<void> {
   clearTimeout(timer);
 }
 
+/** A second try follows the first end, except where the control itself has refused to start (a port in use …). */
+function hasFailed(child: Child): boolean {
+  return child.exits >= 2 || (child.name === CONTROL && child.lastCode === EXIT.refused);
+}
+
 /** Its own error line says what is wrong, with its code; else that it did not start. */
 function startFailed(child: Child): SherdError {
   const match = /^sherd: (.*) \[(SHERD_[A-Z_]+)\]$/.exec(child.lastLine);
   const code = (match?.[2] ?? 'SHERD_INTERNAL') as SherdError['code'];
   const why = match?.[1] ?? (child.lastLine === '' ? 'it gave no reason' : child.lastLine);
-  return new SherdError(code, `${child.name} does not start: ${why}`, { at: child.name });
+  const exitCode = child.lastCode === EXIT.refused ? EXIT.refused : EXIT.failedLater;
+  return new SherdError(code, `${child.name} does not start: ${why}`, { exitCode });
 }

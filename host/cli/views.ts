@@ -171,11 +171,19 @@ export function median(values: readonly (number | null)[]): number | null {
 
 const STEPS = ['', 'input', 'split', 'predict', 'place', 'run', 'watch', 'move'] as const;
 
+/** `14:03:27.123`, local time. */
+function clockTime(wallMs: number): string {
+  const date = new Date(wallMs);
+  const part = (value: number, digits: number): string => String(value).padStart(digits, '0');
+  const time = [date.getHours(), date.getMinutes(), date.getSeconds()];
+  return `${time.map((each) => part(each, 2)).join(':')}.${part(date.getMilliseconds(), 3)}`;
+}
+
 /** One line of `sherd events`. */
 export function renderEvent(event: TraceEvent): string {
   const about = [event.shardId, event.nodeId].filter((id) => id !== null).join(' ');
-  const seconds = (event.atMs / 1000).toFixed(3).padStart(10);
-  return `${seconds}  ${event.step} ${(STEPS[event.step] ?? '').padEnd(7)}  ${event.what.padEnd(14)}  ${about}  ${event.detail}`.trimEnd();
+  const when = clockTime(event.atMs);
+  return `${when}  ${event.step} ${(STEPS[event.step] ?? '').padEnd(7)}  ${event.what.padEnd(14)}  ${about}  ${event.detail}`.trimEnd();
 }
 
 interface ExitText {

@@ -34,6 +34,7 @@ export function addUp(program: Command): void {
 
 async function up(options: Options): Promise<void> {
   const directory = fabricDirectory(options.fabric);
+  let running = false;
   const supervisor = await Supervisor.start({
     directory,
     nodes: parseInteger(options.nodes, '--nodes', 1, MAX_NODES),
@@ -44,9 +45,12 @@ async function up(options: Options): Promise<void> {
       ? {}
       : { port: parseInteger(options.port, '--port', 1, 65_535) }),
     log: (line) => {
-      if (options.quiet !== true) void stderr.write(`sherd: ${line}\n`).catch(() => undefined);
+      // Until it runs, the one error line says it all.
+      if (running && options.quiet !== true)
+        void stderr.write(`sherd: ${line}\n`).catch(() => undefined);
     },
   });
+  running = true;
   const interrupts = new Interrupts({
     gently: (signal) => {
       if (options.quiet !== true) {
@@ -54,7 +58,6 @@ async function up(options: Options): Promise<void> {
           .write('sherd: stopping; shards are paused and stored. Once more ends at once\n')
           .catch(() => undefined);
       }
-      // Whoever is told to end within a few seconds has not lost anything if it does not: capsules are durable.
       void supervisor.stop().catch(() => supervisor.killNow());
       process.exitCode = signal === 'SIGHUP' ? exitCodeOfSignal(signal) : EXIT.ok;
     },
