@@ -26,7 +26,7 @@ import { usageError } from './format.js';
 import type { LoadedProgram } from './program.js';
 import type { DirectoryOption, RunSettings } from './run-options.js';
 import { fileError } from './status.js';
-import { finishInterrupted } from './write-back.js';
+import { finishInterrupted, redoWriteBack } from './write-back.js';
 
 /** How many blobs are on their way at the same time. */
 const UPLOADS = 8;
@@ -100,8 +100,13 @@ export async function buildSpec(
   };
 }
 
-/** Refuses a --dir whose host side is not a directory, before anything starts. */
-export async function checkDirectories(dirs: readonly DirectoryOption[]): Promise<void> {
+/**
+ * Refuses a --dir whose host side is not a directory, before anything starts; finishes a write-back that a crash cut off.
+ */
+export async function checkDirectories(
+  dirs: readonly DirectoryOption[],
+  remark: (text: string) => void,
+): Promise<void> {
   for (const dir of dirs) {
     const facts = await stat(dir.hostPath).catch((cause: unknown) => {
       throw fileError(cause, dir.hostPath, '--dir', EXIT.refused);
@@ -113,6 +118,12 @@ export async function checkDirectories(dirs: readonly DirectoryOption[]): Promis
         exitCode: EXIT.refused,
       });
     }
+    if (dir.readOnly) continue;
+    const redone = await redoWriteBack(dir.hostPath);
+    if (redone === null) continue;
+    remark(`${dir.hostPath}: finished the write-back that an earlier run had begun`);
+    for (const { path, reason } of redone.conflicts)
+      remark(`${dir.hostPath}/${path} is kept: ${reason}`);
   }
 }
 

@@ -48,6 +48,8 @@ export interface ClientOptions {
   /** How long reads go on trying while no control answers. 0 = one attempt. */
   readonly patienceMs?: number;
   readonly signal?: AbortSignal;
+  /** How the cluster is called in errors; default: the request. */
+  readonly where?: string;
 }
 
 export interface FollowOptions {
@@ -94,16 +96,18 @@ export class ControlClient {
   readonly #locate: () => Promise<ControlInfo>;
   readonly #patienceMs: number;
   readonly #signal: AbortSignal | undefined;
+  readonly #where: string | undefined;
 
   constructor(locate: () => Promise<ControlInfo>, options: ClientOptions = {}) {
     this.#locate = locate;
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#signal = options.signal;
+    this.#where = options.where;
   }
 
   /** The client of the cluster whose data directory this is. */
   static forDirectory(directory: string, options: ClientOptions = {}): ControlClient {
-    return new ControlClient(() => readControlInfo(directory), options);
+    return new ControlClient(() => readControlInfo(directory), { where: directory, ...options });
   }
 
   async putBlob(hash: Hash, bytes: Uint8Array): Promise<void> {
@@ -330,9 +334,9 @@ export class ControlClient {
       } catch (error) {
         cause = error;
         if (signal?.aborted === true) throw aborted(error);
-        if (!request.repeatable && !neverArrived(error)) throw unreachable(error, request.path);
+        if (!request.repeatable && !neverArrived(error)) throw unreachable(error, this.#where ?? request.path);
       }
-      if (performance.now() >= deadline) throw unreachable(cause, request.path);
+      if (performance.now() >= deadline) throw unreachable(cause, this.#where ?? request.path);
       await pause(RETRY_MS, signal);
     }
   }

@@ -68,8 +68,8 @@ async function resumeShard(id: string, raw: Options): Promise<void> {
 export function resumeOf(path: string, modulePath: string | undefined, settings: RunSettings): Job {
   return {
     at: path,
-    prepare: async () => {
-      await checkDirectories(settings.dirs);
+    prepare: async (context) => {
+      await checkDirectories(settings.dirs, context.remark);
       const file = await readCapsuleFile(path);
       const known = new Set(file.spec.dirs.map((tree) => tree.guestPath));
       for (const dir of settings.dirs) {

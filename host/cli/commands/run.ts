@@ -34,7 +34,7 @@ export function runOf(path: string, args: readonly string[], settings: RunSettin
   return {
     at: path,
     prepare: async (context) => {
-      await checkDirectories(settings.dirs);
+      await checkDirectories(settings.dirs, context.remark);
       context.progress.note(`compiling ${path}`);
       const program = await loadProgram(path);
       if (program.diagnostics !== '' && !settings.quiet)

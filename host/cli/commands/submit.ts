@@ -16,13 +16,13 @@ export function addSubmit(program: Command): void {
     .action(async (path: string, args: string[], raw: RawRunOptions) => {
       const settings = parseRunSettings(raw);
       const client = clientOf(raw.fabric === undefined ? {} : { fabric: raw.fabric });
-      await checkDirectories(settings.dirs);
+      const say = (text: string): void => void remark(settings, text).catch(() => undefined);
+      await checkDirectories(settings.dirs, say);
       await client.status(); // refuses before the work when nobody is there
       const loaded = await loadProgram(path);
       if (loaded.diagnostics !== '' && !settings.quiet)
         await stderr.write(`${loaded.diagnostics.trimEnd()}\n`);
       const uploader = new Uploader(client);
-      const say = (text: string): void => void remark(settings, text).catch(() => undefined);
       const spec = await buildSpec(loaded, path, args, settings, uploader, say);
       const id = await submitJob(client, uploader, loaded, spec, settings);
       await report(settings, { id }, `${id}\n`);
