@@ -331,7 +331,11 @@ export class Instance {
         },
       );
     }
-    return this.end({ kind: 'trap', fuelUsed: this.used, trap: blame(trap, full, refused === 1) });
+    return this.end({
+      kind: 'trap',
+      fuelUsed: this.used,
+      trap: blame(trap, full, refused === 1 && this.limitIsOurs()),
+    });
   }
 
   private finalResults(): Uint8Array {
@@ -557,6 +561,11 @@ export class Instance {
 
   private memory(): WebAssembly.Memory {
     return exportedMemory(this.linked.exports, EXPORT.memory);
+  }
+
+  /** The limit was set for the shard; else only the module's own maximum bounds it, which is the program's business. */
+  private limitIsOurs(): boolean {
+    return this.limit() < Math.min(this.loaded.module.memory?.maxPages ?? PAGE_BYTES, 65_536);
   }
 
   private limit(): number {

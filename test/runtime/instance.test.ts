@@ -397,6 +397,19 @@ describe('limits that end a shard', () => {
     expect(result.kind === 'trap' && result.trap.trapKind).toBe('call stack exhausted');
   });
 
+  test("a grow that only the module's own maximum refuses is not the memory limit", () => {
+    const loaded = load(
+      wat(`(module (memory 1 9) (func (export "f") (loop)
+      (if (i32.eq (memory.grow (i32.const 50)) (i32.const -1)) (then unreachable))))`),
+    );
+    const result = Instance.start(loaded, hostOf(), {
+      entry: 'f',
+      entryArgs: raw(),
+      limitPages: 0,
+    }).run(MAX_BUDGET);
+    expect(result).toMatchObject({ kind: 'trap', trap: { trapKind: 'unreachable' } });
+  });
+
   test('giving up after a refused memory.grow is the memory limit', () => {
     const loaded = load(
       wat(`(module (memory 1 9) (func (export "f") (loop)
