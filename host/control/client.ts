@@ -334,7 +334,8 @@ export class ControlClient {
       } catch (error) {
         cause = error;
         if (signal?.aborted === true) throw aborted(error);
-        if (!request.repeatable && !neverArrived(error)) throw unreachable(error, this.#where ?? request.path);
+        if (!request.repeatable && !neverArrived(error))
+          throw unreachable(error, this.#where ?? request.path);
       }
       if (performance.now() >= deadline) throw unreachable(cause, this.#where ?? request.path);
       await pause(RETRY_MS, signal);

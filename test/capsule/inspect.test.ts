@@ -46,6 +46,7 @@ function func(index: number, name: string | undefined, part: Partial<FunctionInf
 
 const module: ShardModule = {
   bytes: new Uint8Array(8),
+  skeleton: new Uint8Array(),
   moduleHash: hashOf('b'),
   programHash: hashOf('a'),
   abi: 1,

@@ -22,7 +22,7 @@ import {
 const ONE = process.env.SHERD_FUZZ_SEED;
 const MODULES = Number(process.env.SHERD_FUZZ_MODULES ?? 100);
 const FIRST = Number(ONE ?? process.env.SHERD_FUZZ_FIRST ?? 1);
-const EFFORT: Effort = { everyUpTo: 60, singles: 3 };
+const EFFORT: Effort = { spread: 60, dense: 40, singles: 3 };
 
 function keep(seed: number, text: string, differences: readonly string[]): string {
   const folder = mkdtempSync(join(tmpdir(), 'sherd-fuzz-'));
@@ -77,7 +77,7 @@ describe('generated modules', () => {
 });
 
 describe("modules from Binaryen's generator", () => {
-  const count = Number(process.env.SHERD_FUZZ_TRANSLATED ?? 12);
+  const count = Number(process.env.SHERD_FUZZ_TRANSLATED ?? 8);
 
   it(`seeds ${FIRST} to ${FIRST + count - 1}: every export, exact straight and across pauses`, {
     timeout: 3_600_000,
@@ -91,7 +91,8 @@ describe("modules from Binaryen's generator", () => {
       for (const call of callables(shard, seed)) {
         const subject = translatedSubject(`seed ${seed}`, shard, call);
         const report = examineSubject(subject, plainCall(bytes, shard, call), viewOf, {
-          everyUpTo: 30,
+          spread: 20,
+          dense: 15,
           singles: 1,
         });
         pauses += report.pauses;

@@ -12,7 +12,7 @@ import { nodePlatform } from '../../host/node/platform.js';
 import { LoadedModule } from '../../host/runtime/index.js';
 import { explainTrap } from '../../host/runtime/trap.js';
 import type { HostFunctions } from '../../host/types/host.js';
-import { every, Journey, type Outcome, type Subject, through } from './drive.js';
+import { every, Journey, type Outcome, type Subject, straight, through } from './drive.js';
 import { GLOBAL_TYPES, LOG_FACTOR } from './generate.js';
 import { Random } from './random.js';
 
@@ -66,7 +66,7 @@ function rawArgs([depth, a, b, c]: Args): Uint8Array {
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
-function rawValue(type: string, value: number | bigint): string {
+export function rawValue(type: string, value: number | bigint): string {
   const data = new DataView(new ArrayBuffer(8));
   if (type === 'i64') data.setBigInt64(0, value as bigint, true);
   else if (type === 'i32') data.setInt32(0, value as number, true);
@@ -111,7 +111,7 @@ export function plainOutcome(
   };
 }
 
-function trapKind(error: unknown): string {
+export function trapKind(error: unknown): string {
   const empty = { functions: [], imports: [] } as never;
   const info = explainTrap(error, empty, []);
   if (info === undefined) throw error;
@@ -164,38 +164,59 @@ const bigints = (_: string, value: unknown): unknown =>
   typeof value === 'bigint' ? `${value}n` : value;
 
 export interface Effort {
-  /** Chains with a hop at every safepoint are made for runs of at most this much fuel; longer ones in bigger steps. */
-  readonly everyUpTo: number;
+  /** Hops of a chain spread over the whole run. */
+  readonly spread: number;
+  /** Hops at consecutive safepoints, from a random one on: what one hop loses, the next one shows. */
+  readonly dense: number;
   /** Single pauses that run on to the end. */
   readonly singles: number;
 }
 
-/** Compares one module and its arguments in all ways. */
+/** Compares one generated module and its arguments in all ways. */
 export function examine(
   name: string,
   bytes: Uint8Array<ArrayBuffer>,
   args: Args,
   effort: Effort,
 ): Report {
-  const differences: string[] = [];
-  const reference = plainOutcome(bytes, args);
-  const subject = subjectOf(name, bytes, args);
+  return examineSubject(
+    subjectOf(name, bytes, args),
+    plainOutcome(bytes, args),
+    comparable,
+    effort,
+  );
+}
+
+/** Fuel of a run that may trap: exact when it does not, else of a stop shortly before. */
+function fuelOf(subject: Subject): bigint {
   const journey = Journey.begin(subject);
-  const whole = journey.finish();
-  compare('straight', reference, comparable(whole), differences);
-  const fuel = whole.fuel ?? journey.fuel;
-  const last = whole.fuel ?? 1_000_000n;
-  const random = new Random(bytes.length);
+  while (journey.runTo(journey.fuel + 8n));
+  return journey.fuel;
+}
+
+/** Runs a subject straight and cut up, and compares with `reference` (as far as `view` shows it) and with itself. */
+export function examineSubject(
+  subject: Subject,
+  reference: object,
+  view: (outcome: Outcome) => object,
+  effort: Effort,
+): Report {
+  const differences: string[] = [];
+  const whole = straight(subject);
+  compare('straight', reference, view(whole), differences);
+  const fuel = whole.fuel ?? fuelOf(subject);
+  const random = new Random(Number(fuel));
   let pauses = 0;
-  const chain = (step: bigint, first: bigint): ReturnType<typeof through> => {
+  const chain = (step: bigint, first: bigint, last: bigint): ReturnType<typeof through> => {
     const result = through(subject, every(step, last, first));
     pauses += result.hops.size;
-    compare(`a hop every ${step} fuel from ${first}`, whole, result.outcome, differences);
+    compare(`a hop every ${step} fuel, ${first} to ${last}`, whole, result.outcome, differences);
     return result;
   };
-  const step = fuel <= BigInt(effort.everyUpTo) ? 1n : fuel / BigInt(effort.everyUpTo) + 1n;
-  const { hops } = chain(step, 1n);
-  chain(BigInt(random.between(2, 9)) * step, BigInt(random.between(1, 5)));
+  const { hops } = chain(fuel / BigInt(effort.spread) + 1n, 1n, fuel);
+  const from = BigInt(1 + random.below(Number(fuel) + 1));
+  const dense = chain(1n, from, from + BigInt(effort.dense));
+  for (const [at, hash] of dense.hops) hops.set(at, hash);
   const positions = [...hops.keys()];
   for (let i = 0; i < effort.singles && positions.length > 0; i++) {
     const at = random.pick(positions);
