@@ -12,7 +12,7 @@ import { generateModule, SETTINGS } from './generate.js';
 import { argsOf, assemble, type Effort, examine, examineSubject } from './modules.js';
 import {
   callables,
-  compileTranslated,
+  loadTranslated,
   plainCall,
   translate,
   translatedSubject,
@@ -87,9 +87,10 @@ describe("modules from Binaryen's generator", () => {
     let pauses = 0;
     for (let seed = FIRST; seed < FIRST + count; seed++) {
       const bytes = translate(seed, 400 + (seed % 10) * 700);
-      const shard = compileTranslated(bytes);
+      const loaded = loadTranslated(bytes);
+      const shard = loaded.module;
       for (const call of callables(shard, seed)) {
-        const subject = translatedSubject(`seed ${seed}`, shard, call);
+        const subject = translatedSubject(`seed ${seed}`, loaded, call);
         const report = examineSubject(subject, plainCall(bytes, shard, call), viewOf, {
           spread: 20,
           dense: 15,

@@ -130,23 +130,24 @@ export function callables(shard: ShardModule, seed: number): Callable[] {
 
 export function translatedSubject(
   name: string,
-  shard: ShardModule,
+  loaded: LoadedModule,
   { entry, params, args }: Callable,
 ): Subject {
+  const { imports } = loaded.module;
   const raw = params.map((type, i) => rawValue(type, args[i]!)).join('');
   return {
     name,
-    loaded: LoadedModule.load(shard, nodePlatform),
+    loaded,
     entry,
     entryArgs: new Uint8Array(Buffer.from(raw, 'hex')),
     spec: undefined,
     blobs: new Map(),
-    functions: (_control, log) => silentFunctions(shard.imports, log),
+    functions: (_control, log) => silentFunctions(imports, log),
   };
 }
 
-export const compileTranslated = (bytes: Uint8Array): ShardModule =>
-  compileProgram(bytes, nodePlatform);
+export const loadTranslated = (bytes: Uint8Array): LoadedModule =>
+  LoadedModule.load(compileProgram(bytes, nodePlatform), nodePlatform);
 
 type View = Pick<Outcome, 'kind' | 'trap' | 'results' | 'memory' | 'output'>;
 
