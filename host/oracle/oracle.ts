@@ -14,7 +14,7 @@
 import type { Forecast, Quantiles, Sample, ShardSample } from '../types/brain.js';
 import type { Hash } from '../types/platform.js';
 import type { NodeId, NodeSampleValues } from '../types/records.js';
-import { quantile, Series } from './series.js';
+import { MEASURABLE_MAX, quantile, Series } from './series.js';
 
 export interface NodeCapacity {
   /** Cores' worth of work that the node can do. */
@@ -146,8 +146,8 @@ export function demandCores(values: NodeSampleValues, cores: number): number {
 function usable(capacity: NodeCapacity): NodeCapacity {
   const { cores, memoryBytes } = capacity;
   return {
-    cores: Number.isFinite(cores) && cores > 0 ? cores : 1,
-    memoryBytes: Number.isFinite(memoryBytes) && memoryBytes > 0 ? memoryBytes : 0,
+    cores: cores > 0 && cores <= MEASURABLE_MAX ? cores : 1,
+    memoryBytes: memoryBytes > 0 && memoryBytes <= MEASURABLE_MAX ? memoryBytes : 0,
   };
 }
 

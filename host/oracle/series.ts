@@ -9,8 +9,13 @@
  *   │   ●──╯     ╰●
  *   └───t────────t+h──▶
  *
- * S1  Bounded: at most `capacity` points. S2  Time goes forward; a point that does not is dropped. S3  Values are finite.
+ * S1  Bounded: at most `capacity` points. S2  Time goes forward; a point that does not is dropped. S3  Values are finite, and at most
+ * MEASURABLE_MAX in size, so that sums and differences of a few of them are finite too.
  */
+
+/** No count of cores, bytes or fuel is larger; beyond it a number is a broken measurement, as NaN is. */
+export const MEASURABLE_MAX = Number.MAX_SAFE_INTEGER;
+
 export class Series {
   readonly #capacity: number;
   readonly #times: number[] = [];
@@ -30,7 +35,7 @@ export class Series {
 
   add(atMs: number, value: number): void {
     const before = this.#times.at(-1);
-    if (!Number.isFinite(atMs) || !Number.isFinite(value)) return;
+    if (!Number.isFinite(atMs) || !(Math.abs(value) <= MEASURABLE_MAX)) return;
     if (before !== undefined && atMs <= before) return;
     this.#times.push(atMs);
     this.#values.push(value);

@@ -126,6 +126,15 @@ describe('forecast', () => {
     expect(demandCores(values(0.5, { guestCpu: 2, runnable: 1 }), 4)).toBe(2);
   });
 
+  it('a capacity and a demand near the largest number do not overflow the band', () => {
+    const oracle = new Oracle();
+    const capacity = { cores: Number.MAX_VALUE, memoryBytes: Number.MAX_VALUE };
+    const v = values(0.515, { guestCpu: 0, memoryUsedBytes: 0, runnable: 0 });
+    oracle.observe({ nodeId: 'a', atMs: 0, values: v }, capacity);
+    const { cpu } = oracle.forecast('a', 0)!;
+    expect([cpu.p50, cpu.p90, cpu.p99].every(Number.isFinite)).toBe(true);
+  });
+
   it('is finite, ordered and within its bounds for every input', () => {
     const any = fc.oneof(fc.double(), fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, -1, 0));
     const sample = fc.record({ at: any, cpu: any, guestCpu: any, memory: any, runnable: any });
