@@ -143,7 +143,8 @@ async function readProgramFile(path: string): Promise<Uint8Array> {
 /** Errors of the front ends get the file's name and the code for "refused before start". */
 export function refusedFor(path: string, cause: unknown): unknown {
   if (!(cause instanceof SherdError) || cause.code === 'SHERD_INTERNAL') return cause;
-  const at = cause.at === undefined || cause.at === path ? path : `${path}: ${cause.at}`;
+  const same = cause.at === undefined || resolve(cause.at) === resolve(path);
+  const at = same ? path : `${path}: ${cause.at}`;
   return new SherdError(cause.code, cause.message, {
     at,
     next: cause.next ?? nextStepFor(cause),

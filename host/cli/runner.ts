@@ -40,7 +40,7 @@ export interface Job {
   readonly at: string;
   /**
    * Reads what can be refused before anything runs (program, capsule). What it gives submits: it reads the other inputs,
-   * puts them and returns the shard's id. The session opens meanwhile.
+   * puts them and returns the shard's id.
    */
   prepare(context: JobContext): Promise<(session: Session) => Promise<string>>;
   /** After the program's end: brings its files home. Returns the exit code to use instead, when something went wrong. */
@@ -144,9 +144,10 @@ class Run {
   }
 
   async #work(openSession: (context: JobContext) => Promise<Session>): Promise<StatusReport> {
-    this.#opening = openSession(this.#context);
-    this.#opening.catch(() => undefined); // a refusal by `prepare` comes first
+    // What is refused is refused before a process is started.
     const submit = await this.#job.prepare(this.#context);
+    this.#abort.signal.throwIfAborted();
+    this.#opening = openSession(this.#context);
     this.#session = await this.#opening;
     this.#abort.signal.throwIfAborted();
     const { client } = this.#session;
