@@ -14,7 +14,7 @@
 import { readShardModule } from '../compile/index.js';
 import { type Decomposition, decompose } from '../generator/decompose.js';
 import { Oracle } from '../oracle/oracle.js';
-import { assign, recover, setWanted, type Transition } from '../protocol/shard-record.js';
+import { transitionOf } from '../protocol/brain-action.js';
 import { Trace as Workflow } from '../protocol/trace.js';
 import { Scheduler } from '../scheduler/scheduler.js';
 import type { BrainAction, BrainEvent, Seen, TraceEvent } from '../types/brain.js';
@@ -142,7 +142,7 @@ export class Brain {
     const seen = cluster.shards.get(action.shardId);
     let outcome: 'ok' | 'conflict' | 'unknown' = 'conflict';
     if (seen !== undefined && seen.revision === action.revision) {
-      const next = this.#transition(action, seen.record);
+      const next = transitionOf(action, seen.record, cluster.stamp(seen.record));
       if (next.ok) {
         this.#prepare(action, seen.record);
         outcome = await cluster.attempt(action.shardId, action.revision, next.record);
@@ -150,21 +150,6 @@ export class Brain {
       }
     }
     this.#feed({ kind: 'action-done', actionId: action.id, outcome });
-  }
-
-  #transition(action: Exclude<BrainAction, { kind: 'explain' }>, record: ShardRecord): Transition {
-    const stamp = this.#options.cluster.stamp(record);
-    const actionId = action.id;
-    switch (action.kind) {
-      case 'assign':
-        return assign(record, action.node, stamp);
-      case 'migrate':
-        return setWanted(record, { op: 'move', actionId, target: action.target }, stamp);
-      case 'preempt':
-        return setWanted(record, { op: 'preempt', actionId }, stamp);
-      case 'recover':
-        return recover(record, action.lost, action.why, stamp);
-    }
   }
 
   /** The target compiles the module while the source still runs the shard. */

@@ -6,13 +6,8 @@
  * Two of them may run at once (a cut-off one and its successor): every act is a compare-and-set, so that harms nothing.
  */
 import { Oracle } from '../oracle/oracle.js';
-import {
-  assign,
-  recover,
-  type Stamp,
-  setWanted,
-  type Transition,
-} from '../protocol/shard-record.js';
+import { transitionOf } from '../protocol/brain-action.js';
+import type { Stamp } from '../protocol/shard-record.js';
 import { Scheduler } from '../scheduler/scheduler.js';
 import type { BrainAction, BrainEvent, Seen } from '../types/brain.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
@@ -115,7 +110,8 @@ export class SimControl extends SimProcess {
     if (action.kind === 'explain') return;
     this.world.note(`${this.name} ${action.id}: ${action.why}`);
     const seen = this.#shards.get(action.shardId);
-    const next = seen?.revision === action.revision ? this.#transition(action, seen.record) : null;
+    const next =
+      seen?.revision === action.revision ? transitionOf(action, seen.record, this.#stamp()) : null;
     if (next === null || !next.ok) {
       // Never within the decision itself: the scheduler is not re-entrant.
       this.after(0, () =>
@@ -162,19 +158,8 @@ export class SimControl extends SimProcess {
     this.fabric.messages.publish(`node.${record.owner}`, encodePlain({ kind: 'look', shardId }));
   }
 
-  #transition(action: Exclude<BrainAction, { kind: 'explain' }>, record: ShardRecord): Transition {
+  #stamp(): Stamp {
     this.#attempt += 1;
-    const stamp: Stamp = { writer: this.name, attempt: this.#attempt };
-    const actionId = action.id;
-    switch (action.kind) {
-      case 'assign':
-        return assign(record, action.node, stamp);
-      case 'migrate':
-        return setWanted(record, { op: 'move', actionId, target: action.target }, stamp);
-      case 'preempt':
-        return setWanted(record, { op: 'preempt', actionId }, stamp);
-      case 'recover':
-        return recover(record, action.lost, action.why, stamp);
-    }
+    return { writer: this.name, attempt: this.#attempt };
   }
 }
