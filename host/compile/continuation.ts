@@ -19,11 +19,12 @@ import type { ShardModule } from '../types/module.js';
 import { EXPORT } from './abi.js';
 import { analyseBody, type Body } from './body.js';
 import { ByteWriter } from './bytes.js';
-import { buildCallGraph, type CallGraph, typeKey } from './callgraph.js';
+import { buildCallGraph, type CallGraph } from './callgraph.js';
 import { BodyEmitter, type EmitTarget, type StoreFunction, storeFunction } from './emit.js';
 import { type FuncType, parseModule, type WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
 import { type FramePlan, planFrame, slotInfo } from './plan.js';
+import { TypeTable, writeSection, writeType } from './sections.js';
 import { storeSignature } from './store-module.js';
 
 /** What must be handed to `WebAssembly.Instance` for a continuation module. */
@@ -42,8 +43,7 @@ export interface ContinuationModule {
 
 class ContinuationTarget implements EmitTarget {
   readonly sameTypes = false;
-  readonly types: FuncType[] = [];
-  private readonly typeIndex = new Map<string, number>();
+  readonly table = new TypeTable();
   readonly functionImports: { readonly from: ContinuationImport; readonly type: number }[] = [];
   private readonly functionIndex = new Map<string, number>();
   readonly globalImports: {
@@ -58,23 +58,12 @@ class ContinuationTarget implements EmitTarget {
     private readonly graph: CallGraph,
   ) {}
 
-  intern(type: FuncType): number {
-    const key = typeKey(type);
-    let index = this.typeIndex.get(key);
-    if (index === undefined) {
-      index = this.types.length;
-      this.types.push(type);
-      this.typeIndex.set(key, index);
-    }
-    return index;
-  }
-
   private importFunction(from: ContinuationImport, type: FuncType): number {
     const key = `${from.kind}:${from.name}`;
     let index = this.functionIndex.get(key);
     if (index === undefined) {
       index = this.functionImports.length;
-      this.functionImports.push({ from, type: this.intern(type) });
+      this.functionImports.push({ from, type: this.table.intern(type) });
       this.functionIndex.set(key, index);
     }
     return index;
@@ -92,13 +81,13 @@ class ContinuationTarget implements EmitTarget {
     );
   }
   type(index: number): number {
-    return this.intern(this.module.types[index]!);
+    return this.table.intern(this.module.types[index]!);
   }
   fuelType(index: number): number {
-    return this.intern(this.withFuel(this.module.types[index]!));
+    return this.table.intern(this.withFuel(this.module.types[index]!));
   }
   resultType(results: readonly number[]): number {
-    return this.intern({ params: [], results });
+    return this.table.intern({ params: [], results });
   }
   private importGlobal(name: string, type: number, mutable: boolean): number {
     let index = this.globalIndex.get(name);
@@ -205,16 +194,19 @@ export class ContinuationBuilder {
       'continuation',
     ).continuation(safepoint);
     const wrapper = wrapperBody(target, body.type.results);
-    const innerType = target.intern({ params: [VT.i32], results: [...body.type.results, VT.i32] });
-    const outerType = target.intern({ params: [VT.i32], results: [VT.i32] });
+    const innerType = target.table.intern({
+      params: [VT.i32],
+      results: [...body.type.results, VT.i32],
+    });
+    const outerType = target.table.intern({ params: [VT.i32], results: [VT.i32] });
     const inner = target.functionImports.length;
     const out = new ByteWriter(code.length + 1024).put(
       Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0),
     );
-    section(out, 1, typeSection(target.types));
-    section(out, 2, this.importSection(target));
-    section(out, 3, new ByteWriter().u32(2).u32(innerType).u32(outerType));
-    section(
+    writeSection(out, 1, typeSection(target.table.types));
+    writeSection(out, 2, this.importSection(target));
+    writeSection(out, 3, new ByteWriter().u32(2).u32(innerType).u32(outerType));
+    writeSection(
       out,
       7,
       new ByteWriter()
@@ -228,9 +220,9 @@ export class ContinuationBuilder {
     );
     const codes = new ByteWriter(code.length + 128).u32(2).u32(code.length).put(code);
     const outer = wrapper(inner);
-    section(out, 10, codes.u32(outer.length).put(outer));
+    writeSection(out, 10, codes.u32(outer.length).put(outer));
     const moduleName = new ByteWriter().name(`sherd-k-${functionIndex}-${safepoint}`);
-    section(
+    writeSection(
       out,
       0,
       new ByteWriter().name('name').u8(0).u32(moduleName.length).put(moduleName.view()),
@@ -274,15 +266,8 @@ export class ContinuationBuilder {
 
 function typeSection(types: readonly FuncType[]): ByteWriter {
   const w = new ByteWriter(256).u32(types.length);
-  for (const type of types) {
-    w.u8(0x60).u32(type.params.length).put(Uint8Array.from(type.params));
-    w.u32(type.results.length).put(Uint8Array.from(type.results));
-  }
+  for (const type of types) writeType(w, type);
   return w;
-}
-
-function section(out: ByteWriter, id: number, body: ByteWriter): void {
-  out.u8(id).u32(body.length).put(body.view());
 }
 
 /** `(fuel) -> fuel`: calls the continuation, results to registers. Takes the store functions it needs at once. */

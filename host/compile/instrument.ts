@@ -11,11 +11,12 @@ import { EXIT, SherdError } from '../types/errors.js';
 import { EXPORT, MAX_VALUES, STORE_FUNCTIONS } from './abi.js';
 import { analyseBody, type Body } from './body.js';
 import { ByteReader, ByteWriter } from './bytes.js';
-import { buildCallGraph, type CallGraph, typeKey } from './callgraph.js';
+import { buildCallGraph, type CallGraph } from './callgraph.js';
 import { BodyEmitter, type EmitTarget, type StoreFunction, storeFunction } from './emit.js';
-import type { FuncType, WasmModule } from './module.js';
+import type { WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
 import { type FramePlan, planFrame, slotBytes } from './plan.js';
+import { TypeTable, writeSection, writeType } from './sections.js';
 import { storeSignature } from './store-module.js';
 
 export interface Instrumented {
@@ -37,8 +38,7 @@ interface AppendedFunction {
 class Instrumenter implements EmitTarget {
   readonly sameTypes = true;
   readonly graph: CallGraph;
-  private readonly types: FuncType[];
-  private readonly typeIndex = new Map<string, number>();
+  private readonly types: TypeTable;
   private readonly appended: AppendedFunction[] = [];
   private readonly helperIndex = new Map<string, number>();
   private readonly globalsAdded: string[] = [EXPORT.interrupt, EXPORT.limit, EXPORT.growRefused];
@@ -47,11 +47,7 @@ class Instrumenter implements EmitTarget {
 
   constructor(private readonly module: WasmModule) {
     this.graph = buildCallGraph(module);
-    this.types = [...module.types];
-    module.types.forEach((type, i) => {
-      const key = typeKey(type);
-      if (!this.typeIndex.has(key)) this.typeIndex.set(key, i);
-    });
+    this.types = new TypeTable(module.types);
   }
 
   // --- EmitTarget ----------------------------------------------------------------------------------------
@@ -73,10 +69,13 @@ class Instrumenter implements EmitTarget {
   }
   fuelType(index: number): number {
     const type = this.module.types[index]!;
-    return this.intern({ params: [...type.params, VT.i32], results: [...type.results, VT.i32] });
+    return this.types.intern({
+      params: [...type.params, VT.i32],
+      results: [...type.results, VT.i32],
+    });
   }
   resultType(results: readonly number[]): number {
-    return this.intern({ params: [], results });
+    return this.types.intern({ params: [], results });
   }
   initFunction(): undefined {
     return undefined;
@@ -89,7 +88,7 @@ class Instrumenter implements EmitTarget {
       params.forEach((_, i) => {
         w.u8(OP.localGet).u32(i);
       });
-      const type = this.intern({ params, results });
+      const type = this.types.intern({ params, results });
       w.u8(OP.i32Const).s32(STORE_FUNCTIONS.indexOf(name));
       w.u8(OP.callIndirect).u32(type).u32(this.module.tables).u8(OP.end);
       return { type, code: w.finish(), exportName: undefined };
@@ -117,7 +116,7 @@ class Instrumenter implements EmitTarget {
       w.u8(OP.i32Const).s32(2).u8(OP.globalSet).u32(refused).u8(OP.unreachable).u8(OP.end);
       w.u8(OP.localGet).u32(1).u8(OP.end);
       return {
-        type: this.intern({ params: [VT.i32], results: [VT.i32] }),
+        type: this.types.intern({ params: [VT.i32], results: [VT.i32] }),
         code: w.finish(),
         exportName: EXPORT.grow,
       };
@@ -130,7 +129,7 @@ class Instrumenter implements EmitTarget {
       const w = new ByteWriter(32).u32(0).u8(0xfc).u32(9).u32(segment);
       w.u8(OP.i32Const).s32(1).u8(OP.globalSet).u32(flag).u8(OP.end);
       return {
-        type: this.intern({ params: [], results: [] }),
+        type: this.types.intern({ params: [], results: [] }),
         code: w.finish(),
         exportName: EXPORT.drop(segment),
       };
@@ -138,17 +137,6 @@ class Instrumenter implements EmitTarget {
   }
 
   // --- appended things -----------------------------------------------------------------------------------
-
-  private intern(type: FuncType): number {
-    const key = typeKey(type);
-    let index = this.typeIndex.get(key);
-    if (index === undefined) {
-      index = this.types.length;
-      this.types.push(type);
-      this.typeIndex.set(key, index);
-    }
-    return index;
-  }
 
   private flagGlobal(name: string): number {
     this.globalsAdded.push(name);
@@ -214,7 +202,7 @@ class Instrumenter implements EmitTarget {
     }
     w.u8(OP.localGet).u32(0).u8(OP.end);
     this.append({
-      type: this.intern({ params: [VT.i32], results: [VT.i32] }),
+      type: this.types.intern({ params: [VT.i32], results: [VT.i32] }),
       code: w.finish(),
       exportName,
     });
@@ -240,7 +228,7 @@ class Instrumenter implements EmitTarget {
       load.u8(OP.globalSet).u32(index);
       offset += slotBytes(global.type);
     });
-    const type = this.intern({ params: [], results: [] });
+    const type = this.types.intern({ params: [], results: [] });
     this.append({ type, code: save.u8(OP.end).finish(), exportName: EXPORT.save });
     this.append({ type, code: load.u8(OP.end).finish(), exportName: EXPORT.load });
   }
@@ -251,7 +239,7 @@ class Instrumenter implements EmitTarget {
       const w = new ByteWriter(16).u32(0);
       for (let i = 0; i < 3; i++) w.u8(OP.localGet).u32(i);
       w.u8(0xfc).u32(8).u32(segment).u8(0).u8(OP.end);
-      const type = this.intern({ params: [VT.i32, VT.i32, VT.i32], results: [] });
+      const type = this.types.intern({ params: [VT.i32, VT.i32, VT.i32], results: [] });
       this.append({ type, code: w.finish(), exportName: EXPORT.init(segment) });
     }
   }
@@ -266,7 +254,7 @@ class Instrumenter implements EmitTarget {
       .u32(this.module.tables + 1)
       .u8(OP.end);
     this.append({
-      type: this.intern({ params: [VT.i32], results: [] }),
+      type: this.types.intern({ params: [VT.i32], results: [] }),
       code: w.finish(),
       exportName: EXPORT.bind,
     });
@@ -283,16 +271,16 @@ class Instrumenter implements EmitTarget {
     const out = new ByteWriter(this.module.bytes.length * 2).put(this.module.bytes.subarray(0, 8));
     const codeSection = this.codeSection(code);
     const functionSection = this.functionSection(); // interns fuel types: before the type section
-    this.section(out, 1, this.typeSection());
+    writeSection(out, 1, this.typeSection());
     this.raw(out, 2);
-    this.section(out, 3, functionSection);
-    this.section(out, 4, this.tableSection());
+    writeSection(out, 3, functionSection);
+    writeSection(out, 4, this.tableSection());
     this.raw(out, 5);
-    this.section(out, 6, this.globalSection());
-    this.section(out, 7, this.exportSection());
-    this.section(out, 9, this.elementSection());
+    writeSection(out, 6, this.globalSection());
+    writeSection(out, 7, this.exportSection());
+    writeSection(out, 9, this.elementSection());
     this.raw(out, 12);
-    this.section(out, 10, codeSection);
+    writeSection(out, 10, codeSection);
     this.raw(out, 11);
     return {
       bytes: out.finish(),
@@ -333,10 +321,6 @@ class Instrumenter implements EmitTarget {
     }
   }
 
-  private section(out: ByteWriter, id: number, body: ByteWriter): void {
-    out.u8(id).u32(body.length).put(body.view());
-  }
-
   private raw(out: ByteWriter, id: number): void {
     const section = this.module.sections.find((s) => s.id === id);
     if (section !== undefined) out.copy(this.module.bytes, section.start, section.end);
@@ -354,11 +338,9 @@ class Instrumenter implements EmitTarget {
 
   private typeSection(): ByteWriter {
     const old = this.module.types.length;
-    const w = this.extended(1, old, this.types.length - old);
-    for (const type of this.types.slice(old)) {
-      w.u8(0x60).u32(type.params.length).put(Uint8Array.from(type.params));
-      w.u32(type.results.length).put(Uint8Array.from(type.results));
-    }
+    const added = this.types.types.slice(old);
+    const w = this.extended(1, old, added.length);
+    for (const type of added) writeType(w, type);
     return w;
   }
 

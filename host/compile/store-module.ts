@@ -20,6 +20,7 @@ import { REGISTER_BYTES, REGISTER_COUNT, STORE_FUNCTIONS } from './abi.js';
 import { ByteWriter } from './bytes.js';
 import type { StoreFunction } from './emit.js';
 import { OP, VT } from './opcodes.js';
+import { writeSection, writeType } from './sections.js';
 
 const TYPES: Record<string, number> = {
   i32: VT.i32,
@@ -120,10 +121,6 @@ function functionBody(name: StoreFunction): Uint8Array {
   return w.u8(OP.end).finish();
 }
 
-function section(out: ByteWriter, id: number, body: ByteWriter): void {
-  out.u8(id).u32(body.length).put(body.view());
-}
-
 /** The frame store's module: exports its functions by name, `memory`, and the globals `wp` and `rp`. */
 export function buildStoreModule(): Uint8Array {
   const out = new ByteWriter(2048).put(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
@@ -132,27 +129,21 @@ export function buildStoreModule(): Uint8Array {
   const exports = new ByteWriter().u32(STORE_FUNCTIONS.length + 3);
   const code = new ByteWriter().u32(STORE_FUNCTIONS.length);
   STORE_FUNCTIONS.forEach((name, i) => {
-    const { params, results } = storeSignature(name);
-    types
-      .u8(0x60)
-      .u32(params.length)
-      .put(Uint8Array.from(params))
-      .u32(results.length)
-      .put(Uint8Array.from(results));
+    writeType(types, storeSignature(name));
     functions.u32(i);
     exports.name(name).u8(0).u32(i);
     const body = functionBody(name);
     code.u32(body.length).put(body);
   });
   exports.name('memory').u8(2).u32(0).name('wp').u8(3).u32(WP).name('rp').u8(3).u32(RP);
-  section(out, 1, types);
-  section(out, 3, functions);
-  section(out, 5, new ByteWriter().u32(1).u8(1).u32(17).u32(STORE_MAX_PAGES));
+  writeSection(out, 1, types);
+  writeSection(out, 3, functions);
+  writeSection(out, 5, new ByteWriter().u32(1).u8(1).u32(17).u32(STORE_MAX_PAGES));
   const globals = new ByteWriter().u32(2);
   for (const start of [FRAMES_START, 0])
     globals.u8(VT.i32).u8(1).u8(OP.i32Const).s32(start).u8(OP.end);
-  section(out, 6, globals);
-  section(out, 7, exports);
-  section(out, 10, code);
+  writeSection(out, 6, globals);
+  writeSection(out, 7, exports);
+  writeSection(out, 10, code);
   return out.finish();
 }

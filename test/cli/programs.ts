@@ -3,24 +3,12 @@
  *
  * Does: give Wasm bytes. Each one uses WASI preview 1 only, and shows one thing that a run can do.
  */
+
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import wabt from 'wabt';
-
-/** print(i32): the number in decimal and a newline, one fd_write. */
-const PRINT = `
-  (func $print (param $n i32) (local $at i32)
-    (local.set $at (i32.const 1040))
-    (i32.store8 (local.get $at) (i32.const 10))
-    (loop $digits
-      (local.set $at (i32.sub (local.get $at) (i32.const 1)))
-      (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $n) (i32.const 10))))
-      (local.set $n (i32.div_u (local.get $n) (i32.const 10)))
-      (br_if $digits (local.get $n)))
-    (i32.store (i32.const 0) (local.get $at))
-    (i32.store (i32.const 4) (i32.sub (i32.const 1041) (local.get $at)))
-    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))`;
+import { PRINT } from '../setup/print.js';
 
 const FD_WRITE =
   '(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))';

@@ -3,6 +3,7 @@
  *
  * Does: compile small programs, submit them, know what they must print. Does not: assert.
  */
+
 import wabt from 'wabt';
 import { compileProgram } from '../../host/compile/index.js';
 import { ControlClient } from '../../host/control/client.js';
@@ -15,6 +16,7 @@ import type { Fabric } from '../../host/types/fabric.js';
 import type { ShardSpec } from '../../host/types/host.js';
 import type { ShardModule } from '../../host/types/module.js';
 import type { ShardId } from '../../host/types/records.js';
+import { PRINT } from '../setup/print.js';
 
 export const WORKER_ENTRY = new URL('../../dist/node/worker.js', import.meta.url);
 export const CODE = new URL('../../dist/', import.meta.url);
@@ -23,18 +25,6 @@ const IMPORTS = `
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))`;
-const PRINT = `
-  (func $print (param $n i32) (local $at i32)
-    (local.set $at (i32.const 1040))
-    (i32.store8 (local.get $at) (i32.const 10))
-    (loop $digits
-      (local.set $at (i32.sub (local.get $at) (i32.const 1)))
-      (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $n) (i32.const 10))))
-      (local.set $n (i32.div_u (local.get $n) (i32.const 10)))
-      (br_if $digits (local.get $n)))
-    (i32.store (i32.const 0) (local.get $at))
-    (i32.store (i32.const 4) (i32.sub (i32.const 1041) (local.get $at)))
-    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))`;
 
 /** Prints a running sum `lines` times, each after `turns` turns of a loop; fills `kib` of memory; exits with 7. */
 export function sums(lines: number, turns: number, kib = 0): string {

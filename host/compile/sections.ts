@@ -1,0 +1,47 @@
+/**
+ * Writing sections of a module: framing, and a type section whose entries are unique.
+ *
+ * Does: what instrument.ts, continuation.ts and store-module.ts need alike. Does not: know what a section is for.
+ *
+ * S1  Structurally equal types get one index; indices never change once given.
+ */
+import type { ByteWriter } from './bytes.js';
+import { typeKey } from './callgraph.js';
+import type { FuncType } from './module.js';
+
+/** Appends a section with its size. */
+export function writeSection(out: ByteWriter, id: number, body: ByteWriter): void {
+  out.u8(id).u32(body.length).put(body.view());
+}
+
+/** Appends one function type. */
+export function writeType(w: ByteWriter, { params, results }: FuncType): void {
+  w.u8(0x60).u32(params.length).put(Uint8Array.from(params));
+  w.u32(results.length).put(Uint8Array.from(results));
+}
+
+/** Function types by index. */
+export class TypeTable {
+  readonly types: FuncType[] = [];
+  private readonly indexOf = new Map<string, number>();
+
+  /** Starts with types that keep their indices (duplicates among them stay). */
+  constructor(given: readonly FuncType[] = []) {
+    for (const type of given) {
+      const key = typeKey(type);
+      if (!this.indexOf.has(key)) this.indexOf.set(key, this.types.length);
+      this.types.push(type);
+    }
+  }
+
+  intern(type: FuncType): number {
+    const key = typeKey(type);
+    let index = this.indexOf.get(key);
+    if (index === undefined) {
+      index = this.types.length;
+      this.types.push(type);
+      this.indexOf.set(key, index);
+    }
+    return index;
+  }
+}
