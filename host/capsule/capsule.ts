@@ -25,7 +25,8 @@
  *     required section with SHERD_CAPSULE_VERSION; another module than expected with SHERD_CAPSULE_MISMATCH.
  * C4  Decoding holds views of the given bytes; the memory is allocated only in `state()`, after its size was checked
  *     against the caller's limit.
- * C5  One output buffer; a page is copied once. The buffer is not shared with anything: it can be transferred.
+ * C5  One output buffer, the caller's if it gives one; a page is copied once. The buffer is not shared with anything: it
+ *     can be transferred.
  */
 import { invariant, SherdError } from '../types/errors.js';
 import { decodePlain, encodePlain } from '../types/pack.js';
@@ -33,6 +34,7 @@ import type { Hash, Platform } from '../types/platform.js';
 import type { BaseImage, FrameState, Plain, ShardState } from '../types/state.js';
 import { ByteReader, lebBytes, writeLeb } from './bytes.js';
 import {
+  type Allocate,
   damaged,
   ENTRY_BYTES,
   type EnvelopeKind,
@@ -103,7 +105,11 @@ export interface EncodedCapsule {
 }
 
 /** Encodes a stopped shard. `references` are the blobs that the host state names, sorted. */
-export function encodeCapsule(input: EncodeInput, platform: Platform): EncodedCapsule {
+export function encodeCapsule(
+  input: EncodeInput,
+  platform: Platform,
+  allocate?: Allocate,
+): EncodedCapsule {
   const { state, base } = input;
   const memoryPlan = state.memory === null ? null : scanMemory(state.memory, base, platform);
   const header = encodeHeader(state, input);
@@ -115,7 +121,7 @@ export function encodeCapsule(input: EncodeInput, platform: Platform): EncodedCa
     { id: ID.host, required: true, bytes: host.length },
   ];
   if (memoryPlan !== null) plans.push({ id: ID.memory, required: true, bytes: memoryPlan.bytes });
-  const layout = layOut(CAPSULE, plans);
+  const layout = layOut(CAPSULE, plans, allocate);
   const [headerTarget, framesTarget, globalsTarget, hostTarget, memoryTarget] = layout.sections;
   headerTarget?.set(header);
   writeFrames(framesTarget as Uint8Array, state);
@@ -210,6 +216,8 @@ export interface DecodeOptions {
   readonly maxMemoryPages?: number;
   /** Names the file or blob in errors. */
   readonly at?: string;
+  /** The hash of all the bytes was compared just now, by the store: they are not hashed again. */
+  readonly verified?: boolean;
 }
 
 /** Where `state()` puts the memory, instead of allocating one: e.g. the new instance's own. */
@@ -253,7 +261,7 @@ export function decodeCapsule(
   platform: Platform,
   options: DecodeOptions = {},
 ): DecodedCapsule {
-  const sections = readEnvelope(CAPSULE, bytes, platform, options.at);
+  const sections = readEnvelope(CAPSULE, bytes, platform, options.at, options.verified);
   const failIn =
     (name: SectionName) =>
     (reason: string): SherdError =>

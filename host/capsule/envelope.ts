@@ -81,13 +81,21 @@ export function hasMagic(bytes: Uint8Array, magic: Uint8Array): boolean {
   return bytes.length >= MAGIC_BYTES && magic.every((each, i) => bytes[i] === each);
 }
 
+/** Gives memory for a file: exactly so many bytes, with any content. */
+export type Allocate = (bytes: number) => Uint8Array;
+
 /** Allocates the file for these sections (in table order) and writes all but hashes and section bytes. */
-export function layOut(kind: EnvelopeKind, plans: readonly SectionPlan[]): Layout {
+export function layOut(
+  kind: EnvelopeKind,
+  plans: readonly SectionPlan[],
+  allocate: Allocate = (bytes) => new Uint8Array(bytes),
+): Layout {
   const tableBytes = plans.length * ENTRY_BYTES;
   let totalBytes = PROLOGUE_BYTES + tableBytes;
   for (const plan of plans) totalBytes += plan.bytes;
-  const bytes = new Uint8Array(totalBytes);
-  const view = new DataView(bytes.buffer);
+  const bytes = allocate(totalBytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  bytes.fill(0, 0, PROLOGUE_BYTES + tableBytes);
   bytes.set(kind.magic);
   view.setUint32(8, FORMAT_VERSION, true);
   view.setUint32(12, tableBytes, true);
@@ -145,12 +153,16 @@ function newer(noun: string, reason: string, at?: string): SherdError {
   });
 }
 
-/** Reads and verifies a whole envelope. Order: shape, root hash, version, sections. */
+/**
+ * Reads and verifies a whole envelope. Order: shape, root hash, version, sections. `verified`: the caller has compared
+ * the hash of all the bytes already, so those of the sections are not computed again.
+ */
 export function readEnvelope(
   kind: EnvelopeKind,
   bytes: Uint8Array,
   platform: Platform,
   at?: string,
+  verified = false,
 ): Section[] {
   const fail = (reason: string): SherdError => damaged(kind.noun, 'envelope', reason, at);
   if (bytes.length < PROLOGUE_BYTES) throw fail(`only ${bytes.length} bytes`);
@@ -174,7 +186,8 @@ export function readEnvelope(
     throw newer(kind.noun, `has format version ${version}; this sherd reads ${FORMAT_VERSION}`, at);
   }
   if (view.getBigUint64(24, true) !== 0n) throw fail('reserved bytes are not zero');
-  return readSections(kind, bytes, view, tableBytes / ENTRY_BYTES, platform, at);
+  const check = verified ? undefined : platform;
+  return readSections(kind, bytes, view, tableBytes / ENTRY_BYTES, check, at);
 }
 
 function readSections(
@@ -182,7 +195,7 @@ function readSections(
   bytes: Uint8Array,
   view: DataView,
   count: number,
-  platform: Platform,
+  platform: Platform | undefined,
   at: string | undefined,
 ): Section[] {
   const sections: Section[] = [];
@@ -211,7 +224,7 @@ function readSections(
     if (known !== undefined) checkCoding(kind.noun, name, view, entry, at);
     // An unknown section that is packed some other way cannot be checked here: its hash is of the plain bytes.
     const checkable = known !== undefined || view.getUint16(entry + 4, true) === 0;
-    if (checkable && platform.sha256(section) !== hash) {
+    if (checkable && platform !== undefined && platform.sha256(section) !== hash) {
       throw damaged(kind.noun, name, 'its bytes do not match their hash', at);
     }
     sections.push({ id, name, required, hash, bytes: section });

@@ -159,6 +159,7 @@ export class Brain {
       kind: 'prepare',
       moduleHash: record.moduleHash,
       memoryBytes: record.memoryBytes,
+      capsuleBytes: record.capsuleBytes,
     });
   }
 

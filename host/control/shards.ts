@@ -135,6 +135,7 @@ export class Shards {
       kind: 'prepare',
       moduleHash: record.moduleHash,
       memoryBytes: record.memoryBytes,
+      capsuleBytes: record.capsuleBytes,
     });
     const actionId = this.#actionId('move');
     return this.#ask(id, (before, stamp) =>

@@ -5,6 +5,7 @@
  * Does not: schedule (rotation) or talk (worker).
  *
  * G1  A module is compiled once a worker, however many shards use it.
+ * G3  A capsule's buffer is this thread's alone; once restored nothing refers to it, and it is used for the next one.
  * G2  A capsule is refused before anything of it runs when its module is not the one that the record names.
  */
 import { decodeCapsule, encodeCapsule } from '../capsule/index.js';
@@ -16,6 +17,7 @@ import { SherdError } from '../types/errors.js';
 import type { BlobCache, GuestHost, ShardSpec } from '../types/host.js';
 import type { Hash, Platform } from '../types/platform.js';
 import type { Guest } from './rotation.js';
+import { BufferShelf } from './shelf.js';
 import type { TakeUp } from './worker-messages.js';
 
 const CACHE_BYTES = 64 * 1024 * 1024;
@@ -26,6 +28,7 @@ export class Guests {
   readonly #modules = new Map<Hash, LoadedModule>();
   readonly #refused = new Map<Hash, unknown>();
   readonly blobs = new RecentBlobs(CACHE_BYTES);
+  readonly shelf = new BufferShelf();
 
   constructor(platform: Platform) {
     this.#platform = platform;
@@ -75,12 +78,14 @@ export class Guests {
     }
     const decoded = decodeCapsule(takeUp.capsule, this.#platform, {
       moduleHash: takeUp.moduleHash,
+      verified: takeUp.capsuleVerified,
     });
     const state = decoded.stateApart();
     const host = restoreGuestHost(spec, state.host, this.blobs, this.#platform);
     const instance = Instance.resume(loaded, host, state, (memory) => {
       decoded.fill(loaded.baseImage(), memory);
     });
+    this.shelf.put(takeUp.capsule.buffer);
     instance.warm();
     return this.#guest(takeUp, spec, loaded, host, instance);
   }
@@ -98,6 +103,7 @@ export class Guests {
     instance: Instance,
   ): Guest {
     const platform = this.#platform;
+    const allocate = (bytes: number): Uint8Array => this.shelf.allocate(bytes);
     const { specHash, shardId } = takeUp;
     return {
       host,
@@ -115,7 +121,8 @@ export class Guests {
         const state = instance.capture();
         const base = loaded.baseImage();
         const references = host.references();
-        return encodeCapsule({ state, base, specHash, epoch, shardId, references }, platform);
+        const input = { state, base, specHash, epoch, shardId, references };
+        return encodeCapsule(input, platform, allocate);
       },
       encodeTrees: () => encodeTrees(host.trees()),
     };

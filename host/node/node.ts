@@ -32,6 +32,7 @@ import {
 import { nodePlatform } from './platform.js';
 import { type MakeThread, WorkerPool } from './pool.js';
 import { type ExecutorContext, ShardExecutor } from './shard-executor.js';
+import { BufferShelf } from './shelf.js';
 import type { Run, WorkerReport } from './worker-messages.js';
 
 const BEAT_MS = 500;
@@ -93,6 +94,7 @@ export class NodeProcess {
       fabric: this.#fabric,
       platform: nodePlatform,
       pool: this.pool,
+      shelf: new BufferShelf(),
       fetchShared: (hash) => this.#fetchShared(hash),
       nowMs: () => performance.now(),
       route: (run, executor) => {
@@ -245,6 +247,7 @@ export class NodeProcess {
         this.pool
           .prepare(hint.moduleHash, () => this.#fetchShared(hint.moduleHash))
           .then(() => this.pool.spare(hint.moduleHash, hint.memoryBytes))
+          .then(() => this.#context.shelf.ready(Math.min(hint.capsuleBytes, hint.memoryBytes)))
           .catch(() => undefined);
         break;
       case 'ask':

@@ -14,7 +14,7 @@ import { availableParallelism } from 'node:os';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { invariant } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
-import { wholeBuffer, workerError } from './rotation.js';
+import { workerError } from './rotation.js';
 import type {
   Run,
   TakeUp,
@@ -154,8 +154,13 @@ export class WorkerPool {
     return this.#members[index]!.modules.has(moduleHash);
   }
 
-  /** `module`: its bytes, needed unless the thread has it prepared. */
-  load(index: number, takeUp: TakeUp, module: Uint8Array | undefined): void {
+  /** `module`: its bytes, needed unless the thread has it prepared. `transfer`: buffers that the caller gives away. */
+  load(
+    index: number,
+    takeUp: TakeUp,
+    module: Uint8Array | undefined,
+    transfer: readonly ArrayBuffer[] = [],
+  ): void {
     const member = this.#members[index]!;
     this.#makeThread(member);
     if (!member.modules.has(takeUp.moduleHash)) {
@@ -163,8 +168,6 @@ export class WorkerPool {
       this.#prepare(member, takeUp.moduleHash, module);
     }
     member.runs.set(takeUp.run, { moduleHash: takeUp.moduleHash, share: 0, demand: 1 });
-    // Nobody else has the capsule's bytes: they are handed over, not copied.
-    const transfer = takeUp.capsule === null ? [] : wholeBuffer(takeUp.capsule);
     this.#post(member, { kind: 'load', takeUp }, transfer);
   }
 
@@ -172,10 +175,11 @@ export class WorkerPool {
   send(
     run: Run,
     command: Exclude<WorkerCommand, { kind: 'prepare' | 'spare' | 'load' | 'close' }>,
+    transfer: readonly ArrayBuffer[] = [],
   ): boolean {
     const member = this.#memberOf(run);
     if (member === undefined) return false;
-    this.#post(member, command);
+    this.#post(member, command, transfer);
     return true;
   }
 

@@ -58,6 +58,7 @@ export interface Guest {
   readonly maxTimeMs: number;
   run(budget: number): RunResult;
   guestStack(): readonly string[];
+  /** The buffer of `bytes` belongs to the caller. */
   encode(epoch: number): { readonly bytes: Uint8Array; readonly hash: Hash };
   encodeTrees(): Uint8Array;
 }
@@ -180,7 +181,7 @@ export class Rotation {
       };
       this.#port.report(
         { kind: 'captured', captured: { ...captured, harvest, stoppedNs, encodeUs } },
-        wholeBuffer(bytes),
+        bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [],
       );
     } catch (cause) {
       this.#port.report({ kind: 'capture-failed', run, id, error: workerError(cause) });
@@ -470,11 +471,6 @@ function weightOf(priority: number): number {
 }
 
 /** The buffer of these bytes, to be transferred, when there is nothing else in it. */
-export function wholeBuffer(bytes: Uint8Array): ArrayBuffer[] {
-  const buffer = bytes.buffer;
-  const whole = bytes.byteOffset === 0 && bytes.byteLength === buffer.byteLength;
-  return whole && buffer instanceof ArrayBuffer ? [buffer] : [];
-}
 
 /** Neighbours of one stream as one piece. */
 function joined(pieces: readonly OutputPiece[]): OutputPiece[] {

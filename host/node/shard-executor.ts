@@ -12,31 +12,26 @@
  *
  * X1  Actions are carried out in order (hints first), none is waited for; each answer carries the id of the action (life-types L1).
  * X2  After `drop` nothing that was under way is answered: every task belongs to a generation, a drop ends it (L2).
- * X3  A harvest (output, blobs, trees, capsule) is kept under the id it came with until `forget`, `drop` or a later capture.
+ * X3  A harvest (output, blobs, trees, capsule) is kept under the id it came with until `forget`, `drop` or a later capture
+ *     (harvests.ts).
  */
 
 import type { LifeAction, LifeEvent, ReadAnswer, RunFacts } from '../protocol/life-types.js';
 import { NodeLife } from '../protocol/node-life.js';
 import type { Seen } from '../types/brain.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
-import { SherdError } from '../types/errors.js';
 import type { CasOutcome, Fabric } from '../types/fabric.js';
 import type { MoveHint, ProgressHint } from '../types/hints.js';
 import { SUBJECT } from '../types/hints.js';
 import { encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
-import {
-  KEY,
-  type NodeId,
-  type OutputChunk,
-  type ShardId,
-  type ShardRecord,
-} from '../types/records.js';
+import { KEY, type NodeId, type ShardId, type ShardRecord } from '../types/records.js';
 import { lineOf, needed, PERMANENT } from './executor-errors.js';
+import { Harvests, outputBytes } from './harvests.js';
 import type { WorkerPool } from './pool.js';
+import type { BufferShelf } from './shelf.js';
 import type {
   Captured,
-  Harvest,
   Run,
   RunProgress,
   RunState,
@@ -50,6 +45,8 @@ export interface ExecutorContext {
   readonly fabric: Fabric;
   readonly platform: Platform;
   readonly pool: WorkerPool;
+  /** Buffers for capsules that are fetched. */
+  readonly shelf: BufferShelf;
   /** Blobs that many shards ask for (specs, modules), fetched once. */
   readonly fetchShared: (hash: Hash) => Promise<Uint8Array | undefined>;
   nowMs(): number;
@@ -66,14 +63,10 @@ type LoadAnswer =
   | Omit<Extract<Untimed<LifeEvent>, { kind: 'loaded' }>, 'opId'>
   | Omit<Extract<Untimed<LifeEvent>, { kind: 'load-failed' }>, 'opId'>;
 
-interface Kept {
-  readonly harvest: Harvest;
-  readonly capsule: { readonly hash: Hash; readonly bytes: Uint8Array } | null;
-}
-
 /** Figures of a capture that may become a move, for display. */
 interface Leaving {
-  readonly captured: Captured;
+  readonly captured: Omit<Captured, 'capsule' | 'harvest'>;
+  readonly capsuleBytes: number;
   readonly pauseUs: number;
   storeUs: number;
 }
@@ -90,7 +83,7 @@ export class ShardExecutor {
   #loadOp: string | null = null;
   #restoreUs = 0;
   #timer: NodeJS.Timeout | undefined;
-  #kept = new Map<string, Kept>();
+  readonly #harvests: Harvests;
   #captureAskedNs = 0n;
   #leaving: Leaving | null = null;
   #progress: RunProgress | null = null;
@@ -107,6 +100,7 @@ export class ShardExecutor {
     this.shardId = shardId;
     this.#context = context;
     this.#rested = rested;
+    this.#harvests = new Harvests(context.fabric.blobs, context.platform);
     this.life = new NodeLife({ nodeId: context.nodeId, shardId, writer });
   }
 
@@ -222,7 +216,7 @@ export class ShardExecutor {
         }));
         break;
       case 'capture':
-        this.#kept.clear();
+        this.#harvests.clear((buffer) => this.#recycle(buffer));
         this.#captureAskedNs = process.hrtime.bigint();
         this.#command((run) => ({
           kind: 'capture',
@@ -266,7 +260,7 @@ export class ShardExecutor {
   }
 
   async #load(action: Action<'load'>, live: () => boolean): Promise<void> {
-    const { pool, fabric, fetchShared } = this.#context;
+    const { pool, fetchShared } = this.#context;
     const { opId, moduleHash } = action;
     const worker = pool.place();
     try {
@@ -277,9 +271,7 @@ export class ShardExecutor {
       const [spec, early, capsule] = await Promise.all([
         fetchShared(action.spec).then((bytes) => needed(action.spec, bytes)),
         fetchModule(),
-        action.capsule === null
-          ? null
-          : fabric.blobs.get(action.capsule).then((bytes) => needed(action.capsule, bytes)),
+        action.capsule === null ? null : this.#fetchCapsule(action.capsule),
       ]);
       // The worker may have been replaced meanwhile.
       const module = early ?? (await fetchModule());
@@ -291,11 +283,21 @@ export class ShardExecutor {
       const { shardId } = this;
       const specHash = action.spec;
       const priority = this.record?.priority ?? 0;
-      pool.load(worker, { run, shardId, moduleHash, specHash, spec, capsule, priority }, module);
+      const shard = { run, shardId, moduleHash, specHash, spec, priority };
+      const transfer = capsule?.buffer instanceof ArrayBuffer ? [capsule.buffer] : [];
+      pool.load(worker, { ...shard, capsule, capsuleVerified: true }, module, transfer);
     } catch (cause) {
       const permanent = PERMANENT.has((cause as { code?: string }).code ?? '');
       if (live()) this.handle({ kind: 'load-failed', opId, message: lineOf(cause), permanent });
     }
+  }
+
+  async #fetchCapsule(hash: Hash): Promise<Uint8Array> {
+    const { fabric, shelf } = this.#context;
+    const into = shelf.take(this.record?.capsuleBytes ?? 0);
+    const bytes = needed(hash, await fabric.blobs.get(hash, { into }));
+    if (into !== undefined && bytes.buffer !== into) shelf.put(into);
+    return bytes;
   }
 
   #answerLoad(event: LoadAnswer): void {
@@ -324,9 +326,9 @@ export class ShardExecutor {
 
   #captured(captured: Captured): void {
     const { id, capsule, capsuleHash, harvest, state } = captured;
-    this.#kept.set(id, { harvest, capsule: { hash: capsuleHash, bytes: capsule } });
+    this.#harvests.keep(id, harvest, { hash: capsuleHash, bytes: capsule });
     const pauseUs = Number(captured.stoppedNs - this.#captureAskedNs) / 1_000;
-    this.#leaving = { captured, pauseUs, storeUs: 0 };
+    this.#leaving = { captured, capsuleBytes: capsule.length, pauseUs, storeUs: 0 };
     this.handle({
       kind: 'captured',
       opId: id,
@@ -345,7 +347,7 @@ export class ShardExecutor {
     this.#context.route(report.run, null);
     this.#run = null;
     if (runId === null) return;
-    this.#kept.set(runId, { harvest: report.harvest, capsule: null });
+    this.#harvests.keep(runId, report.harvest, null);
     const { exit, state, harvest } = report;
     this.handle({
       kind: 'ended',
@@ -360,44 +362,14 @@ export class ShardExecutor {
     const { opId } = action;
     const before = process.hrtime.bigint();
     try {
-      const kept = this.#kept.get(action.of);
-      if (kept === undefined)
-        throw new SherdError('SHERD_INTERNAL', `nothing is kept of ${action.of}`);
-      const chunk = this.#chunkOf(kept.harvest, action);
-      const trees = action.artifacts ? kept.harvest.trees : null;
-      const treesHash = trees === null ? null : this.#context.platform.sha256(trees);
-      // All of them are durable before a record names any: their order among themselves does not matter.
-      await Promise.all([
-        ...[...kept.harvest.blobs].map(([hash, bytes]) => this.#put(hash, bytes)),
-        chunk === null ? undefined : this.#put(chunk.hash, chunk.bytes),
-        trees === null || treesHash === null ? undefined : this.#put(treesHash, trees),
-        kept.capsule === null ? undefined : this.#put(kept.capsule.hash, kept.capsule.bytes),
-      ]);
+      const stored = await this.#harvests.store(action);
       const tookUs = Number(process.hrtime.bigint() - before) / 1_000;
       if (!live()) return;
       if (this.#leaving?.captured.id === action.of) this.#leaving.storeUs = tookUs;
-      this.handle({
-        kind: 'stored',
-        opId,
-        chunk: chunk === null ? null : { hash: chunk.hash, bytes: outputBytes(kept.harvest) },
-        artifacts: treesHash,
-        costMs: tookUs / 1_000,
-      });
+      this.handle({ kind: 'stored', opId, ...stored, costMs: tookUs / 1_000 });
     } catch (cause) {
       if (live()) this.handle({ kind: 'store-failed', opId, message: lineOf(cause) });
     }
-  }
-
-  #chunkOf(harvest: Harvest, action: Action<'store'>): { hash: Hash; bytes: Uint8Array } | null {
-    if (outputBytes(harvest) === 0) return null;
-    const { previous, offset } = action;
-    const chunk: OutputChunk = { v: 1, previous, offset, pieces: harvest.output };
-    const bytes = encodePlain(chunk);
-    return { hash: this.#context.platform.sha256(bytes), bytes };
-  }
-
-  #put(hash: Hash, bytes: Uint8Array): Promise<void> {
-    return this.#context.fabric.blobs.put(hash, bytes);
   }
 
   async #compareAndSet(action: Action<'cas'>, live: () => boolean): Promise<void> {
@@ -438,12 +410,17 @@ export class ShardExecutor {
   }
 
   #forget(of: string): void {
-    const kept = this.#kept.get(of);
-    this.#kept.delete(of);
-    if (kept?.capsule != null) this.#relocate();
-    if (kept === undefined || kept.harvest.blobs.size === 0) return;
-    const hashes = [...kept.harvest.blobs.keys()];
-    this.#command((run) => ({ kind: 'durable', run, hashes }));
+    const { hadCapsule, blobs } = this.#harvests.forget(of, (buffer) => this.#recycle(buffer));
+    if (hadCapsule) this.#relocate();
+    if (blobs.length > 0) this.#command((run) => ({ kind: 'durable', run, hashes: blobs }));
+  }
+
+  /** A capsule's buffer serves its worker again, or this thread when the run is gone. */
+  #recycle(buffer: ArrayBuffer): void {
+    const run = this.#run;
+    const command = { kind: 'recycle', buffer } as const;
+    const sent = run !== null && this.#context.pool.send(run, { ...command, run }, [buffer]);
+    if (!sent) this.#context.shelf.put(buffer);
   }
 
   /**
@@ -470,7 +447,7 @@ export class ShardExecutor {
     this.#unroute();
     this.#runId = null;
     this.#loadOp = null;
-    this.#kept.clear();
+    this.#harvests.clear((buffer) => this.#context.shelf.put(buffer));
     this.#leaving = null;
     this.#progress = null;
     for (const answer of this.#asks.values()) answer([]);
@@ -527,7 +504,7 @@ export class ShardExecutor {
   #showLeft(leaving: Leaving | null, record: ShardRecord, casBeganNs: bigint): void {
     if (record.owner === null || record.owner === this.#context.nodeId) return;
     if (leaving === null || record.capsule !== leaving.captured.capsuleHash) return;
-    const { captured, pauseUs, storeUs } = leaving;
+    const { captured, capsuleBytes, pauseUs, storeUs } = leaving;
     const hint: MoveHint = {
       kind: 'left',
       shardId: this.shardId,
@@ -535,7 +512,7 @@ export class ShardExecutor {
       source: this.#context.nodeId,
       target: record.owner,
       fuelUsed: captured.state.fuelUsed,
-      capsuleBytes: captured.capsule.length,
+      capsuleBytes,
       memoryBytes: captured.state.memoryBytes,
       pauseUs,
       encodeUs: captured.encodeUs,
@@ -576,10 +553,6 @@ export class ShardExecutor {
 function facts(state: RunState): RunFacts {
   const { fuelUsed, memoryBytes, ranMs } = state;
   return { fuelUsed, memoryBytes, ranMs };
-}
-
-function outputBytes(harvest: Harvest): number {
-  return harvest.output.reduce((sum, piece) => sum + piece.bytes.length, 0);
 }
 
 function loadFailure(error: WorkerError): LoadAnswer {

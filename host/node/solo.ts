@@ -102,6 +102,7 @@ export class Solo {
       specHash: start.specHash,
       spec: start.spec,
       capsule: start.capsule,
+      capsuleVerified: false,
       priority: PRIORITY,
     };
     this.#pool.load(0, takeUp, start.module.bytes);

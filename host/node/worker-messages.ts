@@ -34,6 +34,8 @@ export interface TakeUp {
   readonly spec: Uint8Array;
   /** Null: start from the spec. */
   readonly capsule: Uint8Array | null;
+  /** The store has compared its hash. */
+  readonly capsuleVerified: boolean;
   readonly priority: number;
 }
 
@@ -58,6 +60,8 @@ export type WorkerCommand =
   /** Null: it is in no store. */
   | { readonly kind: 'blob'; readonly hash: Hash; readonly bytes: Uint8Array | null }
   | { readonly kind: 'durable'; readonly run: Run; readonly hashes: readonly Hash[] }
+  /** The buffer of a capsule that this thread encoded, stored by now: for the next one. */
+  | { readonly kind: 'recycle'; readonly run: Run; readonly buffer: ArrayBuffer }
   | { readonly kind: 'inspect'; readonly run: Run; readonly askId: string }
   | { readonly kind: 'close' };
 

@@ -86,6 +86,9 @@ function obey(command: WorkerCommand): void {
     case 'durable':
       rotation.durable(command.run, command.hashes);
       break;
+    case 'recycle':
+      guests.shelf.put(command.buffer);
+      break;
     case 'inspect':
       rotation.inspect(command.run, command.askId);
       break;

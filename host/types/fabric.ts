@@ -68,11 +68,25 @@ export interface BlobStat {
   readonly ageMs: number;
 }
 
+export interface PutOptions {
+  /** This process has computed the hash from these very bytes: it need not be computed again. Readers verify it. */
+  readonly hashed?: boolean;
+}
+
+export interface GetOptions {
+  /** Memory in which the result may be placed; the caller gives it away. `bytes.buffer` tells whether it was used. */
+  readonly into?: ArrayBuffer | undefined;
+}
+
 export interface Blobs {
   /** Stores bytes (whole or streamed) under their SHA-256. Resolves when durable. A hash mismatch is refused. */
-  put(hash: Hash, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void>;
+  put(
+    hash: Hash,
+    content: Uint8Array | AsyncIterable<Uint8Array>,
+    options?: PutOptions,
+  ): Promise<void>;
   /** The whole blob, verified. Undefined when it is not there. Damaged: SHERD_BLOB_DAMAGED. */
-  get(hash: Hash): Promise<Uint8Array | undefined>;
+  get(hash: Hash, options?: GetOptions): Promise<Uint8Array | undefined>;
   /** Streamed, verified at the end (the last chunk is withheld until the hash is right). */
   read(hash: Hash): AsyncIterable<Uint8Array>;
   has(hash: Hash): Promise<boolean>;

@@ -27,8 +27,16 @@ export const SUBJECT = {
 export type NodeHint =
   /** The record changed and concerns you. */
   | { readonly kind: 'look'; readonly shardId: ShardId }
-  /** A shard of this module is about to come: compile it in every worker, have an instance of this size ready. */
-  | { readonly kind: 'prepare'; readonly moduleHash: Hash; readonly memoryBytes: number }
+  /**
+   * A shard of this module is about to come: compile it in every worker, have an instance of this size and a buffer for
+   * a capsule of about this size ready.
+   */
+  | {
+      readonly kind: 'prepare';
+      readonly moduleHash: Hash;
+      readonly memoryBytes: number;
+      readonly capsuleBytes: number;
+    }
   /** What is it doing right now? Answer on `asked.<askId>`. */
   | { readonly kind: 'ask'; readonly shardId: ShardId; readonly askId: string }
   /** Pause and store every shard, take no more. */

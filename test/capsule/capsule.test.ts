@@ -182,6 +182,40 @@ describe('size', () => {
     expect(encode({ state, base }).bytes.length).toBeLessThan(1024);
   });
 
+  it('are the same in memory that was used before', () => {
+    fc.assert(
+      fc.property(anyCase, (each) => {
+        const dirty = (bytes: number) =>
+          new Uint8Array(bytes + 99).fill(0xaa).subarray(7, 7 + bytes);
+        const { bytes } = encodeCapsule(
+          { ...facts, state: each.state, base: each.base },
+          nodePlatform,
+          dirty,
+        );
+        expectBytes(bytes, encode(each).bytes);
+        expect(bytes.byteOffset).toBe(7);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('that were verified as a whole are not hashed again, but prologue and table are', () => {
+    const { bytes } = encode(smallCase());
+    const hashed: number[] = [];
+    const counting = {
+      ...nodePlatform,
+      sha256: (each: Uint8Array) => {
+        hashed.push(each.length);
+        return nodePlatform.sha256(each);
+      },
+    };
+    decodeCapsule(bytes, counting, { verified: true });
+    expect(hashed).toHaveLength(1);
+    const broken = bytes.slice();
+    broken[70]! ^= 1;
+    expect(() => decodeCapsule(broken, nodePlatform, { verified: true })).toThrow(/envelope/);
+  });
+
   it('gives a buffer of its own, which can be transferred', () => {
     const { bytes } = encode(smallCase());
     expect(bytes.byteOffset).toBe(0);
