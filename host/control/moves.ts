@@ -65,6 +65,7 @@ function entryOf(left: Left, atMs: number, arrived: Arrived | undefined): MoveEn
     storeUs: left.storeUs,
     handoverUs: left.handoverUs,
     restoreUs: arrived?.restoreUs ?? null,
+    stoppedNs: left.stoppedNs.toString(),
     downMs: arrived === undefined ? null : Number(arrived.runningNs - left.stoppedNs) / 1e6,
   };
 }

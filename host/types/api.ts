@@ -222,6 +222,8 @@ export interface MoveEntry {
   readonly restoreUs: number | null;
   /** Guest stopped at the source → guest runs at the target. */
   readonly downMs: number | null;
+  /** When the guest stood still: CLOCK_MONOTONIC of the source's machine, as a decimal number. For measurements only. */
+  readonly stoppedNs: string;
 }
 
 export interface NodeView {
