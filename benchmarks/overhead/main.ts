@@ -19,7 +19,7 @@ import { type Estimate, geomean, geomeanRatio, median, ratioOf } from '../lib/st
 import { estimateText, ratioText, renderTable } from '../lib/table.js';
 import { interleave, type Rounds, type Times, timeOnce, warmUp } from '../lib/timing.js';
 import { type CodeSize, codeSize } from '../lib/wasm.js';
-import { loadPrograms, type Program } from './programs.js';
+import { chooseKernels, loadProgram, type Program } from './programs.js';
 import {
   coldCalls,
   NAMES,
@@ -313,8 +313,8 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     'not measured: compile time, pauses and moves, other engines or machines; asyncify is never unwound\n',
   );
   const results: KernelResult[] = [];
-  for (const program of await loadPrograms(root, options.kernels)) {
-    const result = await measureKernel(program, plan);
+  for (const kernel of chooseKernels(options.kernels)) {
+    const result = await measureKernel(await loadProgram(root, kernel), plan);
     results.push(result);
     process.stderr.write(
       `  ${result.name}: A/A ${ratioText(result.ratio.again.value)}, sherd ${ratioText(result.ratio.sherd.value)}\n`,

@@ -1,59 +1,54 @@
 /**
- * The kernels: what is compiled, and with which parameter it is run.
+ * Compiles kernels into modules that export `run(i32) → i32` and import nothing.
  *
- * Does: compile each AssemblyScript kernel with asc -O3 into a module without imports that exports `run(i32) → i32`. Does not: instrument or time.
+ *   kernels/polybench/NAME.ts, kernels/NAME.ts     asc -O3 --converge --noAssert
+ *   test/fixtures/NAME.wasm                        clang -O2, as checked in
  *
- * K1  A parameter is chosen so that a warm call takes about 20–60 ms uninstrumented on a 2020s core.
+ * Does: compile, and keep what it compiled by the hash of its source. Does not: instrument or time.
+ *
+ * G1  A compiled kernel is taken from the cache only if sources, options and the compiler's version are the same.
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import asc from 'assemblyscript/asc';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { KERNELS, type Kernel } from './kernels.js';
 
-export interface Kernel {
-  readonly name: string;
-  readonly parameter: number;
-  /** For one long run: about a second. */
-  readonly longParameter: number;
-  readonly runtime: 'stub' | 'minimal';
+const KERNEL_FOLDER = 'benchmarks/overhead/kernels';
+const CACHE_FOLDER = 'dist/.bench-kernels';
+const CACHE_VERSION = 1;
+
+function entryOf(kernel: Kernel): string {
+  return kernel.group === 'polybench' ? `polybench/${kernel.name}.ts` : `${kernel.name}.ts`;
 }
 
-export const KERNELS: readonly Kernel[] = [
-  { name: 'gemm', parameter: 300, longParameter: 800, runtime: 'stub' },
-  { name: 'fib', parameter: 32, longParameter: 39, runtime: 'stub' },
-  { name: 'nbody', parameter: 400_000, longParameter: 8_000_000, runtime: 'stub' },
-  { name: 'sha256', parameter: 90_000, longParameter: 1_800_000, runtime: 'stub' },
-  { name: 'sieve', parameter: 5_000_000, longParameter: 60_000_000, runtime: 'stub' },
-  { name: 'mandelbrot', parameter: 420, longParameter: 1900, runtime: 'stub' },
-  { name: 'vm', parameter: 12_000, longParameter: 250_000, runtime: 'stub' },
-  { name: 'quicksort', parameter: 150_000, longParameter: 2_500_000, runtime: 'stub' },
-  { name: 'trees', parameter: 15, longParameter: 19, runtime: 'minimal' },
-  { name: 'fannkuch', parameter: 9, longParameter: 10, runtime: 'stub' },
-  { name: 'spectral', parameter: 900, longParameter: 4500, runtime: 'stub' },
-  { name: 'simd', parameter: 600, longParameter: 8000, runtime: 'stub' },
-];
+function optionsOf(kernel: Kernel): string[] {
+  return [
+    ...['--outFile', 'kernel.wasm', '--optimizeLevel', '3', '--converge', '--noAssert'],
+    ...['--runtime', kernel.runtime, '--use', 'abort=', '--enable', 'simd'],
+  ];
+}
 
-const ENTRY = 'kernel.ts';
-
-/** Compiles one kernel; throws with asc's diagnostics when it does not compile. */
-export async function compileKernel(root: string, kernel: Kernel): Promise<Uint8Array> {
-  const source = readFileSync(
-    join(root, 'benchmarks/overhead/kernels', `${kernel.name}.ts`),
-    'utf8',
+function cacheKey(root: string, kernel: Kernel): string {
+  const hash = createHash('sha256').update(
+    JSON.stringify([CACHE_VERSION, entryOf(kernel), optionsOf(kernel)]),
   );
+  hash.update(readFileSync(join(root, 'node_modules/assemblyscript/package.json')));
+  const folder = join(root, KERNEL_FOLDER, dirname(entryOf(kernel)));
+  const shared = readdirSync(folder).includes('common.ts') ? ['common.ts'] : [];
+  hash.update(readFileSync(join(root, KERNEL_FOLDER, entryOf(kernel))));
+  for (const name of shared) hash.update(readFileSync(join(folder, name)));
+  return hash.digest('hex').slice(0, 24);
+}
+
+async function compileSource(root: string, kernel: Kernel): Promise<Uint8Array> {
+  const { default: asc } = await import('assemblyscript/asc');
   let wasm: Uint8Array | undefined;
   let diagnostics = '';
-  const options = [
-    '--outFile',
-    'kernel.wasm',
-    '--optimizeLevel',
-    '3',
-    '--converge',
-    '--noAssert',
-    '--runtime',
-    kernel.runtime,
-  ];
-  const { error } = await asc.main([ENTRY, ...options, '--use', 'abort=', '--enable', 'simd'], {
-    readFile: (name) => (name === ENTRY ? source : null),
+  const { error } = await asc.main([entryOf(kernel), ...optionsOf(kernel)], {
+    readFile: (name) => {
+      const path = join(root, KERNEL_FOLDER, name);
+      return existsSync(path) ? readFileSync(path, 'utf8') : null;
+    },
     writeFile: (name, contents) => {
       if (name === 'kernel.wasm') wasm = contents as Uint8Array;
     },
@@ -67,13 +62,27 @@ export async function compileKernel(root: string, kernel: Kernel): Promise<Uint8
   });
   if (error !== null || wasm === undefined)
     throw new Error(`${kernel.name}: ${diagnostics || String(error)}`);
-  const imports = WebAssembly.Module.imports(
-    new WebAssembly.Module(wasm as Uint8Array<ArrayBuffer>),
+  return wasm;
+}
+
+function checkImports(kernel: Kernel, wasm: Uint8Array): void {
+  const module = new WebAssembly.Module(wasm as Uint8Array<ArrayBuffer>);
+  const imports = WebAssembly.Module.imports(module).map(
+    (entry) => `${entry.module}.${entry.name}`,
   );
-  if (imports.length > 0)
-    throw new Error(
-      `${kernel.name} imports ${imports.map(({ module, name }) => `${module}.${name}`).join(', ')}`,
-    );
+  if (imports.length > 0) throw new Error(`${kernel.name} imports ${imports.join(', ')}`);
+}
+
+/** One kernel's module. Throws with asc's diagnostics when it does not compile. */
+export async function compileKernel(root: string, kernel: Kernel): Promise<Uint8Array> {
+  if (kernel.group === 'c')
+    return new Uint8Array(readFileSync(join(root, 'test/fixtures', `${kernel.name}.wasm`)));
+  const cached = join(root, CACHE_FOLDER, `${kernel.name}-${cacheKey(root, kernel)}.wasm`);
+  if (existsSync(cached)) return new Uint8Array(readFileSync(cached));
+  const wasm = await compileSource(root, kernel);
+  checkImports(kernel, wasm);
+  mkdirSync(dirname(cached), { recursive: true });
+  writeFileSync(cached, wasm);
   return wasm;
 }
 
@@ -84,23 +93,25 @@ export interface Program {
   readonly bytes: Uint8Array;
 }
 
-/** The chosen kernels (`all`, or names joined by commas), compiled. */
-export async function loadPrograms(root: string, chosen: string): Promise<Program[]> {
-  const names = chosen === 'all' ? undefined : chosen.split(',');
-  const unknown = names?.filter((name) => !KERNELS.some((kernel) => kernel.name === name)) ?? [];
+/** The chosen kernels: `all`, or names and groups joined by commas. */
+export function chooseKernels(chosen: string): readonly Kernel[] {
+  if (chosen === 'all') return KERNELS;
+  const names = chosen.split(',');
+  const unknown = names.filter(
+    (name) => !KERNELS.some((kernel) => kernel.name === name || kernel.group === name),
+  );
   if (unknown.length > 0)
     throw new Error(
-      `no kernel ${unknown.join(', ')}; there are ${KERNELS.map(({ name }) => name).join(', ')}`,
+      `no kernel ${unknown.join(', ')}; there are ${KERNELS.map(({ name }) => name).join(', ')}, and the groups polybench, classic, c`,
     );
-  const programs: Program[] = [];
-  for (const kernel of KERNELS) {
-    if (names !== undefined && !names.includes(kernel.name)) continue;
-    programs.push({
-      name: kernel.name,
-      parameter: kernel.parameter,
-      longParameter: kernel.longParameter,
-      bytes: await compileKernel(root, kernel),
-    });
-  }
-  return programs;
+  return KERNELS.filter(({ name, group }) => names.includes(name) || names.includes(group));
+}
+
+export async function loadProgram(root: string, kernel: Kernel): Promise<Program> {
+  return {
+    name: kernel.name,
+    parameter: kernel.parameter,
+    longParameter: kernel.longParameter,
+    bytes: await compileKernel(root, kernel),
+  };
 }

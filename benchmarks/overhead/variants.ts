@@ -13,6 +13,7 @@
 import { compileProgram } from '../../host/compile/index.js';
 import { Instance, LoadedModule } from '../../host/runtime/index.js';
 import type { Platform } from '../../host/types/platform.js';
+import type { RunResult } from '../../host/types/state.js';
 import { asyncify } from '../asyncify/instrument.js';
 import { bareHost } from '../lib/bare-host.js';
 import { timeOnce, type Variant } from '../lib/timing.js';
@@ -73,26 +74,31 @@ export function asyncifyVariant(program: Program, bytes: Uint8Array, mark: strin
   };
 }
 
-function argumentBytes(parameter: number): Uint8Array {
+/** Raw arguments of `run(parameter)`. */
+export function argumentBytes(parameter: number): Uint8Array {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setInt32(0, parameter, true);
   return bytes;
 }
 
+/** The checksum that a kernel returned. */
+export function resultOf(result: RunResult): number {
+  if (result.kind !== 'done')
+    throw new Error(
+      `ended with ${result.kind}${result.kind === 'trap' ? `: ${result.trap.message}` : ''}`,
+    );
+  return new DataView(result.results.buffer, result.results.byteOffset).getInt32(0, true);
+}
+
 /** Runs an instance to its end, `budget` safepoints at a time. Gives the kernel's checksum. */
-function finish(instance: Instance, budget: number): number {
+export function finish(instance: Instance, budget: number): number {
   for (;;) {
     const result = instance.run(budget);
-    if (result.kind === 'quantum') continue;
-    if (result.kind !== 'done')
-      throw new Error(
-        `ended with ${result.kind}${result.kind === 'trap' ? `: ${result.trap.message}` : ''}`,
-      );
-    return new DataView(result.results.buffer, result.results.byteOffset).getInt32(0, true);
+    if (result.kind !== 'quantum') return resultOf(result);
   }
 }
 
-function startInstance(loaded: LoadedModule, program: Program): Instance {
+export function startInstance(loaded: LoadedModule, program: Program): Instance {
   return Instance.start(loaded, bareHost(), {
     entry: 'run',
     entryArgs: argumentBytes(program.parameter),
