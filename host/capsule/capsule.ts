@@ -362,6 +362,7 @@ function buildState(parts: Parts, memoryBytes: Uint8Array): ShardState {
   const { header, stack, globals, host } = parts;
   const { programHash, moduleHash, abi, calls, fuelUsed, pending, droppedSegments, growRefused } =
     header;
+  const { droppedElements, tables } = header;
   return {
     programHash,
     moduleHash,
@@ -375,6 +376,8 @@ function buildState(parts: Parts, memoryBytes: Uint8Array): ShardState {
     globals,
     memory: header.memory === null ? null : { ...header.memory, bytes: memoryBytes },
     droppedSegments,
+    ...(droppedElements.length > 0 ? { droppedElements } : {}),
+    ...(tables.length > 0 ? { tables } : {}),
     growRefused,
     host,
   };

@@ -8,6 +8,7 @@
  *     base                              null: the module's initial image. Later: the hash of an earlier capsule
  *     references                        hashes of the blobs that the host state names
  *     fuelUsed calls growRefused droppedSegments pending
+ *     droppedElements tables            only when not empty: element segments; [index, size, slot, function + 1, …] a table
  *     memory                            null or {pages, limitPages}
  *     anything else                     kept as it is (`unknown`) and written again
  *
@@ -19,7 +20,7 @@
 import { invariant } from '../types/errors.js';
 import { decodePlain, encodePlain } from '../types/pack.js';
 import type { Hash } from '../types/platform.js';
-import type { PendingCall, Plain, ShardState, Wait } from '../types/state.js';
+import type { PendingCall, Plain, ShardState, TableState, Wait } from '../types/state.js';
 import { bytesToHex, hexToBytes, isHash } from './bytes.js';
 import { MAX_WASM_PAGES } from './memory.js';
 
@@ -40,6 +41,8 @@ export interface CapsuleHeader {
   readonly calls: readonly string[];
   readonly growRefused: boolean;
   readonly droppedSegments: readonly number[];
+  readonly droppedElements: readonly number[];
+  readonly tables: readonly TableState[];
   readonly pending: PendingCall | null;
   readonly memory: { readonly pages: number; readonly limitPages: number } | null;
   /** Fields of later versions, kept on encoding. */
@@ -82,7 +85,16 @@ export function encodeHeader(state: ShardState, facts: HeaderFacts): Uint8Array 
         ? null
         : { pages: state.memory.pages, limitPages: state.memory.limitPages },
   };
-  return encodePlain({ ...facts.unknown, ...known });
+  const { droppedElements = [], tables = [] } = state;
+  invariant(ascending(droppedElements), 'dropped elements are sorted and unique');
+  invariant(ascending(tables.map((t) => t.index)), 'tables are sorted and unique');
+  const references = {
+    ...(droppedElements.length > 0 ? { droppedElements } : {}),
+    ...(tables.length > 0
+      ? { tables: tables.map(({ index, size, changes }) => [index, size, ...changes]) }
+      : {}),
+  };
+  return encodePlain({ ...facts.unknown, ...known, ...references });
 }
 
 export function decodeHeader(bytes: Uint8Array, fail: Fail): CapsuleHeader {
@@ -106,10 +118,14 @@ export function decodeHeader(bytes: Uint8Array, fail: Fail): CapsuleHeader {
     calls: fields.list('calls', (each): each is string => typeof each === 'string'),
     growRefused: fields.flag('growRefused'),
     droppedSegments: fields.list('droppedSegments', isCount),
+    droppedElements: fields.has('droppedElements') ? fields.list('droppedElements', isCount) : [],
+    tables: fields.has('tables') ? fields.list('tables', isTable).map(unpackTable) : [],
     pending: unpackPending(fields.take('pending'), fail),
     memory: unpackMemory(fields.take('memory'), fail),
   };
   if (!ascending(header.references)) throw fail('references are not sorted');
+  if (!ascending(header.droppedElements)) throw fail('dropped elements are not sorted');
+  if (!ascending(header.tables.map((t) => t.index))) throw fail('tables are not sorted');
   if (!ascending(header.droppedSegments)) throw fail('dropped segments are not sorted');
   return { ...header, unknown: fields.rest() };
 }
@@ -120,6 +136,16 @@ function ascending(list: readonly (string | number)[]): boolean {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isTable(value: unknown): value is number[] {
+  return (
+    Array.isArray(value) && value.length >= 2 && value.length % 2 === 0 && value.every(isCount)
+  );
+}
+
+function unpackTable([index, size, ...changes]: readonly number[]): TableState {
+  return { index: index as number, size: size as number, changes };
 }
 
 function isHashBytes(value: unknown): value is Uint8Array {
@@ -140,6 +166,10 @@ class Fields {
     if (!isMap) throw fail('not a map');
     this.#map = { ...(value as Record<string, unknown>) };
     this.#fail = fail;
+  }
+
+  has(key: string): boolean {
+    return Object.hasOwn(this.#map, key);
   }
 
   take(key: string): unknown {

@@ -13,7 +13,7 @@ const MAX_SHOWN_BYTES = 32;
 
 export interface ValueReport {
   readonly type: ValType;
-  /** Decimal integer, exact float, or `nan:0x…` with its sign; v128: its 16 bytes in memory order. */
+  /** Decimal integer, exact float, or `nan:0x…` with its sign; v128: its 16 bytes in memory order; `function N` or null. */
   readonly value: string;
 }
 
@@ -36,6 +36,12 @@ export function readValue(type: ValType, bytes: Uint8Array): ValueReport {
       return { type, value: float64Text(view) };
     case 'v128':
       return { type, value: `0x${bytesToHex(bytes.subarray(0, 16))}` };
+    case 'funcref': {
+      const place = view.getUint32(0, true);
+      return { type, value: place === 0 ? 'null' : `function ${place - 1}` };
+    }
+    case 'externref':
+      return { type, value: 'null' };
   }
 }
 

@@ -5,7 +5,7 @@
  *
  *   types      fuel types, helper types
  *   tables     helpers (filled by the runtime with functions of the frame store), one slot for binding
- *   globals    interrupt, page limit, grow-refused flag, one flag per droppable data segment
+ *   globals    interrupt, page limit, grow-refused flag, one flag per droppable data or element segment
  *   functions  helpers, memory.grow under the limit, entry thunks, save/load of globals, bind
  *   elements   a passive segment with all functions
  *   custom     `sherd`: version, hashes, resume map, dependency graph, and the program's code without data (skeleton)
@@ -36,6 +36,12 @@ export const EXPORT = {
   init: (segment: number): string => `$n${segment}`,
   drop: (segment: number): string => `$d${segment}`,
   dropped: (segment: number): string => `$x${segment}`,
+  ref: '$ref',
+  /** A second name of each table that the program can change. */
+  changing: (index: number): string => `$c${index}`,
+  tableInit: (segment: number, table: number): string => `$ti${segment}.${table}`,
+  elemDrop: (segment: number): string => `$ed${segment}`,
+  elemDropped: (segment: number): string => `$ex${segment}`,
   /** Thunk of a program export: parameters and results through registers, `(fuel) -> fuel`. */
   entry: (name: string): string => `$f:${name}`,
 } as const;
@@ -64,7 +70,16 @@ export const STORE_FUNCTIONS = [
   'set_f32',
   'set_f64',
   'set_v128',
+  // only in modules with reference types:
+  'spill_funcref',
+  'get_funcref',
+  'set_funcref',
+  'spill_externref',
+  'get_externref',
+  'set_externref',
 ] as const;
+/** Functions of the frame store that a module without reference types knows. */
+export const PLAIN_STORE_FUNCTIONS = STORE_FUNCTIONS.indexOf('spill_funcref');
 
 /** Registers of the frame store: values that cross between frames, 16 bytes each, at its memory's start. */
 export const REGISTER_BYTES = 16;

@@ -191,7 +191,7 @@ class BodyAnalyser {
     if (info.imm !== Imm.none) this.arg[instr] = readImmediate(this.r, info.imm);
     this.noteMemory(key);
     for (let i = info.pops.length - 1; i >= 0; i--) this.pop(at);
-    const constant = key >= OP.i32Const && key <= OP.f64Const;
+    const constant = (key >= OP.i32Const && key <= OP.f64Const) || key === OP.refFunc;
     for (const type of info.pushes)
       this.push(type, constant || key === OP.v128Const ? Kind.constant : Kind.value, instr, instr);
   }
@@ -269,6 +269,16 @@ class BodyAnalyser {
       case OP.globalGet:
       case OP.globalSet:
         return this.global(key, instr, at);
+      case OP.refNull:
+        return this.push(readImmediate(this.r, Imm.refType), Kind.constant, instr, instr);
+      case OP.refIsNull:
+        this.pop(at);
+        return this.push(VT.i32, Kind.value, instr, instr);
+      case OP.tableGet:
+      case OP.tableSet:
+      case OP.tableGrow:
+      case OP.tableFill:
+        return this.table(key, instr, at);
       default:
         throw malformed(at, `internal: no case for opcode ${key}`);
     }
@@ -329,7 +339,7 @@ class BodyAnalyser {
   }
 
   private tempAt(depth: number, type: number): number {
-    const key = depth * 8 + (type - VT.v128);
+    const key = depth * 32 + (type - VT.externref);
     let temp = this.tempOf.get(key);
     if (temp === undefined) {
       temp = this.temps.length;
@@ -502,6 +512,16 @@ class BodyAnalyser {
     this.arg[instr] = index;
     if (key === OP.globalGet) this.push(entry.type, Kind.value, 0, instr);
     else this.pop(at);
+  }
+
+  private table(key: number, instr: number, at: number): void {
+    const index = this.r.u32();
+    const type = this.module.tableTypes[index];
+    if (type === undefined) throw malformed(at, `table index ${index} out of range`);
+    this.arg[instr] = index;
+    this.popMany(key === OP.tableGet ? 1 : key === OP.tableFill ? 3 : 2, at);
+    if (key === OP.tableGet) this.push(type, Kind.value, instr, instr);
+    if (key === OP.tableGrow) this.push(VT.i32, Kind.value, instr, instr);
   }
 }
 

@@ -14,9 +14,10 @@
  * G2  All address-taken functions of one (structural) type agree on carrying fuel, so `call_indirect` knows its type.
  */
 
+import { invariant } from '../types/errors.js';
 import { ByteReader, malformed } from './bytes.js';
 import { readBlockType, readImmediate, readOpcode } from './instructions.js';
-import { type FuncType, readLocals, readValType, unsupported, type WasmModule } from './module.js';
+import { type FuncType, isReference, readLocals, readValType, type WasmModule } from './module.js';
 import { Imm, OP, opInfo } from './opcodes.js';
 
 /** What one light pass finds in a function. */
@@ -30,6 +31,15 @@ export interface FunctionSummary {
   readonly usesGrow: boolean;
   readonly dataSegments: readonly number[];
   readonly dropsSegments: readonly number[];
+  /** Functions whose address it takes. */
+  readonly refs: readonly number[];
+  /** Tables that it may change. */
+  readonly changesTables: readonly number[];
+  /** Element segments by `table.init`: segment, table. */
+  readonly elementInits: readonly (readonly [segment: number, table: number])[];
+  readonly dropsElements: readonly number[];
+  /** Reference values occur in it. */
+  readonly references: boolean;
 }
 
 export interface CallGraph {
@@ -39,6 +49,8 @@ export interface CallGraph {
   isImport(functionIndex: number): boolean;
   entryPoll(functionIndex: number): boolean;
   indirectCanStop(typeIndex: number): boolean;
+  /** Reference values occur in functions, their types or globals. */
+  readonly usesReferences: boolean;
 }
 
 /** A structural key of a function type: equal keys are the same type to the engine. */
@@ -50,11 +62,15 @@ export function typeKey(type: FuncType): string {
 export function summarise(module: WasmModule, functionIndex: number): FunctionSummary {
   const range = module.bodies[functionIndex - module.imports.length]!;
   const r = new ByteReader(module.bytes, range.start, range.end);
-  readLocals(r, functionIndex);
+  let references = readLocals(r, functionIndex).some(isReference);
   const calls = new Set<number>();
   const indirect = new Set<number>();
   const segments = new Set<number>();
   const drops = new Set<number>();
+  const refs = new Set<number>();
+  const changed = new Set<number>();
+  const inits = new Map<string, readonly [number, number]>();
+  const elementDrops = new Set<number>();
   const kinds: boolean[] = [];
   let loops = 0;
   let loopDepth = 0;
@@ -91,6 +107,21 @@ export function summarise(module: WasmModule, functionIndex: number): FunctionSu
       else if (key === OP.memoryGrow) usesGrow = true;
       else if (key === OP.memoryInit) segments.add(value);
       else if (key === OP.dataDrop) drops.add(value);
+      else if (key === OP.refFunc) {
+        if (value >= module.functionTypes.length)
+          throw malformed(at, `function index ${value} out of range`);
+        refs.add(value);
+        references = true;
+      } else if (key === OP.refNull || key === OP.tableGet) references = true;
+      else if (key === OP.elemDrop) elementDrops.add(value);
+      else if (key === OP.tableInit) {
+        const table = lastIndex(module, r, at);
+        changed.add(table);
+        inits.set(`${value}:${table}`, [value, table]);
+      } else if (TABLE_WRITES.has(key)) {
+        if (value >= module.tables) throw malformed(at, `table index ${value} out of range`);
+        changed.add(value);
+      }
     }
   }
   const sorted = (set: Set<number>): number[] => [...set].sort((a, b) => a - b);
@@ -103,7 +134,30 @@ export function summarise(module: WasmModule, functionIndex: number): FunctionSu
     usesGrow,
     dataSegments: sorted(segments),
     dropsSegments: sorted(drops),
+    refs: sorted(refs),
+    changesTables: sorted(changed),
+    elementInits: [...inits.values()],
+    dropsElements: sorted(elementDrops),
+    references,
   };
+}
+
+/** Instructions that change the table that their (first) index names. */
+const TABLE_WRITES: ReadonlySet<number> = new Set([
+  OP.tableSet,
+  OP.tableCopy,
+  OP.tableGrow,
+  OP.tableFill,
+]);
+
+/** The second index of `table.init segment table`, which has just been read. */
+function lastIndex(module: WasmModule, r: ByteReader, at: number): number {
+  const again = new ByteReader(r.bytes, at + 1, r.pos);
+  again.u32();
+  again.u32();
+  const table = again.u32();
+  if (table >= module.tables) throw malformed(at, `table index ${table} out of range`);
+  return table;
 }
 
 /** Builds the call graph of a module. */
@@ -113,8 +167,9 @@ export function buildCallGraph(module: WasmModule): CallGraph {
   const summaries = module.bodies.map((_, k) => summarise(module, imports + k));
   const keys = module.types.map(typeKey);
   const takenByKey = new Map<string, number[]>();
-  for (const f of [...module.addressTaken].sort((a, b) => a - b)) {
-    if (f < imports) throw unsupported('an imported function in a table', `function ${f}`);
+  const taken = new Set([...module.addressTaken, ...summaries.flatMap((s) => s.refs)]);
+  for (const f of [...taken].sort((a, b) => a - b)) {
+    invariant(f >= imports, 'the address of an import is taken: lower.ts was left out');
     const key = keys[module.functionTypes[f]!]!;
     takenByKey.set(key, [...(takenByKey.get(key) ?? []), f]);
   }
@@ -136,10 +191,13 @@ export function buildCallGraph(module: WasmModule): CallGraph {
     canStop: (f) => stop[f] === 1,
     carriesFuel: (f) =>
       f >= imports &&
-      (stop[f] === 1 ||
-        (module.addressTaken.has(f) && fuelKeys.has(keys[module.functionTypes[f]!]!))),
+      (stop[f] === 1 || (taken.has(f) && fuelKeys.has(keys[module.functionTypes[f]!]!))),
     isImport: (f) => f < imports,
     entryPoll: (f) => entry[f] === 1,
+    usesReferences:
+      summaries.some((s) => s.references) ||
+      module.types.some((t) => [...t.params, ...t.results].some(isReference)) ||
+      module.globals.some((g) => isReference(g.type)),
     indirectCanStop: (t) => fuelKeys.has(keys[t] ?? ''),
   };
 }

@@ -20,11 +20,12 @@ import { EXPORT } from './abi.js';
 import { analyseBody, type Body } from './body.js';
 import { ByteWriter } from './bytes.js';
 import { buildCallGraph, type CallGraph } from './callgraph.js';
-import { BodyEmitter, type EmitTarget, type StoreFunction, storeFunction } from './emit.js';
+import { BodyEmitter, type EmitTarget } from './emit.js';
 import { type FuncType, parseModule, type WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
 import { type FramePlan, planFrame, slotInfo } from './plan.js';
 import { TypeTable, writeSection, writeType } from './sections.js';
+import { type StoreFunction, storeFunction } from './store-calls.js';
 import { storeSignature } from './store-module.js';
 
 /** What must be handed to `WebAssembly.Instance` for a continuation module. */
@@ -122,6 +123,22 @@ class ContinuationTarget implements EmitTarget {
     return this.importFunction(
       { kind: 'export', name: EXPORT.drop(segment) },
       { params: [], results: [] },
+    );
+  }
+  tableInitFunction(segment: number, table: number): number {
+    const type = { params: [VT.i32, VT.i32, VT.i32], results: [] };
+    return this.importFunction({ kind: 'export', name: EXPORT.tableInit(segment, table) }, type);
+  }
+  elemDropFunction(segment: number): number {
+    return this.importFunction(
+      { kind: 'export', name: EXPORT.elemDrop(segment) },
+      { params: [], results: [] },
+    );
+  }
+  refFunction(): number {
+    return this.importFunction(
+      { kind: 'export', name: EXPORT.ref },
+      { params: [VT.i32], results: [VT.funcref] },
     );
   }
   carriesFuel(functionIndex: number): boolean {
@@ -253,7 +270,7 @@ export class ContinuationBuilder {
     if (module.memory !== undefined)
       w.name('export').name(EXPORT.memory).u8(2).u8(0).u32(module.memory.minPages);
     for (let t = 0; t < module.tables; t++)
-      w.name('export').name(EXPORT.table(t)).u8(1).u8(0x70).u8(0).u32(0);
+      w.name('export').name(EXPORT.table(t)).u8(1).u8(module.tableTypes[t]!).u8(0).u32(0);
     for (const { name, type, mutable } of target.globalImports)
       w.name('export')
         .name(name)

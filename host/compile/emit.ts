@@ -37,15 +37,10 @@ import { type Body, branchTableTargets, type Frame, type Operand, type Safepoint
 import { ByteReader, ByteWriter } from './bytes.js';
 import { OP, VT } from './opcodes.js';
 import type { FramePlan } from './plan.js';
+import { loadSlot, type StoreFunction, storeFunction, zero } from './store-calls.js';
 
 /** Register of the frame store (16 bytes each) in which a suspended host call leaves the remaining fuel. */
 export const FUEL_REGISTER = 63;
-
-/** Functions of the frame store that emitted code may call. */
-export type StoreFunction =
-  | 'frame'
-  | 'spill4_i32'
-  | `${'spill' | 'load' | 'get' | 'set'}_${'i32' | 'i64' | 'f32' | 'f64' | 'v128'}`;
 
 /** How names of the program map to indices of the module that is being written. */
 export interface EmitTarget {
@@ -63,22 +58,14 @@ export interface EmitTarget {
   /** Function that does memory.init / data.drop of a segment; undefined = write the instruction itself. */
   initFunction(segment: number): number | undefined;
   dropFunction(segment: number): number;
+  /** The same for element segments. */
+  tableInitFunction(segment: number, table: number): number | undefined;
+  elemDropFunction(segment: number): number;
+  /** `(function index + 1, 0 = null) -> funcref`; undefined = ref.func can be written. */
+  refFunction(): number | undefined;
   carriesFuel(functionIndex: number): boolean;
   /** True: block types and types keep their indices (the fast copy). */
   readonly sameTypes: boolean;
-}
-
-const TYPE_SUFFIX: Record<number, 'i32' | 'i64' | 'f32' | 'f64' | 'v128'> = {
-  [VT.i32]: 'i32',
-  [VT.i64]: 'i64',
-  [VT.f32]: 'f32',
-  [VT.f64]: 'f64',
-  [VT.v128]: 'v128',
-};
-
-/** The store function of a kind for a value type. */
-export function storeFunction(kind: 'spill' | 'load' | 'get' | 'set', type: number): StoreFunction {
-  return `${kind}_${TYPE_SUFFIX[type]!}`;
 }
 
 export class BodyEmitter {
@@ -377,6 +364,15 @@ export class BodyEmitter {
       case OP.dataDrop:
         w.u8(OP.call).u32(target.dropFunction(arg));
         break;
+      case OP.refFunc:
+        this.refFunc(arg);
+        break;
+      case OP.tableInit:
+        this.tableInit(i);
+        break;
+      case OP.elemDrop:
+        w.u8(OP.call).u32(target.elemDropFunction(arg));
+        break;
       default:
         w.copy(this.bytes, body.start[i]!, body.start[i + 1]!);
     }
@@ -435,10 +431,13 @@ export class BodyEmitter {
     const { w, plan, target } = this;
     for (const s of plan.live[index]!) {
       const slot = plan.slots[s]!;
-      w.u8(OP.i32Const)
-        .s32(slot.offset)
-        .u8(OP.call)
-        .u32(target.store(storeFunction('load', slot.type)));
+      loadSlot(
+        w,
+        slot.type,
+        slot.offset,
+        (name) => target.store(name),
+        () => this.refHelper(),
+      );
       w.u8(OP.localSet).u32(slot.local >= 0 ? this.local(slot.local) : this.temp(slot.temp));
     }
     if (safepoint.kind !== 'loop') return;
@@ -496,13 +495,40 @@ export class BodyEmitter {
   private pushOperand(operand: Operand): void {
     const { w, body } = this;
     if (operand.kind === 'const') {
-      w.copy(this.bytes, body.start[operand.instr]!, body.start[operand.instr + 1]!);
+      if (body.op[operand.instr] === OP.refFunc) this.refFunc(body.arg[operand.instr]!);
+      else w.copy(this.bytes, body.start[operand.instr]!, body.start[operand.instr + 1]!);
     } else if (operand.kind === 'temp') {
       w.u8(OP.localGet).u32(this.temp(operand.temp));
     } else {
       w.u8(OP.localGet).u32(this.local(operand.local));
       this.save(operand.producer);
     }
+  }
+
+  private refHelper(): number {
+    const helper = this.target.refFunction();
+    invariant(helper !== undefined, 'a continuation makes references through a helper');
+    return helper;
+  }
+
+  private refFunc(index: number): void {
+    const helper = this.target.refFunction();
+    if (helper === undefined) this.w.u8(OP.refFunc).u32(this.target.func(index));
+    else
+      this.w
+        .u8(OP.i32Const)
+        .s32(index + 1)
+        .u8(OP.call)
+        .u32(helper);
+  }
+
+  private tableInit(instr: number): void {
+    const { body, w } = this;
+    const r = new ByteReader(this.bytes, body.start[instr]! + 1, body.start[instr + 1]!);
+    r.u32();
+    const helper = this.target.tableInitFunction(r.u32(), r.u32());
+    if (helper === undefined) w.copy(this.bytes, body.start[instr]!, body.start[instr + 1]!);
+    else w.u8(OP.call).u32(helper);
   }
 
   private pushCallResults(safepoint: Safepoint): void {
@@ -520,23 +546,4 @@ export class BodyEmitter {
 /** Where the arm of `frame` that contains instruction `from` ends. */
 function armEnd(frame: Frame, from: number): number {
   return frame.elseAt >= 0 && from <= frame.elseAt ? frame.elseAt : frame.end;
-}
-
-function zero(out: ByteWriter, type: number): void {
-  switch (type) {
-    case VT.i32:
-      out.u8(OP.i32Const).s32(0);
-      return;
-    case VT.i64:
-      out.u8(OP.i64Const).s32(0);
-      return;
-    case VT.f32:
-      out.u8(OP.f32Const).put(new Uint8Array(4));
-      return;
-    case VT.f64:
-      out.u8(OP.f64Const).put(new Uint8Array(8));
-      return;
-    default:
-      out.u8(0xfd).u32(0x0c).put(new Uint8Array(16));
-  }
 }

@@ -15,6 +15,7 @@ import type { Platform } from '../types/platform.js';
 import { ABI, SECTION_NAME } from './abi.js';
 import { ByteWriter } from './bytes.js';
 import { instrument } from './instrument.js';
+import { wrapImports } from './lower.js';
 import { parseModule, scanSections, type WasmModule } from './module.js';
 import { VAL_TYPE_NAME } from './plan.js';
 import {
@@ -29,13 +30,14 @@ export { ABI } from './abi.js';
 
 /** Compiles a core Wasm module (no imports, or functions only) into a shard module. */
 export function compileProgram(bytes: Uint8Array, platform: Platform): ShardModule {
-  const module = parseModule(bytes);
-  if (module.sections.some((s) => s.id === 0 && s.name === SECTION_NAME)) {
+  const program = parseModule(bytes);
+  if (program.sections.some((s) => s.id === 0 && s.name === SECTION_NAME)) {
     throw new SherdError('SHERD_FEATURE_UNSUPPORTED', 'this is a shard module already', {
       next: 'run it as it is',
       exitCode: EXIT.refused,
     });
   }
+  const module = wrapImports(program);
   const result = instrument(module, () => validate(bytes));
   const content: SectionContent = {
     abi: ABI,

@@ -8,7 +8,7 @@
  */
 import { type ByteReader, malformed } from './bytes.js';
 import { type FuncType, readValType, unsupported, type WasmModule } from './module.js';
-import { Imm, opInfo, refusedFeature } from './opcodes.js';
+import { Imm, opInfo, refusedFeature, VT } from './opcodes.js';
 
 /** Reads an opcode with its prefix; refuses unknown ones by feature name. */
 export function readOpcode(r: ByteReader, functionIndex: number): number {
@@ -18,13 +18,18 @@ export function readOpcode(r: ByteReader, functionIndex: number): number {
   if (byte === 0xfc || byte === 0xfd || byte === 0xfe || byte === 0xfb) {
     const sub = r.u32();
     if (sub > 0x1ff) throw malformed(at, `unknown opcode 0x${byte.toString(16)} ${sub}`);
-    key = sub > 0xff ? 0xfe00 + sub : (byte << 8) | sub;
-    if (byte === 0xfd && sub > 0xff)
-      throw unsupported('relaxed SIMD', `function ${functionIndex}, byte ${at}`);
+    if (sub > 0xff && byte !== 0xfe) throw beyond(byte, sub, functionIndex, at);
+    key = (byte << 8) | (sub & 0xff);
   }
   if (opInfo(key) === undefined)
     throw unsupported(refusedFeature(key), `function ${functionIndex}, byte ${at}`);
   return key;
+}
+
+/** No accepted feature has sub-opcodes above 255: names the one to which this belongs. */
+function beyond(prefix: number, sub: number, functionIndex: number, at: number): Error {
+  if (prefix === 0xfd) return unsupported('relaxed SIMD', `function ${functionIndex}, byte ${at}`);
+  return malformed(at, `function ${functionIndex}: unknown opcode 0x${prefix.toString(16)} ${sub}`);
 }
 
 /** Steps over immediates; returns the first index-like one (or 0). Blocks and br_table are the caller's. */
@@ -37,7 +42,17 @@ export function readImmediate(r: ByteReader, imm: Imm): number {
     case Imm.local:
     case Imm.global:
     case Imm.data:
+    case Imm.elem:
+    case Imm.table:
       return r.u32();
+    case Imm.refType:
+      return readRefType(r);
+    case Imm.elemTable:
+    case Imm.tableTable: {
+      const first = r.u32();
+      r.u32();
+      return first;
+    }
     case Imm.callIndirect: {
       const type = r.u32();
       r.u32();
@@ -96,6 +111,15 @@ function memarg(r: ByteReader): void {
 function zeroIndex(r: ByteReader): void {
   const at = r.pos;
   if (r.u8() !== 0) throw unsupported('multiple memories', `byte ${at}`);
+}
+
+/** Heap type of `ref.null`, as the reference type it gives. */
+function readRefType(r: ByteReader): number {
+  const at = r.pos;
+  const type = r.u8();
+  if (type === VT.funcref || type === VT.externref) return type;
+  if (type === 0x69 || type === 0x74) throw unsupported('exception references', `byte ${at}`);
+  throw unsupported('typed function references', `byte ${at}`);
 }
 
 /** Reads a block type. */

@@ -8,15 +8,16 @@
  * I2  Appended functions never stop; they may be called from continuations through `bind`.
  */
 import { EXIT, SherdError } from '../types/errors.js';
-import { EXPORT, MAX_VALUES, STORE_FUNCTIONS } from './abi.js';
+import { EXPORT, MAX_VALUES, PLAIN_STORE_FUNCTIONS, STORE_FUNCTIONS } from './abi.js';
 import { analyseBody, type Body } from './body.js';
 import { ByteReader, ByteWriter } from './bytes.js';
 import { buildCallGraph, type CallGraph } from './callgraph.js';
-import { BodyEmitter, type EmitTarget, type StoreFunction, storeFunction } from './emit.js';
+import { BodyEmitter, type EmitTarget } from './emit.js';
 import type { WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
 import { type FramePlan, planFrame, slotBytes } from './plan.js';
 import { TypeTable, writeSection, writeType } from './sections.js';
+import { loadSlot, type StoreFunction, storeFunction } from './store-calls.js';
 import { storeSignature } from './store-module.js';
 
 export interface Instrumented {
@@ -80,6 +81,12 @@ class Instrumenter implements EmitTarget {
   initFunction(): undefined {
     return undefined;
   }
+  tableInitFunction(): undefined {
+    return undefined;
+  }
+  refFunction(): undefined {
+    return undefined;
+  }
 
   store(name: StoreFunction): number {
     return this.helper(`store:${name}`, () => {
@@ -133,6 +140,34 @@ class Instrumenter implements EmitTarget {
         code: w.finish(),
         exportName: EXPORT.drop(segment),
       };
+    });
+  }
+
+  elemDropFunction(segment: number): number {
+    return this.helper(`elemDrop:${segment}`, () => {
+      const flag = this.flagGlobal(EXPORT.elemDropped(segment));
+      const w = new ByteWriter(32).u32(0).u8(0xfc).u32(0x0d).u32(segment);
+      w.u8(OP.i32Const).s32(1).u8(OP.globalSet).u32(flag).u8(OP.end);
+      return {
+        type: this.types.intern({ params: [], results: [] }),
+        code: w.finish(),
+        exportName: EXPORT.elemDrop(segment),
+      };
+    });
+  }
+
+  /** A function's index + 1, or 0, as a reference: through the one-slot table. */
+  private makeRef(): number {
+    return this.helper('ref', () => {
+      const slot = this.module.tables + 1;
+      const w = new ByteWriter(48).u32(0);
+      w.u8(OP.localGet).u32(0).u8(0x45).u8(OP.if).u8(0x40); // i32.eqz
+      w.u8(OP.refNull).u8(VT.funcref).u8(OP.return).u8(OP.end);
+      w.u8(OP.i32Const).s32(0).u8(OP.localGet).u32(0).u8(OP.i32Const).s32(1).u8(OP.i32Sub);
+      w.u8(OP.i32Const).s32(1).u8(0xfc).u32(0x0c).u32(this.module.elementSegments).u32(slot);
+      w.u8(OP.i32Const).s32(0).u8(OP.tableGet).u32(slot).u8(OP.end);
+      const type = this.types.intern({ params: [VT.i32], results: [VT.funcref] });
+      return { type, code: w.finish(), exportName: EXPORT.ref };
     });
   }
 
@@ -220,11 +255,13 @@ class Instrumenter implements EmitTarget {
         .u32(index)
         .u8(OP.call)
         .u32(this.store(storeFunction('spill', global.type)));
-      load
-        .u8(OP.i32Const)
-        .s32(offset)
-        .u8(OP.call)
-        .u32(this.store(storeFunction('load', global.type)));
+      loadSlot(
+        load,
+        global.type,
+        offset,
+        (name) => this.store(name),
+        () => this.makeRef(),
+      );
       load.u8(OP.globalSet).u32(index);
       offset += slotBytes(global.type);
     });
@@ -241,6 +278,20 @@ class Instrumenter implements EmitTarget {
       w.u8(0xfc).u32(8).u32(segment).u8(0).u8(OP.end);
       const type = this.types.intern({ params: [VT.i32, VT.i32, VT.i32], results: [] });
       this.append({ type, code: w.finish(), exportName: EXPORT.init(segment) });
+    }
+  }
+
+  private elementFunctions(): void {
+    const done = new Set<string>();
+    for (const [segment, table] of this.graph.summaries.flatMap((s) => s.elementInits)) {
+      const exportName = EXPORT.tableInit(segment, table);
+      if (done.has(exportName)) continue;
+      done.add(exportName);
+      const w = new ByteWriter(16).u32(0);
+      for (let i = 0; i < 3; i++) w.u8(OP.localGet).u32(i);
+      w.u8(0xfc).u32(0x0c).u32(segment).u32(table).u8(OP.end);
+      const type = this.types.intern({ params: [VT.i32, VT.i32, VT.i32], results: [] });
+      this.append({ type, code: w.finish(), exportName });
     }
   }
 
@@ -267,6 +318,8 @@ class Instrumenter implements EmitTarget {
     this.thunks();
     this.globalFunctions();
     this.segmentFunctions();
+    this.elementFunctions();
+    if (this.graph.usesReferences) this.makeRef();
     this.bindFunction();
     const out = new ByteWriter(this.module.bytes.length * 2).put(this.module.bytes.subarray(0, 8));
     const codeSection = this.codeSection(code);
@@ -276,6 +329,7 @@ class Instrumenter implements EmitTarget {
     writeSection(out, 3, functionSection);
     writeSection(out, 4, this.tableSection());
     this.raw(out, 5);
+    this.raw(out, 13);
     writeSection(out, 6, this.globalSection());
     writeSection(out, 7, this.exportSection());
     writeSection(out, 9, this.elementSection());
@@ -357,7 +411,8 @@ class Instrumenter implements EmitTarget {
 
   private tableSection(): ByteWriter {
     const w = this.extended(4, this.module.tables, 2);
-    w.u8(0x70).u8(1).u32(STORE_FUNCTIONS.length).u32(STORE_FUNCTIONS.length);
+    const helpers = this.graph.usesReferences ? STORE_FUNCTIONS.length : PLAIN_STORE_FUNCTIONS;
+    w.u8(0x70).u8(1).u32(helpers).u32(helpers);
     return w.u8(0x70).u8(1).u32(1).u32(1);
   }
 
@@ -378,6 +433,8 @@ class Instrumenter implements EmitTarget {
     const entries: [name: string, kind: number, index: number][] = [];
     if (module.memory !== undefined) entries.push([EXPORT.memory, 2, 0]);
     for (let t = 0; t < module.tables; t++) entries.push([EXPORT.table(t), 1, t]);
+    const changing = new Set(this.graph.summaries.flatMap((s) => s.changesTables));
+    for (const t of [...changing].sort((a, b) => a - b)) entries.push([EXPORT.changing(t), 1, t]);
     entries.push([EXPORT.helpers, 1, module.tables], [EXPORT.slot, 1, module.tables + 1]);
     module.globals.forEach((_, g) => {
       entries.push([EXPORT.global(g), 3, g]);

@@ -32,6 +32,13 @@ export interface GlobalEntry {
   readonly mutable: boolean;
 }
 
+/** An index of an imported function, `[start, end)` in the module's bytes. */
+export interface ImportRef {
+  readonly start: number;
+  readonly end: number;
+  readonly index: number;
+}
+
 /** A function body: `[start, end)` covers the local declarations and the instructions with the final `end`. */
 export interface BodyRange {
   readonly start: number;
@@ -62,12 +69,16 @@ export interface WasmModule {
   /** Type index of every function, imports first. */
   readonly functionTypes: readonly number[];
   readonly tables: number;
+  /** Element type of every table. */
+  readonly tableTypes: readonly number[];
   readonly memory: { readonly minPages: number; readonly maxPages: number | undefined } | undefined;
   readonly globals: readonly GlobalEntry[];
   readonly exports: readonly ExportEntry[];
   readonly start: number | undefined;
-  /** Functions whose address may be taken: element segments, ref.func in globals. */
+  /** Functions whose address is taken outside of code: element segments, ref.func in globals. */
   readonly addressTaken: ReadonlySet<number>;
+  /** Where an imported function is named by an element, a global or an export (see lower.ts). */
+  readonly importRefs: readonly ImportRef[];
   readonly elementSegments: number;
   readonly dataSegments: number;
   readonly bodies: readonly BodyRange[];
@@ -88,6 +99,10 @@ export function unsupported(feature: string, where: string): SherdError {
   });
 }
 
+export function isReference(type: number): boolean {
+  return type === VT.funcref || type === VT.externref;
+}
+
 const MAX_LOCALS = 50_000;
 const MAX_PAGES = 65_536;
 
@@ -97,11 +112,13 @@ class ModuleReader {
   readonly imports: ImportedFunction[] = [];
   readonly functionTypes: number[] = [];
   tables = 0;
+  readonly tableTypes: number[] = [];
   memory: { minPages: number; maxPages: number | undefined } | undefined;
   readonly globals: GlobalEntry[] = [];
   readonly exports: ExportEntry[] = [];
   start: number | undefined;
   readonly addressTaken = new Set<number>();
+  readonly importRefs: ImportRef[] = [];
   elementSegments = 0;
   dataSegments = 0;
   readonly bodies: BodyRange[] = [];
@@ -204,6 +221,9 @@ class ModuleReader {
     const kind = r.u8();
     if (kind === 0) {
       const type = this.typeIndex(r);
+      const { params, results } = this.types[type]!;
+      if ([...params, ...results].some(isReference))
+        throw unsupported('a reference that passes a host call', `import ${module}.${field}`);
       this.imports.push({ module, field, type });
       this.functionTypes.push(type);
       return;
@@ -223,11 +243,14 @@ class ModuleReader {
   private readTable(r: ByteReader): void {
     const at = r.pos;
     const type = r.u8();
-    if (type === 0x6f) throw unsupported('externref tables', `table ${this.tables}`);
-    if (type === 0x40 || type === 0x63 || type === 0x64)
-      throw unsupported('typed function references', `table ${this.tables}`);
-    if (type !== 0x70) throw malformed(at, 'unknown table element type');
+    if (type === 0x40) throw unsupported('typed function references', `table ${this.tables}`);
+    if (type !== VT.funcref && type !== VT.externref) {
+      r.pos = at;
+      readValType(r, `table ${this.tables}`);
+      throw malformed(at, 'unknown table element type');
+    }
     readLimits(r, 'table');
+    this.tableTypes.push(type);
     this.tables++;
   }
 
@@ -301,6 +324,11 @@ class ModuleReader {
     if (index >= this.functionTypes.length)
       throw malformed(at, `function index ${index} out of range`);
     this.addressTaken.add(index);
+    this.noteImport(at, r.pos, index);
+  }
+
+  private noteImport(start: number, end: number, index: number): void {
+    if (index < this.imports.length) this.importRefs.push({ start, end, index });
   }
 
   private readExport(r: ByteReader): void {
@@ -310,6 +338,7 @@ class ModuleReader {
     const index = r.u32();
     if (kind === 0 && index >= this.functionTypes.length)
       throw malformed(at, `function index ${index} out of range`);
+    if (kind === 0) this.noteImport(at, r.pos, index);
     this.exports.push({ name, kind, index });
   }
 
@@ -325,8 +354,8 @@ class ModuleReader {
     }
     const expressions = (flags & 4) !== 0;
     if (passiveOrDeclared || flags & 2) {
-      const kind = r.u8();
-      if (expressions && kind === 0x6f) throw unsupported('externref', 'element segment');
+      if (expressions) readRefType(r, `element segment ${this.elementSegments - 1}`);
+      else if (r.u8() !== 0) throw malformed(r.pos - 1, 'malformed element kind');
     }
     const count = r.count('element');
     for (let i = 0; i < count; i++) {
@@ -422,15 +451,24 @@ function checkHeader(r: ByteReader): void {
   r.pos = 8;
 }
 
-/** Reads a value type; reference types are refused by name. */
+/** Reads a value type; those that cannot be captured are refused by name. */
 export function readValType(r: ByteReader, where: string): number {
   const at = r.pos;
   const type = r.u8();
   if (type >= VT.v128 && type <= VT.i32) return type;
-  if (type === 0x70 || type === 0x6f) throw unsupported('reference types', where);
-  if (type === 0x63 || type === 0x64) throw unsupported('typed function references', where);
-  if (type === 0x69) throw unsupported('exception handling', where);
+  if (type === VT.funcref || type === VT.externref) return type;
+  if (type >= 0x63 && type <= 0x64) throw unsupported('typed function references', where);
+  if (type === 0x69 || type === 0x74) throw unsupported('exception references', where);
+  if (type >= 0x6a && type <= 0x73) throw unsupported('garbage-collected types', where);
   throw malformed(at, `unknown value type 0x${type.toString(16)}`);
+}
+
+/** Reads a reference type. */
+function readRefType(r: ByteReader, where: string): number {
+  const at = r.pos;
+  const type = readValType(r, where);
+  if (!isReference(type)) throw malformed(at, 'reference type expected');
+  return type;
 }
 
 function readLimits(r: ByteReader, what: string): { min: number; max: number | undefined } {

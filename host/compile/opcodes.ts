@@ -6,7 +6,7 @@
  * Does not: decide support by context (multiple memories and the like are refused in `module.ts`).
  *
  *   key = opcode byte, or prefix << 8 | sub-opcode for 0xFC and 0xFD
- *   signature: operands ':' results, one letter a value: i=i32 I=i64 f=f32 F=f64 v=v128; '*' = handled in body.ts
+ *   signature: operands ':' results, one letter a value: i=i32 I=i64 f=f32 F=f64 v=v128 r=funcref; '*' = in body.ts
  *
  * O1  An opcode that is not in the table is refused with its number; one in REFUSED with its feature's name.
  */
@@ -34,6 +34,11 @@ export enum Imm {
   selectTypes,
   dataMemory,
   data,
+  refType,
+  table,
+  tableTable,
+  elem,
+  elemTable,
 }
 
 export const OP = {
@@ -58,6 +63,8 @@ export const OP = {
   localTee: 0x22,
   globalGet: 0x23,
   globalSet: 0x24,
+  tableGet: 0x25,
+  tableSet: 0x26,
   memorySize: 0x3f,
   memoryGrow: 0x40,
   i32Const: 0x41,
@@ -66,10 +73,19 @@ export const OP = {
   f64Const: 0x44,
   i32LtS: 0x48,
   i32Sub: 0x6b,
+  refNull: 0xd0,
+  refIsNull: 0xd1,
+  refFunc: 0xd2,
   memoryInit: 0xfc08,
   dataDrop: 0xfc09,
   memoryCopy: 0xfc0a,
   memoryFill: 0xfc0b,
+  tableInit: 0xfc0c,
+  elemDrop: 0xfc0d,
+  tableCopy: 0xfc0e,
+  tableGrow: 0xfc0f,
+  tableSize: 0xfc10,
+  tableFill: 0xfc11,
   v128Const: 0xfd0c,
 } as const;
 
@@ -83,8 +99,23 @@ export interface OpInfo {
   readonly special: boolean;
 }
 
-export const VT = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
-const LETTER: Record<string, number> = { i: VT.i32, I: VT.i64, f: VT.f32, F: VT.f64, v: VT.v128 };
+export const VT = {
+  i32: 0x7f,
+  i64: 0x7e,
+  f32: 0x7d,
+  f64: 0x7c,
+  v128: 0x7b,
+  funcref: 0x70,
+  externref: 0x6f,
+} as const;
+const LETTER: Record<string, number> = {
+  i: VT.i32,
+  I: VT.i64,
+  f: VT.f32,
+  F: VT.f64,
+  v: VT.v128,
+  r: VT.funcref,
+};
 
 const table: (OpInfo | undefined)[] = [];
 
@@ -119,6 +150,18 @@ addRun(0x1a, Imm.none, '*', 'drop select');
 add(0x1c, 'select', Imm.selectTypes, '*');
 addRun(0x20, Imm.local, '*', 'local.get local.set local.tee');
 addRun(0x23, Imm.global, '*', 'global.get global.set');
+
+// References and tables
+addRun(0x25, Imm.table, '*', 'table.get table.set');
+add(0xd0, 'ref.null', Imm.refType, '*');
+add(0xd1, 'ref.is_null', Imm.none, '*');
+add(0xd2, 'ref.func', Imm.func, ':r');
+add(0xfc0c, 'table.init', Imm.elemTable, 'iii:');
+add(0xfc0d, 'elem.drop', Imm.elem, ':');
+add(0xfc0e, 'table.copy', Imm.tableTable, 'iii:');
+add(0xfc0f, 'table.grow', Imm.table, '*');
+add(0xfc10, 'table.size', Imm.table, ':i');
+add(0xfc11, 'table.fill', Imm.table, '*');
 
 // Memory
 add(0x28, 'i32.load', Imm.memarg, 'i:i');
@@ -393,10 +436,7 @@ export function refusedFeature(key: number): string {
   if (key === 0x18 || key === 0x19 || key === 0x1f) return 'exception handling';
   if (key === 0x12 || key === 0x13) return 'tail calls';
   if (key === 0x14 || key === 0x15) return 'typed function references';
-  if (key === 0x25 || key === 0x26) return 'reference types (table.get, table.set)';
-  if (key >= 0xd0 && key <= 0xd6) return 'reference types';
-  if (key >= 0xfc0c && key <= 0xfc11)
-    return 'table instructions (a table that changes at run time)';
+  if (key >= 0xd3 && key <= 0xd6) return 'typed function references';
   if (key >= 0xfb00 && key < 0xfc00) return 'garbage-collected types';
   if (key >= 0xfe00) return 'threads and atomics';
   return `opcode 0x${key.toString(16)}`;

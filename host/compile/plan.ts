@@ -39,6 +39,8 @@ export const VAL_TYPE_NAME: Readonly<Record<number, ValType>> = {
   [VT.f32]: 'f32',
   [VT.f64]: 'f64',
   [VT.v128]: 'v128',
+  [VT.funcref]: 'funcref',
+  [VT.externref]: 'externref',
 };
 
 export function slotBytes(type: number): number {
@@ -87,6 +89,8 @@ export interface FrameLayout {
   readonly live: readonly (readonly { readonly offset: number; readonly size: number }[])[];
   /** Per safepoint: bytes of the live slots. */
   readonly liveBytes: readonly number[];
+  /** Per safepoint: offsets of the live funcref slots; undefined: the function has none. */
+  readonly refs: readonly (readonly number[])[] | undefined;
 }
 
 /** The same layout as planFrame's, from the resume map. */
@@ -102,5 +106,10 @@ export function layoutOf(info: FunctionInfo): FrameLayout {
     bytes,
     live,
     liveBytes: live.map((list) => list.reduce((sum, slot) => sum + slot.size, 0)),
+    refs: info.slots.some(({ type }) => type === 'funcref')
+      ? info.safepoints.map((s) =>
+          s.live.filter((i) => info.slots[i]!.type === 'funcref').map((i) => slots[i]!.offset),
+        )
+      : undefined,
   };
 }

@@ -93,6 +93,8 @@ const TYPE_BYTE: Record<ValType, number> = {
   f32: 0x7d,
   f64: 0x7c,
   v128: 0x7b,
+  funcref: 0x70,
+  externref: 0x6f,
 };
 
 function writeFunction(w: ByteWriter, f: FunctionInfo): void {

@@ -10,13 +10,20 @@
  *
  * V1  Space of taken frames is used again once their segment is empty; the store holds at most the deepest stack.
  * V2  Frames leave the store only by `take` or `clear`.
+ * V3  A funcref's slot holds its place in the table `refs` while the guest unwinds; after `note` its function's index + 1.
  */
 
 import type { FrameLayout } from '../compile/plan.js';
 import { FRAMES_START, ROOM_BYTES, STORE_MAX_PAGES } from '../compile/store-module.js';
 import { invariant, SherdError } from '../types/errors.js';
 import type { FrameState } from '../types/state.js';
-import { exportedGlobal, exportedMemory, type LoadedModule } from './loaded.js';
+import {
+  exportedGlobal,
+  exportedMemory,
+  exportedTable,
+  type LoadedModule,
+  referenceNumber,
+} from './loaded.js';
 
 const HEAD_BYTES = 8;
 /** Slots lie on 8-byte boundaries. */
@@ -53,6 +60,8 @@ export class FrameStack {
   private readonly wp: WebAssembly.Global;
   private readonly rp: WebAssembly.Global;
   private view: DataView;
+  /** Where spilled references are until `note` turns them into numbers. */
+  private readonly refs: { table: WebAssembly.Table; next: WebAssembly.Global } | undefined;
 
   constructor(
     private readonly loaded: LoadedModule,
@@ -62,6 +71,9 @@ export class FrameStack {
     this.wp = exportedGlobal(store, 'wp');
     this.rp = exportedGlobal(store, 'rp');
     this.view = new DataView(this.memory.buffer);
+    this.refs = loaded.references
+      ? { table: exportedTable(store, 'refs'), next: exportedGlobal(store, 'rn') }
+      : undefined;
   }
 
   get empty(): boolean {
@@ -112,6 +124,27 @@ export class FrameStack {
     const end = Number(this.wp.value) >>> 0;
     invariant(end >= from, 'frame store went backwards');
     if (end > from) this.segments.push({ start: from, end });
+    if (this.refs === undefined || end === from) return;
+    for (let at = from; at < end; ) {
+      const head = this.headAt(at);
+      const layout = this.loaded.layout(head.func);
+      for (const offset of layout.refs?.[head.safepoint] ?? [])
+        this.numberReference(at + HEAD_BYTES + offset);
+      at += HEAD_BYTES + layout.bytes;
+    }
+    this.releaseReferences();
+  }
+
+  /** Turns the place of a spilled reference, at `at` in the store's memory, into its function's number (V3). */
+  numberReference(at: number): void {
+    invariant(this.refs !== undefined, 'the module has references');
+    const place = this.data().getUint32(at, true);
+    this.data().setUint32(at, referenceNumber(this.refs.table.get(place)), true);
+  }
+
+  /** All spilled references have been turned into numbers. */
+  releaseReferences(): void {
+    if (this.refs !== undefined) this.refs.next.value = 0;
   }
 
   /** Where the next unwinding will begin. */
@@ -198,6 +231,8 @@ export class FrameStack {
       data.setUint32(at, frame.safepoint, true);
       data.setUint32(at + 4, frame.func, true);
       scatter(memory, at + HEAD_BYTES, layout, frame);
+      for (const offset of layout.refs?.[frame.safepoint] ?? [])
+        this.loaded.checkReference(data.getBigUint64(at + HEAD_BYTES + offset, true));
       at += HEAD_BYTES + layout.bytes;
     }
     this.wp.value = at;

@@ -36,7 +36,9 @@ import {
   type LoadedModule,
   memoryOf,
 } from './loaded.js';
+import { captureTables, restoreTables } from './tables.js';
 import { explainTrap, functionLabel } from './trap.js';
+import { ValueStore } from './value-store.js';
 import { blame, encodeValue, mismatch, valueBytes, zeroResult } from './values.js';
 
 export const MAX_BUDGET = 0x7fff_ffff;
@@ -64,6 +66,7 @@ interface Interrupt {
 export class Instance {
   private readonly linked: Linked;
   private readonly frames: FrameStack;
+  private readonly values: ValueStore;
   private readonly hostFunctions: readonly HostFunction[];
   private readonly interruptFlag: WebAssembly.Global;
   private readonly continuations = new Map<string, (fuel: number) => number>();
@@ -89,6 +92,7 @@ export class Instance {
     this.linked = loaded.link(memoryPages);
     this.linked.port.call = (index, args) => this.hostCall(index, args);
     this.frames = new FrameStack(loaded, this.linked.store);
+    this.values = new ValueStore(loaded, this.linked, this.frames);
     this.interruptFlag = exportedGlobal(this.linked.exports, EXPORT.interrupt);
   }
 
@@ -178,7 +182,7 @@ export class Instance {
 
   /** The guest's mutable globals as a capture has them, also of a finished shard. */
   globalsSnapshot(): Uint8Array {
-    return this.saveGlobals();
+    return this.values.saveGlobals();
   }
 
   /** memory.grow was refused by the limit at some time. */
@@ -265,7 +269,7 @@ export class Instance {
       this.loaded.module.functions[
         this.loaded.module.exports.get(name)! - this.loaded.module.imports.length
       ]!;
-    this.writeRegisters(f.params, this.args);
+    this.values.write(f.params, this.args);
     this.args = new Uint8Array(0);
     this.resultTypes = f.results;
     return exportedFunction(this.linked.exports, EXPORT.entry(name));
@@ -339,7 +343,7 @@ export class Instance {
   }
 
   private finalResults(): Uint8Array {
-    return this.readRegisters(this.resultTypes);
+    return this.values.read(this.resultTypes);
   }
 
   // --- host calls ----------------------------------------------------------------------------------------
@@ -412,32 +416,8 @@ export class Instance {
     if (this.interrupt.exitCode !== undefined || this.interrupt.trap !== undefined) return false;
     this.pending = null;
     const { results } = imports[index]!;
-    this.writeRegisters(results, encodeValue(results, value));
+    this.values.write(results, encodeValue(results, value));
     return true;
-  }
-
-  // --- registers -----------------------------------------------------------------------------------------
-
-  private writeRegisters(types: readonly ValType[], raw: Uint8Array): void {
-    const store = this.frames.bytes();
-    let from = 0;
-    types.forEach((type, k) => {
-      const size = type === 'v128' ? 16 : 8;
-      store.set(raw.subarray(from, from + size), k * REGISTER_BYTES);
-      from += size;
-    });
-  }
-
-  private readRegisters(types: readonly ValType[]): Uint8Array {
-    const store = this.frames.bytes();
-    const out = new Uint8Array(valueBytes(types));
-    let to = 0;
-    types.forEach((type, k) => {
-      const size = type === 'v128' ? 16 : 8;
-      out.set(store.subarray(k * REGISTER_BYTES, k * REGISTER_BYTES + size), to);
-      to += size;
-    });
-    return out;
   }
 
   // --- capture and restore -------------------------------------------------------------------------------
@@ -457,7 +437,7 @@ export class Instance {
       frames: this.frames.capture(),
       results: new Uint8Array(0), // a callee's results are consumed before the shard can stop again
       pending: this.pending,
-      globals: this.saveGlobals(),
+      globals: this.values.saveGlobals(),
       memory:
         module.memory === undefined
           ? null
@@ -467,19 +447,10 @@ export class Instance {
               bytes: this.guestMemory(),
             },
       droppedSegments: this.droppedSegments(),
+      ...captureTables(this.loaded, this.linked),
       growRefused: this.growRefused,
       host: this.host.snapshot(),
     };
-  }
-
-  private saveGlobals(): Uint8Array {
-    this.frames.resetWrite();
-    const from = this.frames.writeStart();
-    exportedFunction(this.linked.exports, EXPORT.save)();
-    const to = this.frames.writeStart();
-    const bytes = this.frames.bytes().slice(from, to);
-    this.frames.resetWrite();
-    return bytes;
   }
 
   private restore(state: ShardState, fillMemory: FillMemory | undefined): void {
@@ -490,13 +461,14 @@ export class Instance {
     this.pending = state.pending;
     this.checkState(state);
     this.frames.restore(state.frames);
-    this.loadGlobals(state.globals);
+    this.values.loadGlobals(state.globals);
     if (state.memory !== null) this.restoreMemory(state.memory, fillMemory);
     for (const segment of state.droppedSegments) {
       if (this.linked.exports[EXPORT.drop(segment)] === undefined)
         throw mismatch(`it dropped segment ${segment}, the module never does`);
       exportedFunction(this.linked.exports, EXPORT.drop(segment))();
     }
+    restoreTables(this.loaded, this.linked, state);
     exportedGlobal(this.linked.exports, EXPORT.growRefused).value = state.growRefused ? 1 : 0;
     invariant((state.memory === null) === (module.memory === undefined), 'checked above');
   }
@@ -521,16 +493,6 @@ export class Instance {
       if (info?.kind !== 'host')
         throw mismatch('a pending host call without a frame that waits for it');
     }
-  }
-
-  private loadGlobals(globals: Uint8Array): void {
-    this.frames.resetWrite();
-    const at = this.frames.writeStart();
-    const store = this.frames.bytes();
-    if (store.length < at + globals.length) throw mismatch('too many globals');
-    store.set(globals, at);
-    exportedGlobal(this.linked.store, 'rp').value = at;
-    exportedFunction(this.linked.exports, EXPORT.load)();
   }
 
   private restoreMemory(state: MemoryState, fillMemory: FillMemory | undefined): void {
@@ -590,9 +552,11 @@ export class Instance {
     exportedGlobal(this.linked.exports, EXPORT.limit).value = limit;
   }
 
+  private isSet(flag: string): boolean {
+    return Number(exportedGlobal(this.linked.exports, flag).value) !== 0;
+  }
+
   private droppedSegments(): number[] {
-    const isDropped = (segment: number): boolean =>
-      Number(exportedGlobal(this.linked.exports, EXPORT.dropped(segment)).value) !== 0;
-    return this.loaded.droppable.filter(isDropped);
+    return this.loaded.droppable.filter((segment) => this.isSet(EXPORT.dropped(segment)));
   }
 }

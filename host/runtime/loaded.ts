@@ -8,7 +8,7 @@
  *     at once (a loop in a continuation has no on-stack replacement), large ones as the engine likes.
  * L2  Nothing here holds state of an instance.
  */
-import { EXPORT, STORE_FUNCTIONS } from '../compile/abi.js';
+import { EXPORT, PLAIN_STORE_FUNCTIONS, STORE_FUNCTIONS } from '../compile/abi.js';
 import { ContinuationBuilder, type ContinuationImport } from '../compile/continuation.js';
 import { type FrameLayout, layoutOf } from '../compile/plan.js';
 import { buildStoreModule } from '../compile/store-module.js';
@@ -81,24 +81,33 @@ export class LoadedModule {
   private spareExtraPages = 0;
   /** Passive data segments that the program may drop, ascending. */
   readonly droppable: readonly number[];
+  /** Element segments that the program may drop, ascending. */
+  readonly droppableElements: readonly number[];
+  /** Tables that the program may change, ascending. */
+  readonly changingTables: readonly number[];
+  private tables: ReadonlyMap<number, Uint32Array> | undefined;
 
   private constructor(
     readonly module: ShardModule,
     readonly platform: Platform,
     private readonly compiled: WebAssembly.Module,
     private readonly storeCompiled: WebAssembly.Module,
+    /** The module has reference values: its frame store has the tables for them. */
+    readonly references: boolean,
   ) {
-    this.droppable = WebAssembly.Module.exports(compiled)
-      .filter((entry) => entry.name.startsWith('$x'))
-      .map((entry) => Number(entry.name.slice(2)))
-      .sort((a, b) => a - b);
+    const entries = WebAssembly.Module.exports(compiled);
+    this.droppable = numbersOf(entries, EXPORT.dropped);
+    this.droppableElements = numbersOf(entries, EXPORT.elemDropped);
+    this.changingTables = numbersOf(entries, EXPORT.changing);
   }
 
   /** Compiles the module. Throws SHERD_WASM_MALFORMED when the engine refuses it. */
   static load(module: ShardModule, platform: Platform): LoadedModule {
     try {
       const compiled = platform.compileWasm(module.bytes);
-      return new LoadedModule(module, platform, compiled, platform.compileWasm(buildStoreModule()));
+      const references = WebAssembly.Module.exports(compiled).some((e) => e.name === EXPORT.ref);
+      const store = platform.compileWasm(buildStoreModule(references));
+      return new LoadedModule(module, platform, compiled, store, references);
     } catch (error) {
       if (error instanceof SherdError) throw error;
       throw new SherdError('SHERD_WASM_MALFORMED', 'the engine refuses the shard module', {
@@ -181,7 +190,8 @@ export class LoadedModule {
     const store = this.platform.instantiateWasm(this.storeCompiled, {}).exports;
     const { exports } = this.instantiate(imports);
     const helpers = exportedTable(exports, EXPORT.helpers);
-    STORE_FUNCTIONS.forEach((name, slot) => {
+    const count = this.references ? STORE_FUNCTIONS.length : PLAIN_STORE_FUNCTIONS;
+    STORE_FUNCTIONS.slice(0, count).forEach((name, slot) => {
       helpers.set(slot, store[name]);
     });
     return { exports, store, functions: new Map(), port };
@@ -246,8 +256,25 @@ export class LoadedModule {
     return exportedFunction(instance.exports, 'k');
   }
 
+  /** A capsule is untrusted: a reference names one of the program's functions or none. */
+  checkReference(reference: bigint | number): void {
+    const { imports, functions } = this.module;
+    if (reference === 0n || reference === 0) return;
+    if (reference > imports.length && reference <= imports.length + functions.length) return;
+    throw new SherdError(
+      'SHERD_CAPSULE_MISMATCH',
+      `a reference to function ${BigInt(reference) - 1n}, which this module does not have`,
+    );
+  }
+
+  /** The program's function of this number on a linked instance, 0 = null. */
+  reference(linked: Linked, number: number): WebAssembly.ExportValue | null {
+    this.checkReference(number);
+    return number === 0 ? null : this.bind(linked, number - 1);
+  }
+
   /** A program function as a callable value, fetched through the one-slot table. */
-  private bind(linked: Linked, functionIndex: number): WebAssembly.ExportValue {
+  bind(linked: Linked, functionIndex: number): WebAssembly.ExportValue {
     let known = linked.functions.get(functionIndex);
     if (known === undefined) {
       exportedFunction(linked.exports, EXPORT.bind)(functionIndex);
@@ -255,6 +282,20 @@ export class LoadedModule {
       linked.functions.set(functionIndex, known);
     }
     return known;
+  }
+
+  /** The tables that the program may change, right after instantiation: function index + 1 a slot, 0 = null. */
+  baseTables(): ReadonlyMap<number, Uint32Array> {
+    if (this.tables === undefined) {
+      const { exports } = this.linkFresh();
+      this.tables = new Map(
+        this.changingTables.map((index) => [
+          index,
+          readTable(exportedTable(exports, EXPORT.table(index))),
+        ]),
+      );
+    }
+    return this.tables;
   }
 
   /** The memory right after instantiation, as 4 KiB pages that are not zero. */
@@ -266,6 +307,37 @@ export class LoadedModule {
     }
     return this.base;
   }
+}
+
+/** Functions by index + 1, 0 = null. */
+export function readTable(table: WebAssembly.Table): Uint32Array {
+  const content = new Uint32Array(table.length);
+  for (let slot = 0; slot < content.length; slot++)
+    content[slot] = referenceNumber(table.get(slot));
+  return content;
+}
+
+/** A reference as capsules have it. An exported function's name is its index, by the JavaScript interface of Wasm. */
+export function referenceNumber(reference: unknown): number {
+  if (reference === null || reference === undefined) return 0;
+  invariant(typeof reference === 'function', 'only functions are referenced');
+  const index = Number(reference.name);
+  invariant(Number.isSafeInteger(index) && index >= 0, 'a function that the program does not have');
+  return index + 1;
+}
+
+/** The numbers N of exports named like `name(N)`, ascending. */
+function numbersOf(
+  entries: readonly WebAssembly.ModuleExportDescriptor[],
+  name: (index: number) => string,
+): number[] {
+  const prefix = name(0).slice(0, -1);
+  return entries
+    .filter(
+      (entry) => entry.name.startsWith(prefix) && /^\d+$/.test(entry.name.slice(prefix.length)),
+    )
+    .map((entry) => Number(entry.name.slice(prefix.length)))
+    .sort((a, b) => a - b);
 }
 
 export function memoryOf(exports: WebAssembly.Exports): Uint8Array {

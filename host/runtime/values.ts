@@ -49,3 +49,14 @@ export function encodeValue(types: readonly ValType[], value: number | bigint | 
   else throw new SherdError('SHERD_IMPORT_UNSUPPORTED', 'a host function cannot return v128');
   return out;
 }
+
+/** The number of a reference at `at`: function index + 1, or 0. */
+export function numberAt(raw: Uint8Array, at: number): number {
+  const value = new DataView(raw.buffer, raw.byteOffset + at, 8).getBigUint64(0, true);
+  if (value > 0xffff_ffffn) throw mismatch('a reference that names no function');
+  return Number(value);
+}
+
+export function putNumber(raw: Uint8Array, at: number, value: number): void {
+  new DataView(raw.buffer, raw.byteOffset + at, 8).setBigUint64(0, BigInt(value), true);
+}

@@ -7,10 +7,11 @@
  * S2  Raw bytes are little-endian Wasm values; floats are never turned into JS numbers on the way (NaN payloads).
  * S3  Frames are listed outermost first; the last one is the frame that stopped.
  * S4  A slot that is dead at the frame's safepoint is not in the state at all.
+ * S5  A funcref is 8 bytes like an i64: its function's index + 1, or 0 for null. An externref is null: 0.
  */
 import type { Hash } from './platform.js';
 
-export type ValType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
+export type ValType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128' | 'funcref' | 'externref';
 
 /** One suspended function activation. */
 export interface FrameState {
@@ -20,6 +21,14 @@ export interface FrameState {
   readonly safepoint: number;
   /** Live slots in the resume map's order, 8 bytes each (v128: 16), little-endian, upper bytes of 32-bit values zero. */
   readonly slots: Uint8Array;
+}
+
+/** A table that the program can change, as far as it differs from the module's initial one. */
+export interface TableState {
+  readonly index: number;
+  readonly size: number;
+  /** Slot, function index + 1 (0 = null), and so on; slots ascending. Beyond the initial size null is the rule. */
+  readonly changes: readonly number[];
 }
 
 /** Memory of a stopped shard. The codec leaves out what equals the base image. */
@@ -92,6 +101,10 @@ export interface ShardState {
   readonly memory: MemoryState | null;
   /** Indices of passive data segments that the program dropped, ascending. */
   readonly droppedSegments: readonly number[];
+  /** Element segments that the program dropped, ascending. Absent: none. */
+  readonly droppedElements?: readonly number[];
+  /** Tables that differ from the module's initial ones, by index. Absent: none. */
+  readonly tables?: readonly TableState[];
   /** A memory.grow was refused by the limit (explains a later failure). */
   readonly growRefused: boolean;
   /** State of the host side (WASI descriptors, files, random, clock); opaque to all but `runtime/host`. */

@@ -24,6 +24,9 @@ const FEATURES = {
   sat_float_to_int: true,
   sign_extension: true,
   mutable_globals: true,
+  reference_types: true,
+  tail_call: true,
+  exceptions: true,
 };
 
 export function assemble(text: string): Uint8Array<ArrayBuffer> {
@@ -37,9 +40,9 @@ export function assemble(text: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-const mix = (x: number): number => Math.imul(x, LOG_FACTOR) ^ 0x5bd1e995;
+export const mix = (x: number): number => Math.imul(x, LOG_FACTOR) ^ 0x5bd1e995;
 
-function fuzzFunctions(log: (entry: string) => void): HostFunctions {
+export function fuzzFunctions(log: (entry: string) => void): HostFunctions {
   const call = (x: number | bigint): number => {
     log(String(x));
     return mix(Number(x));

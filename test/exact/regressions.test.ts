@@ -1,29 +1,8 @@
 /**
  * What fuzzing has found, as small modules: each once gave another result after some pauses.
  */
-import { describe, expect, it } from 'vitest';
-import { compileProgram } from '../../host/compile/index.js';
-import { nodePlatform } from '../../host/node/platform.js';
-import { LoadedModule } from '../../host/runtime/index.js';
-import { every, type Subject, straight, through } from './drive.js';
-import { assemble } from './modules.js';
-
-function subject(name: string, text: string): Subject {
-  const loaded = LoadedModule.load(compileProgram(assemble(text), nodePlatform), nodePlatform);
-  return {
-    name,
-    loaded,
-    entry: 'run',
-    entryArgs: new Uint8Array(),
-    spec: undefined,
-    blobs: new Map(),
-  };
-}
-
-function resultOf(text: string): bigint {
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(assemble(text)));
-  return (exports.run as () => bigint)();
-}
+import { describe, it } from 'vitest';
+import { exactEverywhere } from './everywhere.js';
 
 const CASES: readonly (readonly [string, string])[] = [
   [
@@ -63,19 +42,6 @@ const CASES: readonly (readonly [string, string])[] = [
 
 describe('once found by fuzzing', () => {
   it.each(CASES)('%s', (name, text) => {
-    const each = subject(name, text);
-    const expected = straight(each);
-    expect(expected.results).toBe(
-      Buffer.from(BigInt64Array.of(resultOf(text)).buffer).toString('hex'),
-    );
-    const fuel = expected.fuel!;
-    for (let first = 1n; first <= fuel; first++) {
-      for (let step = 1n; step <= fuel; step++) {
-        const { outcome, hops } = through(each, every(step, fuel, first));
-        expect([first, step, outcome]).toEqual([first, step, expected]);
-        for (const [at, hash] of hops)
-          expect([at, through(each, [at]).hops.get(at)]).toEqual([at, hash]);
-      }
-    }
+    exactEverywhere(name, text);
   });
 });
