@@ -22,7 +22,7 @@ import { compileAssemblyScript } from '../../host/compile/assemblyscript.js';
 import { compileProgram } from '../../host/compile/index.js';
 import type { ControlClient } from '../../host/control/client.js';
 import { nodePlatform } from '../../host/node/platform.js';
-import type { MoveEntry } from '../../host/types/api.js';
+import type { MoveEntry, PauseEntry } from '../../host/types/api.js';
 
 const PATIENCE_MS = 60_000;
 const TICK_MS = 20;
@@ -30,6 +30,11 @@ const TICK_MS = 20;
 const UNDISTURBED_MS = 80;
 
 export interface ObservedMove extends MoveEntry {
+  /** The client's request → the guest stands still. */
+  readonly pauseMs: number;
+}
+
+export interface ObservedPause extends PauseEntry {
   /** The client's request → the guest stands still. */
   readonly pauseMs: number;
 }
@@ -105,6 +110,21 @@ export class BenchCluster {
       const last = moves.length > before ? moves[moves.length - 1] : undefined;
       return last !== undefined && last.downMs !== null ? last : undefined;
     });
+    return { ...entry, pauseMs: Number(BigInt(entry.stoppedNs) - askedNs) / 1e6 };
+  }
+
+  /** Pauses the shard, waits until it is stored, and lets it go on. */
+  async pause(id: string): Promise<ObservedPause> {
+    const { client } = this;
+    const askedNs = process.hrtime.bigint();
+    await client.pause(id);
+    await sleep(UNDISTURBED_MS);
+    const entry = await until(`pause of ${id}`, async () => {
+      const last = await client.lastPause(id);
+      return last !== null && BigInt(last.stoppedNs) > askedNs ? last : undefined;
+    });
+    await client.resume(id);
+    await this.running(id);
     return { ...entry, pauseMs: Number(BigInt(entry.stoppedNs) - askedNs) / 1e6 };
   }
 

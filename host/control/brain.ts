@@ -144,9 +144,9 @@ export class Brain {
     if (seen !== undefined && seen.revision === action.revision) {
       const next = transitionOf(action, seen.record, cluster.stamp(seen.record));
       if (next.ok) {
-        this.#prepare(action, seen.record);
         outcome = await cluster.attempt(action.shardId, action.revision, next.record);
         if (outcome === 'ok') this.#carriedOut(action, seen.record);
+        if (outcome === 'ok') this.#prepare(action, seen.record);
       }
     }
     this.#feed({ kind: 'action-done', actionId: action.id, outcome });

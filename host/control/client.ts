@@ -28,6 +28,7 @@ import {
   type MoveRequest,
   type NodeView,
   type OutputLine,
+  type PauseEntry,
   type PauseRequest,
   type ShardView,
   type StatusReply,
@@ -97,6 +98,8 @@ export class ControlClient {
   readonly #patienceMs: number;
   readonly #signal: AbortSignal | undefined;
   readonly #where: string | undefined;
+  /** Where it answered last; looked up again after every failure (a new process has a new port and token). */
+  #known: ControlInfo | undefined;
 
   constructor(locate: () => Promise<ControlInfo>, options: ClientOptions = {}) {
     this.#locate = locate;
@@ -166,6 +169,11 @@ export class ControlClient {
 
   async moves(id: ShardId): Promise<readonly MoveEntry[]> {
     return (await this.#json<{ moves: MoveEntry[] }>('GET', `/v1/shards/${id}/moves`)).moves;
+  }
+
+  /** What its last pause took; null when it was not paused, or the control process is a new one. */
+  async lastPause(id: ShardId): Promise<PauseEntry | null> {
+    return (await this.#json<{ pause: PauseEntry | null }>('GET', `/v1/shards/${id}/moves`)).pause;
   }
 
   /** The newest capsule blob (thin: it names its module, spec and files by hash). */
@@ -322,10 +330,12 @@ export class ControlClient {
       const signal = request.signal ?? this.#signal;
       let cause: unknown;
       try {
-        const info = await this.#locate();
+        this.#known ??= await this.#locate();
+        const info = this.#known;
         const response = await fetch(info.url + request.path, requestInit(request, info, signal));
         // 401: the file is older or newer than the process that answered.
         if (response.status !== 401) return response;
+        this.#known = undefined;
         await response.body?.cancel();
         cause = new SherdError('SHERD_UNAUTHORIZED', 'the control refused the token', {
           at: info.url,
@@ -333,6 +343,7 @@ export class ControlClient {
         });
       } catch (error) {
         cause = error;
+        this.#known = undefined;
         if (signal?.aborted === true) throw aborted(error);
         if (!request.repeatable && !neverArrived(error))
           throw unreachable(error, this.#where ?? request.path);

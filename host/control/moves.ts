@@ -3,20 +3,23 @@
  *
  * V1  The two halves come in any order, or not at all; an entry appears with the source's half and is completed by
  *     the target's.
+ * V3  Of pauses the last one of a shard is known.
  * V2  At most MOVES_KEPT entries a shard, the oldest go first.
  */
-import type { MoveEntry } from '../types/api.js';
+import type { MoveEntry, PauseEntry } from '../types/api.js';
 import type { MoveHint } from '../types/hints.js';
-import type { ShardId } from '../types/records.js';
+import type { NodeId, ShardId } from '../types/records.js';
 
 const MOVES_KEPT = 1_000;
 const ARRIVALS_KEPT = 1_000;
 
 type Left = Extract<MoveHint, { kind: 'left' }>;
+type Moved = Left & { readonly target: NodeId };
 type Arrived = Extract<MoveHint, { kind: 'arrived' }>;
 
 export class Moves {
-  readonly #left = new Map<ShardId, Map<number, { hint: Left; atMs: number }>>();
+  readonly #left = new Map<ShardId, Map<number, { hint: Moved; atMs: number }>>();
+  readonly #pauses = new Map<ShardId, PauseEntry>();
   readonly #arrived = new Map<string, Arrived>();
 
   add(hint: MoveHint, atMs: number): void {
@@ -28,9 +31,14 @@ export class Moves {
       if (crowded && oldest.done !== true) this.#arrived.delete(oldest.value);
       return;
     }
-    const moves = this.#left.get(hint.shardId) ?? new Map<number, { hint: Left; atMs: number }>();
+    const { target } = hint;
+    if (target === null) {
+      this.#pauses.set(hint.shardId, pauseOf(hint, atMs));
+      return;
+    }
+    const moves = this.#left.get(hint.shardId) ?? new Map<number, { hint: Moved; atMs: number }>();
     this.#left.set(hint.shardId, moves);
-    moves.set(hint.epoch, { hint, atMs });
+    moves.set(hint.epoch, { hint: { ...hint, target }, atMs });
     const oldest = moves.keys().next();
     if (moves.size > MOVES_KEPT && oldest.done !== true) moves.delete(oldest.value);
   }
@@ -43,19 +51,32 @@ export class Moves {
     );
   }
 
+  pauseOf(shardId: ShardId): PauseEntry | null {
+    return this.#pauses.get(shardId) ?? null;
+  }
+
   forget(shardId: ShardId): void {
+    this.#pauses.delete(shardId);
     for (const epoch of this.#left.get(shardId)?.keys() ?? [])
       this.#arrived.delete(`${shardId}/${epoch}`);
     this.#left.delete(shardId);
   }
 }
 
-function entryOf(left: Left, atMs: number, arrived: Arrived | undefined): MoveEntry {
+function entryOf(left: Moved, atMs: number, arrived: Arrived | undefined): MoveEntry {
+  return {
+    ...pauseOf(left, atMs),
+    target: left.target,
+    restoreUs: arrived?.restoreUs ?? null,
+    downMs: arrived === undefined ? null : Number(arrived.runningNs - left.stoppedNs) / 1e6,
+  };
+}
+
+function pauseOf(left: Left, atMs: number): PauseEntry {
   return {
     shardId: left.shardId,
     epoch: left.epoch,
     source: left.source,
-    target: left.target,
     atMs,
     fuelUsed: left.fuelUsed.toString(),
     capsuleBytes: left.capsuleBytes,
@@ -64,8 +85,6 @@ function entryOf(left: Left, atMs: number, arrived: Arrived | undefined): MoveEn
     encodeUs: left.encodeUs,
     storeUs: left.storeUs,
     handoverUs: left.handoverUs,
-    restoreUs: arrived?.restoreUs ?? null,
     stoppedNs: left.stoppedNs.toString(),
-    downMs: arrived === undefined ? null : Number(arrived.runningNs - left.stoppedNs) / 1e6,
   };
 }

@@ -85,7 +85,7 @@ function addShards(app: Hono, { shards, moves, cluster, fabric }: ControlServer)
   });
   app.get('/v1/shards/:id/moves', async (c) => {
     const { record } = await cluster.find(c.req.param('id'));
-    return c.json({ moves: moves.of(record.id) });
+    return c.json({ moves: moves.of(record.id), pause: moves.pauseOf(record.id) });
   });
   app.get('/v1/shards/:id/capsule', async (c) => {
     const { record } = await cluster.find(c.req.param('id'));

@@ -131,18 +131,20 @@ export class Shards {
     const { record } = await cluster.find(id);
     if (target === undefined) return this.#moveAnywhere(id, record);
     const node = this.#resolveNode(target);
+    const actionId = this.#actionId('move');
+    const view = await this.#ask(id, (before, stamp) =>
+      before.owner === node || (before.wanted?.op === 'move' && before.wanted.target === node)
+        ? unchanged(before)
+        : setWanted(before, { op: 'move', actionId, target: node }, stamp),
+    );
+    // After the request: while the target gets ready the source must not have to wait for a core.
     brain.hint(node, {
       kind: 'prepare',
       moduleHash: record.moduleHash,
       memoryBytes: record.memoryBytes,
       capsuleBytes: record.capsuleBytes,
     });
-    const actionId = this.#actionId('move');
-    return this.#ask(id, (before, stamp) =>
-      before.owner === node || (before.wanted?.op === 'move' && before.wanted.target === node)
-        ? unchanged(before)
-        : setWanted(before, { op: 'move', actionId, target: node }, stamp),
-    );
+    return view;
   }
 
   async remove(id: ShardId, force: boolean): Promise<void> {

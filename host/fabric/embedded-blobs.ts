@@ -29,7 +29,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlobStat, Blobs, GetOptions, PutOptions } from '../types/fabric.js';
 import type { Hash } from '../types/platform.js';
@@ -38,10 +38,10 @@ import type { DirectoryPaths } from './embedded-directory.js';
 import { diskError, isErrno, quotaExceeded } from './embedded-disk.js';
 import type { Store } from './embedded-store.js';
 
-const CHUNK_BYTES = 4 * 1024 * 1024;
+const CHUNK_BYTES = 2 * 1024 * 1024;
 const READ_CHUNK_BYTES = 256 * 1024;
-/** Up to this size (about 4 ms) a blob is written and read without giving the thread away: quicker than three trips to the pool. */
-const AT_ONCE_BYTES = 4 * 1024 * 1024;
+/** Up to this size (3–8 ms) a blob is written or read without giving the thread away: trips to the pool cost more. */
+const AT_ONCE_BYTES = 8 * 1024 * 1024;
 /** A temporary file that nobody has written to for so long belongs to a killed process. */
 const TEMPORARY_MAX_AGE_MS = 600_000;
 const DAMAGED_MARK = '.damaged';
@@ -78,7 +78,9 @@ export class EmbeddedBlobs implements Blobs {
     this.#checkOpen();
     let content: Buffer;
     try {
-      content = readSmall(this.#path(hash), options.into) ?? (await readFile(this.#path(hash)));
+      content =
+        readSmall(this.#path(hash), options.into) ??
+        (await readLarge(this.#path(hash), options.into));
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
       throw this.#unreadable(hash, error);
@@ -86,7 +88,7 @@ export class EmbeddedBlobs implements Blobs {
     const digest = createHash('sha256');
     for (let at = 0; at < content.length; at += CHUNK_BYTES) {
       digest.update(content.subarray(at, at + CHUNK_BYTES));
-      if (at > 0) await nextTurn(); // big blobs do not hold the process up
+      if (at >= AT_ONCE_BYTES) await nextTurn(); // big blobs do not hold the process up
     }
     this.#verify(hash, digest.digest('hex'));
     return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
@@ -179,8 +181,9 @@ export class EmbeddedBlobs implements Blobs {
     content: Uint8Array | AsyncIterable<Uint8Array>,
     hashed: boolean,
   ): Promise<number | undefined> {
-    if (!(content instanceof Uint8Array)) return this.#writeStream(temporary, hash, content);
-    if (content.length > AT_ONCE_BYTES) return this.#writeStream(temporary, hash, slices(content));
+    if (!(content instanceof Uint8Array)) return this.#writeStream(temporary, hash, content, false);
+    if (content.length > AT_ONCE_BYTES)
+      return this.#writeStream(temporary, hash, slices(content), hashed);
     if (!hashed) {
       const actual = createHash('sha256').update(content).digest('hex');
       if (actual !== hash) throw blobMismatch(hash, actual);
@@ -201,13 +204,14 @@ export class EmbeddedBlobs implements Blobs {
     temporary: string,
     hash: Hash,
     content: AsyncIterable<Uint8Array>,
+    hashed: boolean,
   ): Promise<number> {
     const digest = createHash('sha256');
     const file = await open(temporary, 'wx');
     let bytes = 0;
     try {
       for await (const part of content) {
-        digest.update(part);
+        if (!hashed) digest.update(part);
         bytes += part.length;
         this.#checkQuota(bytes, hash);
         await writeAll(file, part);
@@ -216,7 +220,7 @@ export class EmbeddedBlobs implements Blobs {
     } finally {
       await file.close();
     }
-    const actual = digest.digest('hex');
+    const actual = hashed ? hash : digest.digest('hex');
     if (actual !== hash) throw blobMismatch(hash, actual);
     return bytes;
   }
@@ -347,6 +351,25 @@ function readSmall(path: string, into: ArrayBuffer | undefined): Buffer | undefi
     return content.subarray(0, bytes);
   } finally {
     closeSync(file);
+  }
+}
+
+/** The file in pieces, none of which holds the thread up. */
+async function readLarge(path: string, into: ArrayBuffer | undefined): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    const fits = into !== undefined && into.byteLength >= size;
+    const content = fits ? Buffer.from(into, 0, size) : Buffer.allocUnsafeSlow(size);
+    let bytes = 0;
+    while (bytes < size) {
+      const { bytesRead } = await file.read(content, bytes, Math.min(CHUNK_BYTES, size - bytes));
+      if (bytesRead === 0) break;
+      bytes += bytesRead;
+    }
+    return content.subarray(0, bytes);
+  } finally {
+    await file.close();
   }
 }
 

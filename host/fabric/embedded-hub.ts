@@ -10,6 +10,8 @@
  * H1  One hub a data directory; it may die and come back at any time, in any process.
  * H2  A client that does not read fast enough loses what does not fit into its buffer; nobody waits for it.
  * H3  A client of another protocol version is told so and dropped.
+ * H4  A greeted client of the hub's own process may hand its frames over by a call (`shortcut`): they are forwarded at once
+ *     instead of a turn of the event loop later, which matters when the loop is busy. It still receives by its socket.
  */
 import type { Socket } from 'node:net';
 import { matchesPrefix } from './check.js';
@@ -32,8 +34,20 @@ export interface EmbeddedHub {
 
 interface Client {
   readonly socket: Socket;
+  name: string;
   greeted: boolean;
   interest: readonly string[];
+}
+
+/** Hubs of this process by the path of their socket. */
+const ownHubs = new Map<string, Hub>();
+
+/** The way around the socket for a greeted client with this (unique) name, when the hub is in this process. */
+export function hubShortcut(
+  socketPath: string,
+  name: string,
+): ((frame: Frame) => void) | undefined {
+  return ownHubs.get(socketPath)?.shortcut(name);
 }
 
 /** Starts the hub of this data directory. SHERD_FABRIC_BUSY while another one lives. */
@@ -46,6 +60,7 @@ export async function startEmbeddedHub(
   const hub = new Hub(options.protocol ?? HUB_PROTOCOL);
   try {
     const claim = await takeClaim(lease.store, paths.root, 'hub', (socket) => hub.accept(socket));
+    ownHubs.set(claim.socketPath, hub);
     return {
       socketPath: claim.socketPath,
       get clients() {
@@ -55,6 +70,7 @@ export async function startEmbeddedHub(
         return hub.dropped;
       },
       close: async () => {
+        ownHubs.delete(claim.socketPath);
         hub.close();
         await claim.release();
         await lease.release();
@@ -77,7 +93,7 @@ class Hub {
   }
 
   accept(socket: Socket): void {
-    const client: Client = { socket, greeted: false, interest: [] };
+    const client: Client = { socket, name: '', greeted: false, interest: [] };
     const reader = new FrameReader();
     this.#clients.add(client);
     socket.setNoDelay(true);
@@ -88,6 +104,14 @@ class Hub {
       if (frames === undefined) socket.destroy();
       for (const frame of frames ?? []) this.#take(client, frame);
     });
+  }
+
+  shortcut(name: string): ((frame: Frame) => void) | undefined {
+    const client = [...this.#clients].find((each) => each.greeted && each.name === name);
+    if (client === undefined) return undefined;
+    return (frame) => {
+      if (this.#clients.has(client)) this.#take(client, frame);
+    };
   }
 
   close(): void {
@@ -126,6 +150,7 @@ class Hub {
       client.socket.end(encodeFrame(['refused', this.protocol]));
     } else {
       client.greeted = true;
+      client.name = frame[2];
       client.socket.write(encodeFrame(['welcome', this.protocol]));
     }
   }

@@ -5,13 +5,16 @@
  *
  * G1  Subscribers of the same process get messages without the hub.
  * G2  The hub is looked up in the store at every try, so it may come back elsewhere.
+ * G4  A hub in this very process gets frames by a call (embedded-hub H4).
  * G3  A hub of another protocol version is an error that stays (`problem`); the fabric goes on by polling.
  */
+import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { FabricMessage, Messages, Revision, Subscription } from '../types/fabric.js';
 import { checkKey, checkMessageSize, fabricClosed, matchesPrefix } from './check.js';
 import { encodeFrame, type Frame, FrameReader } from './embedded-frames.js';
+import { hubShortcut } from './embedded-hub.js';
 
 const BACKOFF_MIN_MS = 10;
 const BACKOFF_MAX_MS = 250;
@@ -36,6 +39,7 @@ interface LocalSubscription {
 export class EmbeddedMessages implements Messages {
   problem: SherdError | undefined;
   #socket: Socket | undefined;
+  #shortcut: ((frame: Frame) => void) | undefined;
   #connected = false;
   #closed = false;
   #backoffMs = BACKOFF_MIN_MS;
@@ -116,17 +120,21 @@ export class EmbeddedMessages implements Messages {
       return;
     }
     const socket = connect(path);
+    const name = `${this.options.name}#${randomBytes(8).toString('hex')}`;
     const reader = new FrameReader();
     this.#socket = socket;
     const greeting = setTimeout(() => socket.destroy(), GREETING_TIMEOUT_MS);
     socket.once('connect', () => {
-      socket.write(encodeFrame(['hello', this.options.protocol, this.options.name]));
+      socket.write(encodeFrame(['hello', this.options.protocol, name]));
     });
     socket.on('data', (chunk) => {
       const frames = reader.tryPush(chunk);
       if (frames === undefined) socket.destroy();
       for (const frame of frames ?? []) {
-        if (frame[0] === 'welcome') clearTimeout(greeting);
+        if (frame[0] === 'welcome') {
+          clearTimeout(greeting);
+          this.#shortcut = hubShortcut(path, name);
+        }
         this.#take(frame);
       }
     });
@@ -134,6 +142,7 @@ export class EmbeddedMessages implements Messages {
     socket.on('close', () => {
       clearTimeout(greeting);
       this.#connected = false;
+      this.#shortcut = undefined;
       this.#socket = undefined;
       this.#tryLater();
     });
@@ -202,6 +211,10 @@ export class EmbeddedMessages implements Messages {
   #send(frame: Frame): void {
     const socket = this.#socket;
     if (!this.#connected || socket === undefined) return;
+    if (this.#shortcut !== undefined) {
+      this.#shortcut(frame);
+      return;
+    }
     if (socket.writableLength > MAX_BACKLOG_BYTES && frame[0] === 'message') return;
     socket.write(encodeFrame(frame));
   }

@@ -502,7 +502,8 @@ export class ShardExecutor {
   }
 
   #showLeft(leaving: Leaving | null, record: ShardRecord, casBeganNs: bigint): void {
-    if (record.owner === null || record.owner === this.#context.nodeId) return;
+    const isPause = record.owner === null && record.status === 'paused';
+    if (record.owner === this.#context.nodeId || (record.owner === null && !isPause)) return;
     if (leaving === null || record.capsule !== leaving.captured.capsuleHash) return;
     const { captured, capsuleBytes, pauseUs, storeUs } = leaving;
     const hint: MoveHint = {

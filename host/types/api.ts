@@ -226,6 +226,9 @@ export interface MoveEntry {
   readonly stoppedNs: string;
 }
 
+/** What a pause took: the first half of a move. */
+export type PauseEntry = Omit<MoveEntry, 'target' | 'restoreUs' | 'downMs'>;
+
 export interface NodeView {
   readonly node: NodeRecord;
   readonly shards: readonly ShardId[];

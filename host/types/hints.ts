@@ -5,7 +5,7 @@
  *
  *     node.<nodeId>        NodeHint       → that node
  *     progress.<shardId>   ProgressHint   ← owner, about every 200 ms
- *     moved.<shardId>      MoveHint       ← source ('left') and target ('arrived')
+ *     moved.<shardId>      MoveHint       ← source ('left', for a move or a pause) and target ('arrived')
  *     asked.<askId>        AskedHint      ← the node's answer to an `ask`
  *
  * N1  A hint is never the reason for a write: the receiver reads the record and acts on that.
@@ -61,7 +61,8 @@ export type MoveHint =
       /** The epoch that the record has after the move. */
       readonly epoch: number;
       readonly source: NodeId;
-      readonly target: NodeId;
+      /** Null: it was paused. */
+      readonly target: NodeId | null;
       readonly fuelUsed: bigint;
       readonly capsuleBytes: number;
       readonly memoryBytes: number;
