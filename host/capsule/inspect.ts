@@ -7,6 +7,7 @@
  * P1  A report never fails for a capsule that decoded: where module and capsule disagree it shows raw bytes.
  * P2  Everything is text, number, boolean, list or map; 64-bit numbers are decimal text.
  */
+import { plainFunction } from '../compile/index.js';
 import type { FunctionInfo, ShardModule } from '../types/module.js';
 import type { Hash } from '../types/platform.js';
 import type { BaseImage, FrameState, PendingCall, ValType } from '../types/state.js';
@@ -358,7 +359,7 @@ export function inspectModule(module: ShardModule): ModuleReport {
 }
 
 function functionReport(info: FunctionInfo): FunctionReport {
-  const { localNames: _names, slots, safepoints, name, ...rest } = info;
+  const { localNames: _names, slots, safepoints, name, ...rest } = plainFunction(info);
   return {
     ...rest,
     name: name ?? null,

@@ -17,203 +17,146 @@
  * N3  An operand that came from `local.get x` is rebuilt from x only while x cannot have been written since: a write to
  *     x, or entry into any loop, makes it an ordinary value.
  */
+import {
+  type Body,
+  type CallFacts,
+  type Frame,
+  type FrameKind,
+  OperandKind,
+  type Safepoint,
+} from './body-types.js';
 import { ByteReader, malformed } from './bytes.js';
 import { readBlockType, readImmediate, readOpcode } from './instructions.js';
 import { type FuncType, readLocals, readValType, type WasmModule } from './module.js';
-import { Imm, OP, opInfo, VT } from './opcodes.js';
+import { FACT, FACTS, Imm, OP, VT } from './opcodes.js';
+import { Scratch } from './scratch.js';
 
-export type FrameKind = 'func' | 'block' | 'loop' | 'if';
-
-/** A structured control construct. Frame 0 is the function itself. */
-export interface Frame {
-  readonly id: number;
-  readonly kind: FrameKind;
-  readonly parent: number;
-  /** Instruction index of the opener (-1 for the function). */
-  readonly first: number;
-  /** Instruction index of `else`, or -1. */
-  elseAt: number;
-  /** Instruction index of the matching `end`. */
-  end: number;
-  readonly params: readonly number[];
-  readonly results: readonly number[];
-  /** Operand stack height below the frame's own operands (its parameters are its own). */
-  readonly height: number;
-  /** Last instruction that branches to this frame's label, or -1. */
-  lastBranch: number;
-  /** Loop header polls have a safepoint number. */
-  safepoint: number;
-}
-
-/** How an operand below a safepoint is rebuilt. */
-export type Operand =
-  | { readonly kind: 'temp'; readonly temp: number; readonly type: number }
-  /** `producer`: the instruction that pushed it, and that may save it for later safepoints (N3). */
-  | {
-      readonly kind: 'local';
-      readonly local: number;
-      readonly type: number;
-      readonly producer: number;
-    }
-  | { readonly kind: 'const'; readonly instr: number; readonly type: number };
-
-export interface Safepoint {
-  readonly kind: 'loop' | 'entry' | 'call' | 'host';
-  /** Instruction index; -1 for the function entry. */
-  readonly instr: number;
-  readonly frame: number;
-  /** The operand stack, bottom first, without the call's arguments and results. */
-  readonly operands: readonly Operand[];
-  /** Result types of the call, else empty. */
-  readonly results: readonly number[];
-}
-
-export interface Body {
-  readonly index: number;
-  readonly type: FuncType;
-  /** Types of all locals, parameters first. */
-  readonly locals: readonly number[];
-  readonly count: number;
-  readonly op: Uint16Array;
-  /** Byte offset of each instruction; entry `count` is the end of the last one. */
-  readonly start: Uint32Array;
-  /** First immediate: branch → target frame id; block/else/end → frame id; call → function; local, global → index. */
-  readonly arg: Int32Array;
-  readonly live: Uint8Array;
-  readonly frames: readonly Frame[];
-  readonly safepoints: readonly Safepoint[];
-  /** Safepoint of an instruction (loop header, call), by instruction index. */
-  readonly safepointAt: ReadonlyMap<number, number>;
-  /** Temporaries into which instruction results are saved: per instruction, one temp index a result. */
-  readonly saves: ReadonlyMap<number, readonly number[]>;
-  readonly temps: readonly number[];
-  readonly readsMemory: boolean;
-  readonly writesMemory: boolean;
-}
-
-/** What the calls of a function mean; from callgraph.ts. */
-export interface CallFacts {
-  /** The function can reach a safepoint. */
-  canStop(functionIndex: number): boolean;
-  isImport(functionIndex: number): boolean;
-  /** A `call_indirect` of this type can reach a safepoint. */
-  indirectCanStop(typeIndex: number): boolean;
-  /** The function polls at its entry. */
-  entryPoll(functionIndex: number): boolean;
-}
+export {
+  type Body,
+  type CallFacts,
+  type Frame,
+  OperandKind,
+  type Safepoint,
+} from './body-types.js';
 
 /** The largest nesting that is accepted; deeper programs get a clear error instead of a slow one. */
 const MAX_NESTING = 50_000;
+const NOWHERE = 0x7fffffff;
+const NONE: readonly number[] = [];
 
-enum Kind {
-  value = 0,
-  local = 1,
-  constant = 2,
-}
+/** What is known of an operand on the stack. */
+const Kind = { value: 0, local: 1, constant: 2 } as const;
+type Kind = (typeof Kind)[keyof typeof Kind];
 
 class BodyAnalyser {
   private readonly r: ByteReader;
-  private readonly op: number[] = [];
-  private readonly start: number[] = [];
-  private readonly arg: number[] = [];
-  private readonly alive: number[] = [];
+  private count = 0;
   private readonly frames: Frame[] = [];
   private readonly control: number[] = [];
+  private nesting = 0;
+  private loops = 0;
   private readonly locals: number[];
   private readonly type: FuncType;
   private readonly safepoints: Safepoint[] = [];
-  private readonly safepointAt = new Map<number, number>();
-  private readonly saves = new Map<number, number[]>();
+  private entrySafepoint = -1;
+  private readonly multiSaves = new Map<number, number[]>();
   private readonly temps: number[] = [];
   private readonly tempOf = new Map<number, number>();
-  // operands, by id
-  private readonly oType: number[] = [];
-  private readonly oKind: Kind[] = [];
-  private readonly oRef: number[] = [];
-  private readonly oInstr: number[] = [];
-  private readonly oDepth: number[] = [];
+  /** Operands made so far: the next id. */
+  private operandCount = 0;
   /** Result types of a multi-value producer, by instruction: all of them are saved together. */
-  private readonly producerResults = new Map<number, number[]>();
-  private readonly stack: number[] = [];
+  private readonly producerResults = new Map<number, readonly number[]>();
+  private height = 0;
+  /** No operand below this stack position is a local (N3). */
+  private localsFrom = 0;
+  /** Stack height below which the current frame must not pop. */
+  private floor = 0;
   private dead = false;
-  private readsMemory = false;
-  private writesMemory = false;
+  private deadNesting = 0;
+  /** FACT.reads and FACT.writes of all instructions. */
+  private memory = 0;
   private readonly stops: boolean;
 
   constructor(
     private readonly module: WasmModule,
     private readonly index: number,
     private readonly facts: CallFacts,
+    private readonly scratch: Scratch,
   ) {
     const range = module.bodies[index - module.imports.length]!;
     this.r = new ByteReader(module.bytes, range.start, range.end);
     this.type = module.types[module.functionTypes[index]!]!;
-    this.locals = [...this.type.params, ...readLocals(this.r, index)];
+    this.locals = readLocals(this.r, index, this.type.params);
     this.stops = facts.canStop(index);
+    scratch.begin(range.end - range.start, this.locals.length);
+    scratch.localLow.fill(NOWHERE, 0, this.locals.length);
   }
 
   run(): Body {
-    this.open('func', -1, { params: [], results: this.type.results });
-    if (this.facts.entryPoll(this.index)) this.addSafepoint('entry', -1, []);
+    const { scratch } = this;
+    this.open('func', -1, NONE, this.type.results);
+    if (this.facts.entryPoll(this.index))
+      this.entrySafepoint = this.addSafepoint('entry', -1, NONE);
     while (this.control.length > 0) this.step();
     if (!this.r.done) throw malformed(this.r.pos, 'code after the end of the function');
-    this.start.push(this.r.pos);
+    scratch.start[this.count] = this.r.pos;
     return {
       index: this.index,
       type: this.type,
       locals: this.locals,
-      count: this.op.length,
-      op: Uint16Array.from(this.op),
-      start: Uint32Array.from(this.start),
-      arg: Int32Array.from(this.arg),
-      live: Uint8Array.from(this.alive),
+      count: this.count,
+      op: scratch.op,
+      start: scratch.start,
+      arg: scratch.arg,
+      live: scratch.live,
       frames: this.frames,
+      nesting: this.nesting,
+      loops: this.loops,
       safepoints: this.safepoints,
-      safepointAt: this.safepointAt,
-      saves: this.saves,
+      safepointAt: scratch.safepointAt,
+      entrySafepoint: this.entrySafepoint,
+      operands: scratch.operands,
+      save: scratch.save,
+      multiSaves: this.multiSaves,
       temps: this.temps,
-      readsMemory: this.readsMemory,
-      writesMemory: this.writesMemory,
+      readsMemory: (this.memory & FACT.reads) !== 0,
+      writesMemory: (this.memory & FACT.writes) !== 0,
     };
   }
 
   private step(): void {
-    const at = this.r.pos;
-    const key = readOpcode(this.r, this.index);
-    const instr = this.op.length;
-    this.op.push(key);
-    this.start.push(at);
-    this.arg.push(0);
-    this.alive.push(this.dead ? 0 : 1);
-    const info = opInfo(key)!;
-    if (this.dead) return this.skipDead(key, info.imm, instr);
-    if (info.special) return this.special(key, instr, at);
-    if (info.imm !== Imm.none) this.arg[instr] = readImmediate(this.r, info.imm);
-    this.noteMemory(key);
-    for (let i = info.pops.length - 1; i >= 0; i--) this.pop(at);
-    const constant = (key >= OP.i32Const && key <= OP.f64Const) || key === OP.refFunc;
-    for (const type of info.pushes)
-      this.push(type, constant || key === OP.v128Const ? Kind.constant : Kind.value, instr, instr);
+    const { r, scratch } = this;
+    const at = r.pos;
+    const key = readOpcode(r, this.index);
+    const instr = this.count++;
+    scratch.op[instr] = key;
+    scratch.start[instr] = at;
+    scratch.arg[instr] = 0;
+    scratch.live[instr] = this.dead ? 0 : 1;
+    scratch.safepointAt[instr] = -1;
+    scratch.save[instr] = 0;
+    const facts = FACTS[key]!;
+    const imm = facts & FACT.imm;
+    if (this.dead) return this.skipDead(key, imm, instr);
+    if ((facts & FACT.special) !== 0) return this.special(key, instr, at);
+    if (imm !== Imm.none) scratch.arg[instr] = readImmediate(r, imm);
+    this.memory |= facts;
+    const pops = (facts >>> 5) & 7;
+    if (this.height - pops < this.floor) this.underflow(at);
+    if (pops > 0) this.lower(this.height - pops);
+    const type = (facts >>> 8) & 0xff;
+    if (type !== 0)
+      this.push(type, (facts & FACT.constant) !== 0 ? Kind.constant : Kind.value, instr, instr);
   }
-
-  private noteMemory(key: number): void {
-    if (key >= 0x28 && key <= 0x35) this.readsMemory = true;
-    else if (key >= 0x36 && key <= 0x3e) this.writesMemory = true;
-    else if (key >= OP.memoryInit && key <= OP.memoryFill) this.writesMemory = true;
-    else if (key >= 0xfd00 && key <= 0xfd0a) this.readsMemory = true;
-    else if (key === 0xfd0b) this.writesMemory = true;
-  }
-
-  private deadNesting = 0;
 
   private skipDead(key: number, imm: Imm, instr: number): void {
     const at = this.r.pos;
     if (imm === Imm.block) {
-      readBlockType(this.r, this.module, `function ${this.index}`);
+      readBlockType(this.r, this.module, this.index);
       this.deadNesting++;
     } else if (key === OP.end || key === OP.else) {
       if (this.deadNesting === 0) {
-        this.alive[instr] = 1;
+        this.scratch.live[instr] = 1;
         this.dead = false;
         if (key === OP.else) this.atElse(instr, at);
         else this.atEnd(instr, at, false);
@@ -223,7 +166,7 @@ class BodyAnalyser {
     } else if (imm === Imm.brTable) {
       for (let n = this.r.count('label') + 1; n > 0; n--) this.r.u32();
     } else if (imm === Imm.selectTypes) {
-      for (let n = this.r.count('type'); n > 0; n--) readValType(this.r, `function ${this.index}`);
+      for (let n = this.r.count('type'); n > 0; n--) readValType(this.r, 'function', this.index);
     } else {
       readImmediate(this.r, imm);
     }
@@ -287,54 +230,72 @@ class BodyAnalyser {
   // --- operand stack -------------------------------------------------------------------------------------
 
   private push(type: number, kind: Kind, ref: number, instr: number): void {
-    const id = this.oType.length;
-    this.oType.push(type);
-    this.oKind.push(kind);
-    this.oRef.push(ref);
-    this.oInstr.push(instr);
-    this.oDepth.push(this.stack.length);
-    this.stack.push(id);
+    const { scratch } = this;
+    const id = this.operandCount++;
+    if (id === scratch.oType.length) scratch.growOperands();
+    scratch.oType[id] = type;
+    scratch.oKind[id] = kind;
+    scratch.oRef[id] = ref;
+    scratch.oInstr[id] = instr;
+    scratch.oDepth[id] = this.height;
+    if (kind === Kind.local && this.height < scratch.localLow[ref]!)
+      scratch.localLow[ref] = this.height;
+    scratch.stack[this.height++] = id;
   }
 
   private pushResults(types: readonly number[], instr: number): void {
-    if (types.length > 1) this.producerResults.set(instr, [...types]);
-    for (const type of types) this.push(type, Kind.value, 0, instr);
+    if (types.length > 1) this.producerResults.set(instr, types);
+    for (let i = 0; i < types.length; i++) this.push(types[i]!, Kind.value, 0, instr);
   }
 
+  private underflow(at: number): never {
+    throw malformed(at, `function ${this.index}: operand stack underflow`);
+  }
+
+  /** Takes the operands above a height off the stack. */
+  private lower(height: number): void {
+    this.height = height;
+    if (height < this.localsFrom) this.localsFrom = height;
+  }
+
+  /** Takes one operand off the stack; its id. */
   private pop(at: number): number {
-    const frame = this.frames[this.control[this.control.length - 1]!]!;
-    if (this.stack.length <= frame.height)
-      throw malformed(at, `function ${this.index}: operand stack underflow`);
-    return this.stack.pop()!;
+    if (this.height <= this.floor) this.underflow(at);
+    this.lower(this.height - 1);
+    return this.scratch.stack[this.height]!;
   }
 
   private popMany(count: number, at: number): void {
-    for (let i = 0; i < count; i++) this.pop(at);
+    if (this.height - count < this.floor) this.underflow(at);
+    this.lower(this.height - count);
   }
 
   /** Gives the operand a temporary in which its producer saves it (N2). */
   private tempFor(id: number): number {
-    const instr = this.oInstr[id]!;
+    const { oInstr, oDepth, oType, save } = this.scratch;
+    const instr = oInstr[id]!;
     const results = this.producerResults.get(instr);
-    const depth = this.oDepth[id]!;
-    let saved = this.saves.get(instr);
+    const depth = oDepth[id]!;
     if (results === undefined) {
-      const temp = this.tempAt(depth, this.oType[id]!);
-      if (saved === undefined) this.saves.set(instr, [temp]);
+      const temp = this.tempAt(depth, oType[id]!);
+      if (save[instr] === 0) save[instr] = temp + 1;
       return temp;
     }
     const position = this.positionOf(id);
+    let saved = this.multiSaves.get(instr);
     if (saved === undefined) {
       saved = results.map((type, i) => this.tempAt(depth - position + i, type));
-      this.saves.set(instr, saved);
+      this.multiSaves.set(instr, saved);
+      save[instr] = -1;
     }
     return saved[position]!;
   }
 
   /** Which result of its producer an operand is: operand ids of one producer are consecutive. */
   private positionOf(id: number): number {
+    const { oInstr } = this.scratch;
     let position = 0;
-    while (position < id && this.oInstr[id - position - 1] === this.oInstr[id]) position++;
+    while (position < id && oInstr[id - position - 1] === oInstr[id]) position++;
     return position;
   }
 
@@ -349,22 +310,33 @@ class BodyAnalyser {
     return temp;
   }
 
-  private addSafepoint(kind: Safepoint['kind'], instr: number, results: readonly number[]): void {
-    const operands = this.stack.map((id): Operand => {
-      const type = this.oType[id]!;
-      if (this.oKind[id] === Kind.constant) return { kind: 'const', instr: this.oRef[id]!, type };
-      if (this.oKind[id] === Kind.local)
-        return { kind: 'local', local: this.oRef[id]!, type, producer: this.oInstr[id]! };
-      return { kind: 'temp', temp: this.tempFor(id), type };
-    });
+  private addSafepoint(kind: Safepoint['kind'], instr: number, results: readonly number[]): number {
+    const { operands, stack, oType, oKind, oRef, oInstr, safepointAt } = this.scratch;
+    const from = operands.length;
+    for (let position = 0; position < this.height; position++) {
+      const id = stack[position]!;
+      const how = oKind[id]!;
+      if (how === Kind.constant)
+        operands.push(OperandKind.constant, oType[id]!, oRef[id]!, oInstr[id]!);
+      else if (how === Kind.local)
+        operands.push(OperandKind.local, oType[id]!, oRef[id]!, oInstr[id]!);
+      else operands.push(OperandKind.temp, oType[id]!, this.tempFor(id), oInstr[id]!);
+    }
     const frame = this.control[this.control.length - 1]!;
-    this.safepointAt.set(instr, this.safepoints.length);
-    this.safepoints.push({ kind, instr, frame, operands, results });
+    const number = this.safepoints.length;
+    this.safepoints.push({ kind, instr, frame, from, to: operands.length, results });
+    if (instr >= 0) safepointAt[instr] = number;
+    return number;
   }
 
   // --- control -------------------------------------------------------------------------------------------
 
-  private open(kind: FrameKind, first: number, type: FuncType): Frame {
+  private open(
+    kind: FrameKind,
+    first: number,
+    params: readonly number[],
+    results: readonly number[],
+  ): Frame {
     if (this.control.length > MAX_NESTING)
       throw malformed(this.r.pos, `function ${this.index} nests deeper than ${MAX_NESTING}`);
     const frame: Frame = {
@@ -374,58 +346,71 @@ class BodyAnalyser {
       first,
       elseAt: -1,
       end: -1,
-      params: type.params,
-      results: type.results,
-      height: this.stack.length - (kind === 'func' ? 0 : type.params.length),
+      params,
+      results,
+      height: this.height - params.length,
       lastBranch: -1,
       safepoint: -1,
     };
     this.frames.push(frame);
     this.control.push(frame.id);
+    if (this.control.length > this.nesting) this.nesting = this.control.length;
+    this.floor = frame.height;
     return frame;
   }
 
   private openBlock(key: number, instr: number, at: number): void {
-    const type = readBlockType(this.r, this.module, `function ${this.index}`);
+    const { scratch } = this;
+    const type = readBlockType(this.r, this.module, this.index);
     if (key === OP.if) this.pop(at);
-    const outer = this.frames[this.control[this.control.length - 1]!]!;
-    if (this.stack.length - type.params.length < outer.height)
+    if (this.height - type.params.length < this.floor)
       throw malformed(at, 'operand stack underflow');
     const kind = key === OP.loop ? 'loop' : key === OP.if ? 'if' : 'block';
-    const frame = this.open(kind, instr, type);
-    this.arg[instr] = frame.id;
-    if (kind === 'if') this.ifParams.set(frame.id, this.stack.slice(frame.height));
+    const frame = this.open(kind, instr, type.params, type.results);
+    scratch.arg[instr] = frame.id;
+    if (kind === 'if' && type.params.length > 0)
+      this.ifParams.set(frame.id, scratch.stack.slice(frame.height, this.height));
     if (kind !== 'loop') return;
-    for (const id of this.stack) if (this.oKind[id] === Kind.local) this.oKind[id] = Kind.value; // N3
-    this.stack.length = frame.height;
-    this.pushResults(type.params, instr);
-    if (this.stops) {
-      frame.safepoint = this.safepoints.length;
-      this.addSafepoint('loop', instr, []);
+    this.loops++;
+    for (let position = this.localsFrom; position < this.height; position++) {
+      const id = scratch.stack[position]!;
+      if (scratch.oKind[id] === Kind.local) scratch.oKind[id] = Kind.value; // N3
     }
+    this.localsFrom = this.height;
+    this.lower(frame.height);
+    this.pushResults(type.params, instr);
+    if (this.stops) frame.safepoint = this.addSafepoint('loop', instr, NONE);
   }
 
   /** The parameters of an `if` are the same operands in both arms. */
-  private readonly ifParams = new Map<number, number[]>();
+  private readonly ifParams = new Map<number, Int32Array>();
 
   private atElse(instr: number, at: number): void {
+    const { scratch } = this;
     const frame = this.frames[this.control[this.control.length - 1]!]!;
     if (frame.kind !== 'if' || frame.elseAt >= 0) throw malformed(at, 'else without if');
     frame.elseAt = instr;
-    this.arg[instr] = frame.id;
-    this.stack.length = frame.height;
-    this.stack.push(...this.ifParams.get(frame.id)!);
+    scratch.arg[instr] = frame.id;
+    this.lower(frame.height);
+    for (const id of this.ifParams.get(frame.id) ?? []) {
+      const local = scratch.oRef[id]!;
+      if (scratch.oKind[id] === Kind.local && this.height < scratch.localLow[local]!)
+        scratch.localLow[local] = this.height;
+      scratch.stack[this.height++] = id;
+    }
   }
 
   private atEnd(instr: number, at: number, reachable: boolean): void {
     const frame = this.frames[this.control.pop()!]!;
-    if (reachable && this.stack.length !== frame.height + frame.results.length) {
+    if (reachable && this.height !== frame.height + frame.results.length) {
       throw malformed(at, `function ${this.index}: wrong number of operands at the end of a block`);
     }
     frame.end = instr;
-    this.arg[instr] = frame.id;
-    this.stack.length = frame.height;
-    if (frame.kind !== 'func') this.pushResults(frame.results, instr);
+    this.scratch.arg[instr] = frame.id;
+    this.lower(frame.height);
+    if (frame.kind === 'func') return;
+    this.floor = this.frames[frame.parent]!.height;
+    this.pushResults(frame.results, instr);
   }
 
   private targetFrame(depth: number, at: number, instr: number): Frame {
@@ -438,7 +423,7 @@ class BodyAnalyser {
 
   private branch(key: number, instr: number, at: number): void {
     const frame = this.targetFrame(this.r.u32(), at, instr);
-    this.arg[instr] = frame.id;
+    this.scratch.arg[instr] = frame.id;
     if (key === OP.br) {
       this.dead = true;
       return;
@@ -449,7 +434,7 @@ class BodyAnalyser {
 
   private branchTable(instr: number, at: number): void {
     for (let n = this.r.count('label') + 1; n > 0; n--) this.targetFrame(this.r.u32(), at, instr);
-    this.arg[instr] = this.control[this.control.length - 1]!;
+    this.scratch.arg[instr] = this.control[this.control.length - 1]!;
     this.dead = true;
   }
 
@@ -457,7 +442,7 @@ class BodyAnalyser {
     const callee = this.r.u32();
     const type = this.module.types[this.module.functionTypes[callee] ?? -1];
     if (type === undefined) throw malformed(at, `function index ${callee} out of range`);
-    this.arg[instr] = callee;
+    this.scratch.arg[instr] = callee;
     this.popMany(type.params.length, at);
     if (this.stops) {
       if (this.facts.isImport(callee)) this.addSafepoint('host', instr, type.results);
@@ -472,9 +457,8 @@ class BodyAnalyser {
     const type = this.module.types[typeIndex];
     if (type === undefined || tableIndex >= this.module.tables)
       throw malformed(at, 'call_indirect index out of range');
-    this.arg[instr] = typeIndex;
-    this.pop(at);
-    this.popMany(type.params.length, at);
+    this.scratch.arg[instr] = typeIndex;
+    this.popMany(type.params.length + 1, at);
     if (this.stops && this.facts.indirectCanStop(typeIndex))
       this.addSafepoint('call', instr, type.results);
     this.pushResults(type.results, instr);
@@ -484,32 +468,44 @@ class BodyAnalyser {
     let type = 0;
     if (key === OP.selectT) {
       if (this.r.u32() !== 1) throw malformed(at, 'invalid result arity');
-      type = readValType(this.r, `function ${this.index}`);
+      type = readValType(this.r, 'function', this.index);
     }
     this.pop(at);
     const second = this.pop(at);
     this.pop(at);
-    this.push(type === 0 ? this.oType[second]! : type, Kind.value, 0, instr);
+    this.push(type === 0 ? this.scratch.oType[second]! : type, Kind.value, 0, instr);
   }
 
   private local(key: number, instr: number, at: number): void {
     const index = this.r.u32();
-    const type = this.locals[index];
-    if (type === undefined) throw malformed(at, `local index ${index} out of range`);
-    this.arg[instr] = index;
+    if (index >= this.locals.length) throw malformed(at, `local index ${index} out of range`);
+    const type = this.locals[index]!;
+    this.scratch.arg[instr] = index;
     if (key === OP.localGet) return this.push(type, Kind.local, index, instr);
     this.pop(at);
-    for (const id of this.stack) {
-      if (this.oKind[id] === Kind.local && this.oRef[id] === index) this.oKind[id] = Kind.value; // N3
-    }
+    this.written(index);
     if (key === OP.localTee) this.push(type, Kind.local, index, instr);
+  }
+
+  /** N3: operands that came from this local are ordinary values from here on. */
+  private written(local: number): void {
+    const { localLow, stack, oKind, oRef } = this.scratch;
+    for (
+      let position = Math.max(localLow[local]!, this.localsFrom);
+      position < this.height;
+      position++
+    ) {
+      const id = stack[position]!;
+      if (oKind[id] === Kind.local && oRef[id] === local) oKind[id] = Kind.value;
+    }
+    localLow[local] = NOWHERE;
   }
 
   private global(key: number, instr: number, at: number): void {
     const index = this.r.u32();
     const entry = this.module.globals[index];
     if (entry === undefined) throw malformed(at, `global index ${index} out of range`);
-    this.arg[instr] = index;
+    this.scratch.arg[instr] = index;
     if (key === OP.globalGet) this.push(entry.type, Kind.value, 0, instr);
     else this.pop(at);
   }
@@ -518,26 +514,32 @@ class BodyAnalyser {
     const index = this.r.u32();
     const type = this.module.tableTypes[index];
     if (type === undefined) throw malformed(at, `table index ${index} out of range`);
-    this.arg[instr] = index;
+    this.scratch.arg[instr] = index;
     this.popMany(key === OP.tableGet ? 1 : key === OP.tableFill ? 3 : 2, at);
     if (key === OP.tableGet) this.push(type, Kind.value, instr, instr);
     if (key === OP.tableGrow) this.push(VT.i32, Kind.value, instr, instr);
   }
 }
 
-/** Decodes and analyses one defined function. */
-export function analyseBody(module: WasmModule, functionIndex: number, facts: CallFacts): Body {
-  return new BodyAnalyser(module, functionIndex, facts).run();
+/** Decodes and analyses one defined function. The result lies in `scratch` (H1). */
+export function analyseBody(
+  module: WasmModule,
+  functionIndex: number,
+  facts: CallFacts,
+  scratch: Scratch = new Scratch(),
+): Body {
+  return new BodyAnalyser(module, functionIndex, facts, scratch).run();
 }
 
 /** The frame ids to which a `br_table` jumps, default last. */
 export function branchTableTargets(body: Body, instr: number, bytes: Uint8Array): number[] {
   const r = new ByteReader(bytes, body.start[instr]! + 1, body.start[instr + 1]!);
+  const path = [body.arg[instr]!];
   const targets: number[] = [];
   for (let n = r.u32() + 1; n > 0; n--) {
-    let frame = body.arg[instr]!;
-    for (let depth = r.u32(); depth > 0; depth--) frame = body.frames[frame]!.parent;
-    targets.push(frame);
+    const depth = r.u32();
+    while (path.length <= depth) path.push(body.frames[path[path.length - 1]!]!.parent);
+    targets.push(path[depth]!);
   }
   return targets;
 }

@@ -18,6 +18,14 @@ export function malformed(offset: number, reason: string): SherdError {
   });
 }
 
+/** Below so many bytes a loop is faster than a call into the engine. */
+const COPY_BY_HAND = 48;
+
+/** Bytes of the shortest unsigned LEB128 form. */
+export function lebBytes(value: number): number {
+  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x200000 ? 3 : value < 0x10000000 ? 4 : 5;
+}
+
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 const utf8Encoder = new TextEncoder();
 
@@ -156,6 +164,7 @@ export class ByteWriter {
   }
 
   u32(value: number): this {
+    if (value >= 0 && value < 0x80) return this.u8(value);
     let rest = value >>> 0;
     while (rest >= 0x80) {
       this.u8((rest & 0x7f) | 0x80);
@@ -181,16 +190,35 @@ export class ByteWriter {
     return this;
   }
 
+  /** An opcode byte with one index. */
+  op(code: number, index: number): this {
+    return this.u8(code).u32(index);
+  }
+
   /** Copies `[start, end)` of another array. */
   copy(bytes: Uint8Array, start: number, end: number): this {
     const count = end - start;
     this.reserve(count);
-    if (count < 16) {
-      for (let i = start; i < end; i++) this.buffer[this.length++] = bytes[i]!;
+    if (count < COPY_BY_HAND) {
+      const { buffer } = this;
+      let at = this.length;
+      for (let i = start; i < end; i++) buffer[at++] = bytes[i]!;
+      this.length = at;
     } else {
       this.buffer.set(bytes.subarray(start, end), this.length);
       this.length += count;
     }
+    return this;
+  }
+
+  /** Appends what another writer holds. */
+  append(other: ByteWriter): this {
+    return this.copy(other.buffer, 0, other.length);
+  }
+
+  /** Forgets the content and keeps the memory. */
+  clear(): this {
+    this.length = 0;
     return this;
   }
 

@@ -15,35 +15,11 @@
  */
 
 import { invariant } from '../types/errors.js';
-import { ByteReader, malformed } from './bytes.js';
-import { readBlockType, readImmediate, readOpcode } from './instructions.js';
-import { type FuncType, isReference, readLocals, readValType, type WasmModule } from './module.js';
-import { Imm, OP, opInfo } from './opcodes.js';
-
-/** What one light pass finds in a function. */
-export interface FunctionSummary {
-  readonly calls: readonly number[];
-  /** Type indices of its indirect calls, unique. */
-  readonly indirectTypes: readonly number[];
-  readonly loops: number;
-  readonly loopDepth: number;
-  readonly instructions: number;
-  readonly usesGrow: boolean;
-  readonly dataSegments: readonly number[];
-  readonly dropsSegments: readonly number[];
-  /** Functions whose address it takes. */
-  readonly refs: readonly number[];
-  /** Tables that it may change. */
-  readonly changesTables: readonly number[];
-  /** Element segments by `table.init`: segment, table. */
-  readonly elementInits: readonly (readonly [segment: number, table: number])[];
-  readonly dropsElements: readonly number[];
-  /** Reference values occur in it. */
-  readonly references: boolean;
-}
+import { type FuncType, isReference, type WasmModule } from './module.js';
+import { type Summaries, summariseAll } from './summary.js';
 
 export interface CallGraph {
-  readonly summaries: readonly FunctionSummary[];
+  readonly summaries: Summaries;
   canStop(functionIndex: number): boolean;
   carriesFuel(functionIndex: number): boolean;
   isImport(functionIndex: number): boolean;
@@ -58,219 +34,247 @@ export function typeKey(type: FuncType): string {
   return `${type.params.join(',')}:${type.results.join(',')}`;
 }
 
-/** Scans one body without analysing it. */
-export function summarise(module: WasmModule, functionIndex: number): FunctionSummary {
-  const range = module.bodies[functionIndex - module.imports.length]!;
-  const r = new ByteReader(module.bytes, range.start, range.end);
-  let references = readLocals(r, functionIndex).some(isReference);
-  const calls = new Set<number>();
-  const indirect = new Set<number>();
-  const segments = new Set<number>();
-  const drops = new Set<number>();
-  const refs = new Set<number>();
-  const changed = new Set<number>();
-  const inits = new Map<string, readonly [number, number]>();
-  const elementDrops = new Set<number>();
-  const kinds: boolean[] = [];
-  let loops = 0;
-  let loopDepth = 0;
-  let depth = 0;
-  let instructions = 0;
-  let usesGrow = false;
-  while (!r.done) {
-    const at = r.pos;
-    const key = readOpcode(r, functionIndex);
-    instructions++;
-    const imm = opInfo(key)!.imm;
-    if (imm === Imm.block) {
-      readBlockType(r, module, `function ${functionIndex}`);
-      const isLoop = key === OP.loop;
-      kinds.push(isLoop);
-      if (isLoop) {
-        loops++;
-        depth++;
-        if (depth > loopDepth) loopDepth = depth;
-      }
-    } else if (key === OP.end) {
-      if (kinds.pop()) depth--;
-    } else if (imm === Imm.brTable) {
-      for (let n = r.count('label') + 1; n > 0; n--) r.u32();
-    } else if (imm === Imm.selectTypes) {
-      for (let n = r.count('type'); n > 0; n--) readValType(r, `function ${functionIndex}`);
-    } else if (imm !== Imm.none) {
-      const value = readImmediate(r, imm);
-      if (key === OP.call) {
-        if (value >= module.functionTypes.length)
-          throw malformed(at, `function index ${value} out of range`);
-        calls.add(value);
-      } else if (key === OP.callIndirect) indirect.add(value);
-      else if (key === OP.memoryGrow) usesGrow = true;
-      else if (key === OP.memoryInit) segments.add(value);
-      else if (key === OP.dataDrop) drops.add(value);
-      else if (key === OP.refFunc) {
-        if (value >= module.functionTypes.length)
-          throw malformed(at, `function index ${value} out of range`);
-        refs.add(value);
-        references = true;
-      } else if (key === OP.refNull || key === OP.tableGet) references = true;
-      else if (key === OP.elemDrop) elementDrops.add(value);
-      else if (key === OP.tableInit) {
-        const table = lastIndex(module, r, at);
-        changed.add(table);
-        inits.set(`${value}:${table}`, [value, table]);
-      } else if (TABLE_WRITES.has(key)) {
-        if (value >= module.tables) throw malformed(at, `table index ${value} out of range`);
-        changed.add(value);
-      }
-    }
-  }
-  const sorted = (set: Set<number>): number[] => [...set].sort((a, b) => a - b);
-  return {
-    calls: sorted(calls),
-    indirectTypes: sorted(indirect),
-    loops,
-    loopDepth,
-    instructions,
-    usesGrow,
-    dataSegments: sorted(segments),
-    dropsSegments: sorted(drops),
-    refs: sorted(refs),
-    changesTables: sorted(changed),
-    elementInits: [...inits.values()],
-    dropsElements: sorted(elementDrops),
-    references,
-  };
+/** For each type index, the first one that is structurally equal. */
+function canonicalTypes(types: readonly FuncType[]): Int32Array {
+  const first = new Map<string, number>();
+  return Int32Array.from(types, (type, index) => {
+    const key = typeKey(type);
+    const known = first.get(key);
+    if (known === undefined) first.set(key, index);
+    return known ?? index;
+  });
 }
 
-/** Instructions that change the table that their (first) index names. */
-const TABLE_WRITES: ReadonlySet<number> = new Set([
-  OP.tableSet,
-  OP.tableCopy,
-  OP.tableGrow,
-  OP.tableFill,
-]);
+/** Address-taken functions of each canonical type, ascending. */
+function takenByType(
+  module: WasmModule,
+  addressTaken: ReadonlySet<number>,
+  canonical: Int32Array,
+): Map<number, number[]> {
+  const byType = new Map<number, number[]>();
+  for (const f of [...addressTaken].sort((a, b) => a - b)) {
+    invariant(
+      f >= module.imports.length,
+      'the address of an import is taken: lower.ts was left out',
+    );
+    const type = canonical[module.functionTypes[f]!]!;
+    const list = byType.get(type);
+    if (list === undefined) byType.set(type, [f]);
+    else list.push(f);
+  }
+  return byType;
+}
 
-/** The second index of `table.init segment table`, which has just been read. */
-function lastIndex(module: WasmModule, r: ByteReader, at: number): number {
-  const again = new ByteReader(r.bytes, at + 1, r.pos);
-  again.u32();
-  again.u32();
-  const table = again.u32();
-  if (table >= module.tables) throw malformed(at, `table index ${table} out of range`);
-  return table;
+/** Which types carry fuel because an address-taken function of them can stop (G2). */
+export function fuelTypes(
+  module: WasmModule,
+  addressTaken: ReadonlySet<number>,
+  canStop: (f: number) => boolean,
+): Uint8Array {
+  const canonical = canonicalTypes(module.types);
+  const fuel = new Uint8Array(module.types.length);
+  for (const f of addressTaken) {
+    if (canStop(f)) fuel[canonical[module.functionTypes[f]!]!] = 1;
+  }
+  return fuel.map((_, type) => fuel[canonical[type]!]!);
 }
 
 /** Builds the call graph of a module. */
 export function buildCallGraph(module: WasmModule): CallGraph {
   const imports = module.imports.length;
-  const total = module.functionTypes.length;
-  const summaries = module.bodies.map((_, k) => summarise(module, imports + k));
-  const keys = module.types.map(typeKey);
-  const takenByKey = new Map<string, number[]>();
-  const taken = new Set([...module.addressTaken, ...summaries.flatMap((s) => s.refs)]);
-  for (const f of [...taken].sort((a, b) => a - b)) {
-    invariant(f >= imports, 'the address of an import is taken: lower.ts was left out');
-    const key = keys[module.functionTypes[f]!]!;
-    takenByKey.set(key, [...(takenByKey.get(key) ?? []), f]);
-  }
-  const successors = (f: number): number[] => {
-    const summary = summaries[f - imports];
-    if (summary === undefined) return [];
-    if (summary.indirectTypes.length === 0) return summary.calls as number[];
-    return [
-      ...summary.calls,
-      ...summary.indirectTypes.flatMap((t) => takenByKey.get(keys[t] ?? '') ?? []),
-    ];
-  };
-  const entry = backEdgeTargets(total, imports, successors);
-  const stop = stopClosure(total, imports, summaries, entry, takenByKey, keys);
-  const fuelKeys = new Set<string>();
-  for (const [key, functions] of takenByKey) if (functions.some((f) => stop[f])) fuelKeys.add(key);
+  const summaries = summariseAll(module);
+  const canonical = canonicalTypes(module.types);
+  const addressTaken = new Set([...module.addressTaken, ...summaries.refs]);
+  const taken = takenByType(module, addressTaken, canonical);
+  const entry = new EntryPolls(module, summaries, canonical, taken).run();
+  const stop = stopClosure(module, summaries, entry, canonical, taken);
+  const fuel = fuelTypes(module, addressTaken, (f) => stop[f] === 1);
+  const carries = Uint8Array.from(stop);
+  carries.fill(0, 0, imports);
+  for (const f of addressTaken) carries[f]! |= fuel[module.functionTypes[f]!]!;
   return {
     summaries,
     canStop: (f) => stop[f] === 1,
-    carriesFuel: (f) =>
-      f >= imports &&
-      (stop[f] === 1 || (taken.has(f) && fuelKeys.has(keys[module.functionTypes[f]!]!))),
+    carriesFuel: (f) => carries[f] === 1,
     isImport: (f) => f < imports,
     entryPoll: (f) => entry[f] === 1,
+    indirectCanStop: (t) => fuel[t] === 1,
     usesReferences:
-      summaries.some((s) => s.references) ||
+      summaries.references ||
       module.types.some((t) => [...t.params, ...t.results].some(isReference)) ||
       module.globals.some((g) => isReference(g.type)),
-    indirectCanStop: (t) => fuelKeys.has(keys[t] ?? ''),
   };
 }
 
-/** Targets of back edges in a depth-first walk, in index order (iterative: call graphs can be deep). */
-function backEdgeTargets(
-  total: number,
-  imports: number,
-  successors: (f: number) => number[],
-): Uint8Array {
-  const state = new Uint8Array(total); // 0 new, 1 on the path, 2 finished
-  const target = new Uint8Array(total);
-  for (let root = imports; root < total; root++) {
-    if (state[root] !== 0) continue;
-    const path: { f: number; next: number[]; at: number }[] = [
-      { f: root, next: successors(root), at: 0 },
-    ];
-    state[root] = 1;
-    while (path.length > 0) {
-      const top = path[path.length - 1]!;
-      const g = top.next[top.at++];
-      if (g === undefined) {
-        state[top.f] = 2;
-        path.pop();
-      } else if (state[g] === 1) {
-        target[g] = 1;
-      } else if (state[g] === 0 && g >= imports) {
-        state[g] = 1;
-        path.push({ f: g, next: successors(g), at: 0 });
-      }
+const NEW = 0;
+const ON_PATH = 1;
+const FINISHED = 2;
+
+/**
+ * Targets of back edges in a depth-first walk, in index order (iterative: call graphs can be deep).
+ *
+ * A function that is finished, or on the path and a target already, need not be met again. An indirect call leads to all
+ * address-taken functions of its type: each type's list forgets those, so that all walks over it together are linear.
+ */
+class EntryPolls {
+  private readonly state: Uint8Array;
+  private readonly target: Uint8Array;
+  private readonly lists = new Map<number, { functions: readonly number[]; next: Int32Array }>();
+  // The path: its functions, which list each walks (0 = direct calls), and where it stands in it.
+  private readonly path: number[] = [];
+  private readonly list: number[] = [];
+  private readonly at: number[] = [];
+
+  constructor(
+    private readonly module: WasmModule,
+    private readonly summaries: Summaries,
+    private readonly canonical: Int32Array,
+    taken: ReadonlyMap<number, readonly number[]>,
+  ) {
+    this.state = new Uint8Array(module.functionTypes.length);
+    this.target = new Uint8Array(module.functionTypes.length);
+    for (const [type, functions] of taken)
+      this.lists.set(type, {
+        functions,
+        next: Int32Array.from({ length: functions.length + 1 }, (_, i) => i),
+      });
+  }
+
+  run(): Uint8Array {
+    const { state, path } = this;
+    for (let root = this.module.imports.length; root < state.length; root++) {
+      if (state[root] !== NEW) continue;
+      this.enter(root);
+      while (path.length > 0) this.step();
+    }
+    return this.target;
+  }
+
+  private enter(f: number): void {
+    this.state[f] = ON_PATH;
+    this.path.push(f);
+    this.list.push(0);
+    this.at.push(this.summaries.callsFrom[f - this.module.imports.length]!);
+  }
+
+  private step(): void {
+    const { path, state, target } = this;
+    const top = path.length - 1;
+    const f = path[top]!;
+    const g = this.nextOf(f - this.module.imports.length, top);
+    if (g < 0) {
+      state[f] = FINISHED;
+      path.pop();
+      this.list.pop();
+      this.at.pop();
+    } else if (state[g] === ON_PATH) {
+      target[g] = 1;
+    } else if (state[g] === NEW && g >= this.module.imports.length) {
+      this.enter(g);
     }
   }
-  return target;
+
+  /** The next function that the top of the path may call; -1 after the last. */
+  private nextOf(k: number, top: number): number {
+    const { summaries, list, at } = this;
+    if (list[top] === 0) {
+      if (at[top]! < summaries.callsFrom[k + 1]!) return summaries.calls[at[top]!++]!;
+      list[top] = 1;
+      at[top] = 0;
+    }
+    for (;;) {
+      const which = summaries.indirectFrom[k]! + list[top]! - 1;
+      if (which >= summaries.indirectFrom[k + 1]!) return -1;
+      const known = this.lists.get(this.canonical[summaries.indirect[which]!] ?? -1);
+      if (known !== undefined) {
+        const place = this.remaining(known.functions, known.next, at[top]!);
+        if (place < known.functions.length) {
+          at[top] = place + 1;
+          return known.functions[place]!;
+        }
+      }
+      list[top]!++;
+      at[top] = 0;
+    }
+  }
+
+  /** The first place from `place` on whose function must still be met (links are shortened on the way). */
+  private remaining(functions: readonly number[], next: Int32Array, place: number): number {
+    let found = place;
+    for (;;) {
+      while (next[found] !== found) found = next[found]!;
+      if (found === functions.length || !this.settled(functions[found]!)) break;
+      next[found] = found + 1;
+    }
+    for (let i = place; i !== found; ) {
+      const after = next[i]!;
+      next[i] = found;
+      i = after;
+    }
+    return found;
+  }
+
+  private settled(f: number): boolean {
+    return this.state[f] === FINISHED || (this.state[f] === ON_PATH && this.target[f] === 1);
+  }
 }
 
 /** Closure of "can reach a safepoint" over reversed call edges. */
 function stopClosure(
-  total: number,
-  imports: number,
-  summaries: readonly FunctionSummary[],
+  module: WasmModule,
+  summaries: Summaries,
   entry: Uint8Array,
-  takenByKey: ReadonlyMap<string, readonly number[]>,
-  keys: readonly string[],
+  canonical: Int32Array,
+  taken: ReadonlyMap<number, readonly number[]>,
 ): Uint8Array {
+  const imports = module.imports.length;
+  const total = module.functionTypes.length;
   const stop = new Uint8Array(total);
-  const callers: number[][] = Array.from({ length: total }, () => []);
-  const indirectCallers = new Map<string, number[]>();
   const work: number[] = [];
   const mark = (f: number): void => {
     if (stop[f]) return;
     stop[f] = 1;
     work.push(f);
   };
-  summaries.forEach((summary, k) => {
-    const f = imports + k;
-    for (const g of summary.calls) callers[g]!.push(f);
-    for (const t of summary.indirectTypes) {
-      const key = keys[t] ?? '';
-      const list = indirectCallers.get(key);
-      if (list === undefined) indirectCallers.set(key, [f]);
-      else list.push(f);
+  const { callersFrom, callers } = reversed(summaries, imports, total);
+  const indirectCallers = new Map<number, number[]>();
+  for (let k = 0; k < total - imports; k++) {
+    for (let i = summaries.indirectFrom[k]!; i < summaries.indirectFrom[k + 1]!; i++) {
+      const type = canonical[summaries.indirect[i]!] ?? -1;
+      const list = indirectCallers.get(type);
+      if (list === undefined) indirectCallers.set(type, [imports + k]);
+      else list.push(imports + k);
     }
-    if (summary.loops > 0 || entry[f]) mark(f);
-  });
+    if (summaries.loops[k]! > 0 || entry[imports + k]) mark(imports + k);
+  }
   for (let f = 0; f < imports; f++) mark(f);
-  const keyOf = new Map<number, string>();
-  for (const [key, functions] of takenByKey) for (const f of functions) keyOf.set(f, key);
+  const takenType = new Map<number, number>();
+  for (const [type, functions] of taken) for (const f of functions) takenType.set(f, type);
   for (let f = work.pop(); f !== undefined; f = work.pop()) {
-    for (const g of callers[f]!) mark(g);
-    const key = keyOf.get(f);
-    if (key === undefined) continue;
-    for (const g of indirectCallers.get(key) ?? []) mark(g);
-    indirectCallers.delete(key);
+    for (let i = callersFrom[f]!; i < callersFrom[f + 1]!; i++) mark(callers[i]!);
+    const type = takenType.get(f);
+    if (type === undefined) continue;
+    for (const g of indirectCallers.get(type) ?? []) mark(g);
+    indirectCallers.delete(type);
   }
   return stop;
+}
+
+/** The direct callers of each function, end to end. */
+function reversed(
+  summaries: Summaries,
+  imports: number,
+  total: number,
+): { callersFrom: Int32Array; callers: Int32Array } {
+  const { calls, callsFrom } = summaries;
+  const edges = callsFrom[total - imports]!;
+  const callersFrom = new Int32Array(total + 2);
+  for (let i = 0; i < edges; i++) callersFrom[calls[i]! + 2]!++;
+  for (let f = 1; f <= total + 1; f++) callersFrom[f]! += callersFrom[f - 1]!;
+  const callers = new Int32Array(edges);
+  for (let k = 0; k < total - imports; k++) {
+    for (let i = callsFrom[k]!; i < callsFrom[k + 1]!; i++)
+      callers[callersFrom[calls[i]! + 1]!++] = imports + k;
+  }
+  return { callersFrom, callers };
 }

@@ -19,12 +19,13 @@ import type { ShardModule } from '../types/module.js';
 import { EXPORT } from './abi.js';
 import { analyseBody, type Body } from './body.js';
 import { ByteWriter } from './bytes.js';
-import { buildCallGraph, type CallGraph } from './callgraph.js';
 import { BodyEmitter, type EmitTarget } from './emit.js';
-import { type FuncType, parseModule, type WasmModule } from './module.js';
+import type { FuncType, WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
-import { type FramePlan, planFrame, slotInfo } from './plan.js';
+import { type FramePlan, planFrame, VAL_TYPE_NAME } from './plan.js';
+import { Scratch } from './scratch.js';
 import { TypeTable, writeSection, writeType } from './sections.js';
+import { callsOf, type SkeletonCalls, skeletonOf } from './skeleton.js';
 import { type StoreFunction, storeFunction } from './store-calls.js';
 import { storeSignature } from './store-module.js';
 
@@ -56,7 +57,7 @@ class ContinuationTarget implements EmitTarget {
 
   constructor(
     private readonly module: WasmModule,
-    private readonly graph: CallGraph,
+    private readonly calls: SkeletonCalls,
   ) {}
 
   private importFunction(from: ContinuationImport, type: FuncType): number {
@@ -142,19 +143,19 @@ class ContinuationTarget implements EmitTarget {
     );
   }
   carriesFuel(functionIndex: number): boolean {
-    return this.graph.carriesFuel(functionIndex);
+    return this.calls.carriesFuel(functionIndex);
   }
 }
 
 /** Builds continuations of one shard module. Analyses each function once. */
 export class ContinuationBuilder {
   private readonly module: WasmModule;
-  private readonly graph: CallGraph;
+  private readonly calls: SkeletonCalls;
   private readonly analysed = new Map<number, { body: Body; plan: FramePlan }>();
 
   constructor(private readonly shard: ShardModule) {
-    this.module = parseModule(shard.skeleton);
-    this.graph = buildCallGraph(this.module);
+    this.module = skeletonOf(shard);
+    this.calls = callsOf(shard);
   }
 
   /** Frame layout of a function, as in the resume map. */
@@ -165,8 +166,9 @@ export class ContinuationBuilder {
   private analyse(functionIndex: number): { body: Body; plan: FramePlan } {
     let known = this.analysed.get(functionIndex);
     if (known === undefined) {
-      const body = analyseBody(this.module, functionIndex, this.graph);
-      const plan = planFrame(body, this.module.bytes);
+      const scratch = new Scratch();
+      const body = analyseBody(this.module, functionIndex, this.calls, scratch);
+      const plan = planFrame(body, this.module.bytes, scratch);
       this.check(functionIndex, body, plan);
       known = { body, plan };
       this.analysed.set(functionIndex, known);
@@ -181,11 +183,11 @@ export class ContinuationBuilder {
     const same =
       info.safepoints.length === body.safepoints.length &&
       info.slots.length === plan.slots.length &&
-      plan.slots.every((slot, i) => {
-        const mapped = slotInfo(slot);
-        return mapped.type === info.slots[i]!.type && mapped.local === info.slots[i]!.local;
+      plan.slots.every(({ type, local }, i) => {
+        const mapped = info.slots[i]!;
+        return mapped.type === VAL_TYPE_NAME[type] && mapped.local === local;
       }) &&
-      plan.live.every((live, s) => live.join() === info.safepoints[s]!.live.join());
+      info.safepoints.every(({ live }, s) => sameLive(plan, s, live));
     if (same) return;
     throw new SherdError(
       'SHERD_CAPSULE_MISMATCH',
@@ -202,14 +204,9 @@ export class ContinuationBuilder {
       safepoint < body.safepoints.length,
       `function ${functionIndex} has no safepoint ${safepoint}`,
     );
-    const target = new ContinuationTarget(this.module, this.graph);
-    const code = new BodyEmitter(
-      this.module.bytes,
-      body,
-      plan,
-      target,
-      'continuation',
-    ).continuation(safepoint);
+    const target = new ContinuationTarget(this.module, this.calls);
+    const emitter = new BodyEmitter(this.module.bytes, target, 'continuation');
+    const code = emitter.continuation(body, plan, safepoint);
     const wrapper = wrapperBody(target, body.type.results);
     const innerType = target.table.intern({
       params: [VT.i32],
@@ -235,7 +232,7 @@ export class ContinuationBuilder {
         .u8(0)
         .u32(inner),
     );
-    const codes = new ByteWriter(code.length + 128).u32(2).u32(code.length).put(code);
+    const codes = new ByteWriter(code.length + 128).u32(2).u32(code.length).append(code);
     const outer = wrapper(inner);
     writeSection(out, 10, codes.u32(outer.length).put(outer));
     const moduleName = new ByteWriter().name(`sherd-k-${functionIndex}-${safepoint}`);
@@ -279,6 +276,14 @@ export class ContinuationBuilder {
         .u8(mutable ? 1 : 0);
     return w;
   }
+}
+
+function sameLive(plan: FramePlan, safepoint: number, live: readonly number[]): boolean {
+  const from = plan.liveFrom[safepoint]!;
+  return (
+    plan.liveFrom[safepoint + 1]! - from === live.length &&
+    live.every((slot, i) => plan.live[from + i] === slot)
+  );
 }
 
 function typeSection(types: readonly FuncType[]): ByteWriter {

@@ -33,75 +33,77 @@
  * E4  Dead code of the program is not emitted.
  */
 import { invariant } from '../types/errors.js';
-import { type Body, branchTableTargets, type Frame, type Operand, type Safepoint } from './body.js';
-import { ByteReader, ByteWriter } from './bytes.js';
+import { type Body, branchTableTargets, type Frame, OperandKind, type Safepoint } from './body.js';
+import { ByteReader, ByteWriter, lebBytes } from './bytes.js';
 import { OP, VT } from './opcodes.js';
 import type { FramePlan } from './plan.js';
-import { loadSlot, type StoreFunction, storeFunction, zero } from './store-calls.js';
+import { loadSlot, storeFunction, zero } from './store-calls.js';
+import { type EmitTarget, FUEL_REGISTER } from './target.js';
 
-/** Register of the frame store (16 bytes each) in which a suspended host call leaves the remaining fuel. */
-export const FUEL_REGISTER = 63;
+export { type EmitTarget, FUEL_REGISTER } from './target.js';
 
-/** How names of the program map to indices of the module that is being written. */
-export interface EmitTarget {
-  func(index: number): number;
-  type(index: number): number;
-  /** The type with fuel added as last parameter and last result. */
-  fuelType(index: number): number;
-  global(index: number): number;
-  interruptGlobal(): number;
-  /** Index of a type `() -> results`. */
-  resultType(results: readonly number[]): number;
-  store(name: StoreFunction): number;
-  /** memory.grow goes through a function that obeys the limit. */
-  growFunction(): number;
-  /** Function that does memory.init / data.drop of a segment; undefined = write the instruction itself. */
-  initFunction(segment: number): number | undefined;
-  dropFunction(segment: number): number;
-  /** The same for element segments. */
-  tableInitFunction(segment: number, table: number): number | undefined;
-  elemDropFunction(segment: number): number;
-  /** `(function index + 1, 0 = null) -> funcref`; undefined = ref.func can be written. */
-  refFunction(): number | undefined;
-  carriesFuel(functionIndex: number): boolean;
-  /** True: block types and types keep their indices (the fast copy). */
-  readonly sameTypes: boolean;
-}
+/** How an instruction is written, besides its saves: by opcode key. */
+const Way = { copy: 0, local: 1, index: 2, frame: 3, rewrite: 4 } as const;
+const WAY = new Uint8Array(0x10000);
+for (const op of [OP.localGet, OP.localSet, OP.localTee]) WAY[op] = Way.local;
+for (const op of [OP.br, OP.brIf, OP.globalGet, OP.globalSet, OP.call]) WAY[op] = Way.index;
+for (const op of [OP.block, OP.if, OP.else, OP.end]) WAY[op] = Way.frame;
+for (const op of [OP.nop, OP.loop, OP.brTable, OP.return, OP.callIndirect]) WAY[op] = Way.rewrite;
+for (const op of [OP.memoryGrow, OP.memoryInit, OP.dataDrop]) WAY[op] = Way.rewrite;
+for (const op of [OP.refFunc, OP.tableInit, OP.elemDrop]) WAY[op] = Way.rewrite;
 
+/** Emits bodies of one module, one after the other. */
 export class BodyEmitter {
+  private body!: Body;
+  private plan!: FramePlan;
   /** Code inside the cold labels. */
-  private w = new ByteWriter(1024);
+  private readonly w = new ByteWriter(1024);
+  /** The finished body. */
+  private readonly out = new ByteWriter(1024);
   /** Labels open inside the cold labels. */
   private depth = 0;
-  private readonly level: Int32Array;
+  /** Per frame: labels open outside its own. */
+  private level = new Int32Array(64);
   /** Safepoints in the order in which their labels nest, innermost first. */
   private readonly coldOrder: number[] = [];
-  private readonly coldPosition = new Map<number, number>();
-  private readonly hasFuel: boolean;
-  private readonly fuel: number;
+  /** Per safepoint: its place in `coldOrder`, or -1. */
+  private coldPosition = new Int32Array(64);
+  private hasFuel = false;
+  private fuel = 0;
   private scratch = -1;
 
   constructor(
     private readonly bytes: Uint8Array,
-    private readonly body: Body,
-    private readonly plan: FramePlan,
     private readonly target: EmitTarget,
     private readonly kind: 'fast' | 'continuation',
-  ) {
-    this.level = new Int32Array(body.frames.length).fill(-1);
-    this.hasFuel = target.carriesFuel(body.index);
-    this.fuel = kind === 'continuation' ? 0 : body.type.params.length;
+  ) {}
+
+  private begin(body: Body, plan: FramePlan): void {
+    this.body = body;
+    this.plan = plan;
+    this.w.clear();
+    this.out.clear();
+    this.depth = 0;
+    this.scratch = -1;
+    this.coldOrder.length = 0;
+    const frames = body.frames.length;
+    if (this.level.length < frames) this.level = new Int32Array(frames * 2);
+    this.level.fill(-1, 0, frames);
+    const safepoints = body.safepoints.length;
+    if (this.coldPosition.length < safepoints) this.coldPosition = new Int32Array(safepoints * 2);
+    this.coldPosition.fill(-1, 0, safepoints);
+    this.hasFuel = this.target.carriesFuel(body.index);
+    this.fuel = this.kind === 'continuation' ? 0 : body.type.params.length;
   }
 
   // --- entry points --------------------------------------------------------------------------------------
 
-  /** The fast copy: local declarations and code, without the size prefix. */
-  fast(): Uint8Array {
-    const { body } = this;
+  /** The fast copy: local declarations and code, without the size prefix. Valid until the next call. */
+  fast(body: Body, plan: FramePlan): ByteWriter {
+    this.begin(body, plan);
     const wrap = body.frames[0]!.lastBranch >= 0 && this.hasFuel;
     if (wrap) this.openBlock(body.type.results, 0);
-    const entry = body.safepointAt.get(-1);
-    if (entry !== undefined) this.poll(entry);
+    if (body.entrySafepoint >= 0) this.poll(body.entrySafepoint);
     this.range(0, body.count - 1);
     if (wrap) this.closeBlock();
     if (!this.hasFuel) return this.assemblePlain();
@@ -110,8 +112,9 @@ export class BodyEmitter {
   }
 
   /** A continuation `(fuel) -> (results…, fuel)` from the given safepoint on. */
-  continuation(index: number): Uint8Array {
-    const safepoint = this.body.safepoints[index]!;
+  continuation(body: Body, plan: FramePlan, index: number): ByteWriter {
+    this.begin(body, plan);
+    const safepoint = body.safepoints[index]!;
     invariant(
       this.kind === 'continuation' && this.hasFuel,
       'continuation of a function that cannot stop',
@@ -147,124 +150,123 @@ export class BodyEmitter {
 
   /** Depth of a safepoint's cold label from here. Labels get their place at first use. */
   private coldDepth(safepoint: number): number {
-    let position = this.coldPosition.get(safepoint);
-    if (position === undefined) {
+    let position = this.coldPosition[safepoint]!;
+    if (position < 0) {
       position = this.coldOrder.length;
       this.coldOrder.push(safepoint);
-      this.coldPosition.set(safepoint, position);
+      this.coldPosition[safepoint] = position;
     }
     return this.depth + position;
   }
 
   // --- assembling ----------------------------------------------------------------------------------------
 
-  private localDeclarations(): ByteWriter {
-    const { body } = this;
-    const types: number[] = [];
-    if (this.kind === 'continuation') types.push(...body.locals);
-    else types.push(...body.locals.slice(body.type.params.length));
-    types.push(...body.temps);
-    if (this.scratch >= 0) types.push(VT.i32);
-    const groups: [count: number, type: number][] = [];
-    for (const type of types) {
-      const last = groups[groups.length - 1];
-      if (last !== undefined && last[1] === type) last[0]++;
-      else groups.push([1, type]);
+  /** Groups of equal types: locals (in a continuation also parameters), temporaries, the scratch local. */
+  private localDeclarations(): void {
+    const { body, out } = this;
+    const from = this.kind === 'continuation' ? 0 : body.type.params.length;
+    const own = body.locals.length - from;
+    const total = own + body.temps.length + (this.scratch >= 0 ? 1 : 0);
+    const typeOf = (i: number): number =>
+      i < own
+        ? body.locals[from + i]!
+        : i < own + body.temps.length
+          ? body.temps[i - own]!
+          : VT.i32;
+    let groups = 0;
+    for (let i = 0; i < total; i++) if (i === 0 || typeOf(i) !== typeOf(i - 1)) groups++;
+    out.u32(groups);
+    for (let i = 0; i < total; ) {
+      const type = typeOf(i);
+      const first = i;
+      while (i < total && typeOf(i) === type) i++;
+      out.u32(i - first).u8(type);
     }
-    const out = new ByteWriter(this.w.length + 64).u32(groups.length);
-    for (const [count, type] of groups) out.u32(count).u8(type);
-    return out;
   }
 
-  private assemblePlain(): Uint8Array {
-    return this.localDeclarations().put(this.w.view()).u8(OP.end).finish();
+  private assemblePlain(): ByteWriter {
+    this.localDeclarations();
+    return this.out.append(this.w).u8(OP.end);
   }
 
   /** Puts the code into its cold labels and adds the landings and the cold block. */
-  private assemble(): Uint8Array {
-    const out = this.localDeclarations();
+  private assemble(): ByteWriter {
+    this.localDeclarations();
+    const { out } = this;
     const count = this.coldOrder.length;
-    if (count === 0) return out.put(this.w.view()).u8(OP.end).finish();
+    if (count === 0) return out.append(this.w).u8(OP.end);
     if (count > 1) out.u8(OP.block).u8(VT.i32);
     for (let i = 0; i < count; i++) out.u8(OP.block).u8(0x40);
-    out.put(this.w.view()).u8(OP.return);
-    this.coldOrder.forEach((safepoint, position) => {
+    out.append(this.w).u8(OP.return);
+    for (let position = 0; position < count; position++) {
+      const safepoint = this.coldOrder[position]!;
       out.u8(OP.end);
       if (this.body.safepoints[safepoint]!.kind === 'host') {
-        out.u8(OP.localGet).u32(this.fuel).u8(OP.i32Const).s32(FUEL_REGISTER);
-        out.u8(OP.call).u32(this.target.store('set_i32'));
+        out.op(OP.localGet, this.fuel).u8(OP.i32Const).s32(FUEL_REGISTER);
+        out.op(OP.call, this.target.store('set_i32'));
       }
       out.u8(OP.i32Const).s32(safepoint);
-      if (position < count - 1) out.u8(OP.br).u32(count - 1 - position);
-    });
+      if (position < count - 1) out.op(OP.br, count - 1 - position);
+    }
     if (count > 1) out.u8(OP.end);
-    this.coldBlock(out);
-    return out.u8(OP.end).finish();
+    this.coldBlock();
+    return out.u8(OP.end);
   }
 
   /** The safepoint number is on the stack: spill head and slots, return zeros and -1. */
-  private coldBlock(out: ByteWriter): void {
+  private coldBlock(): void {
+    const { out, target } = this;
     const { slots } = this.plan;
-    out.u8(OP.i32Const).s32(this.body.index).u8(OP.call).u32(this.target.store('frame'));
-    for (let i = 0; i < slots.length; i++) {
-      const run = slots.slice(i, i + 4);
-      const four = run.length === 4 && run.every((slot) => slot.type === VT.i32);
-      for (const slot of four ? run : run.slice(0, 1)) {
-        out.u8(OP.localGet).u32(slot.local >= 0 ? this.local(slot.local) : this.temp(slot.temp));
-      }
-      out
-        .u8(OP.call)
-        .u32(this.target.store(four ? 'spill4_i32' : storeFunction('spill', slots[i]!.type)));
-      if (four) i += 3;
+    out.u8(OP.i32Const).s32(this.body.index).op(OP.call, target.store('frame'));
+    for (let i = 0; i < slots.length; ) {
+      const four = this.fourInts(i);
+      const type = slots[i]!.type;
+      for (const end = i + (four ? 4 : 1); i < end; i++) this.getSlot(i);
+      out.op(OP.call, target.store(four ? 'spill4_i32' : storeFunction('spill', type)));
     }
     for (const type of this.body.type.results) zero(out, type);
     out.u8(OP.i32Const).s32(-1);
   }
 
+  private getSlot(index: number): void {
+    const slot = this.plan.slots[index]!;
+    this.out.op(OP.localGet, slot.local >= 0 ? this.local(slot.local) : this.temp(slot.temp));
+  }
+
+  private fourInts(at: number): boolean {
+    const { slots } = this.plan;
+    for (let i = at; i < at + 4; i++) if (slots[i]?.type !== VT.i32) return false;
+    return true;
+  }
+
   // --- safepoints ----------------------------------------------------------------------------------------
 
   private poll(safepoint: number): void {
-    this.w
-      .u8(OP.localGet)
-      .u32(this.fuel)
-      .u8(OP.i32Const)
-      .s32(1)
-      .u8(OP.i32Sub)
-      .u8(OP.localTee)
-      .u32(this.fuel);
+    this.w.op(OP.localGet, this.fuel).u8(OP.i32Const).u8(1).u8(OP.i32Sub);
+    this.w.op(OP.localTee, this.fuel);
     this.leaveIfNegative(safepoint);
   }
 
   private leaveIfNegative(safepoint: number): void {
-    this.w.u8(OP.i32Const).s32(0).u8(OP.i32LtS).u8(OP.brIf).u32(this.coldDepth(safepoint));
+    this.w.u8(OP.i32Const).u8(0).u8(OP.i32LtS).op(OP.brIf, this.coldDepth(safepoint));
   }
 
   private call(instr: number): void {
     const callee = this.body.arg[instr]!;
-    const safepoint = this.body.safepointAt.get(instr);
-    const { w, target } = this;
-    if (safepoint !== undefined && this.body.safepoints[safepoint]!.kind === 'host') {
-      w.u8(OP.call).u32(target.func(callee));
-      w.u8(OP.globalGet).u32(target.interruptGlobal()).u8(OP.brIf).u32(this.coldDepth(safepoint));
-    } else if (safepoint !== undefined) {
-      w.u8(OP.localGet)
-        .u32(this.fuel)
-        .u8(OP.call)
-        .u32(target.func(callee))
-        .u8(OP.localTee)
-        .u32(this.fuel);
+    const safepoint = this.body.safepointAt[instr]!;
+    const { w, target, fuel } = this;
+    if (safepoint >= 0 && this.body.safepoints[safepoint]!.kind === 'host') {
+      w.op(OP.call, target.func(callee));
+      w.op(OP.globalGet, target.interruptGlobal()).op(OP.brIf, this.coldDepth(safepoint));
+    } else if (safepoint >= 0) {
+      w.op(OP.localGet, fuel).op(OP.call, target.func(callee)).op(OP.localTee, fuel);
       this.leaveIfNegative(safepoint);
     } else if (!target.carriesFuel(callee)) {
-      w.u8(OP.call).u32(target.func(callee));
+      w.op(OP.call, target.func(callee));
     } else if (this.hasFuel) {
-      w.u8(OP.localGet)
-        .u32(this.fuel)
-        .u8(OP.call)
-        .u32(target.func(callee))
-        .u8(OP.localSet)
-        .u32(this.fuel);
+      w.op(OP.localGet, fuel).op(OP.call, target.func(callee)).op(OP.localSet, fuel);
     } else {
-      w.u8(OP.i32Const).s32(0).u8(OP.call).u32(target.func(callee)).u8(OP.drop);
+      w.u8(OP.i32Const).u8(0).op(OP.call, target.func(callee)).u8(OP.drop);
     }
   }
 
@@ -273,38 +275,74 @@ export class BodyEmitter {
     const r = new ByteReader(this.bytes, body.start[instr]! + 1, body.start[instr + 1]!);
     const type = r.u32();
     const table = r.u32();
-    const safepoint = body.safepointAt.get(instr);
-    if (safepoint === undefined) {
-      w.u8(OP.callIndirect).u32(target.type(type)).u32(table);
+    const safepoint = body.safepointAt[instr]!;
+    if (safepoint < 0) {
+      w.op(OP.callIndirect, target.type(type)).u32(table);
       return;
     }
     const scratch = this.scratchLocal();
-    w.u8(OP.localSet).u32(scratch).u8(OP.localGet).u32(this.fuel).u8(OP.localGet).u32(scratch);
-    w.u8(OP.callIndirect).u32(target.fuelType(type)).u32(table).u8(OP.localTee).u32(this.fuel);
+    w.op(OP.localSet, scratch).op(OP.localGet, this.fuel).op(OP.localGet, scratch);
+    w.op(OP.callIndirect, target.fuelType(type)).u32(table).op(OP.localTee, this.fuel);
     this.leaveIfNegative(safepoint);
   }
 
   /** Saves an instruction's results into their temporaries, leaving them on the stack. */
   private save(instr: number): void {
-    const temps = this.body.saves.get(instr);
-    if (temps === undefined) return;
-    if (temps.length === 1) {
-      this.w.u8(OP.localTee).u32(this.temp(temps[0]!));
+    const temp = this.body.save[instr]!;
+    if (temp === 0) return;
+    if (temp > 0) {
+      this.w.op(OP.localTee, this.temp(temp - 1));
       return;
     }
-    for (let i = temps.length - 1; i >= 0; i--) this.w.u8(OP.localSet).u32(this.temp(temps[i]!));
-    for (const temp of temps) this.w.u8(OP.localGet).u32(this.temp(temp));
+    const temps = this.body.multiSaves.get(instr)!;
+    for (let i = temps.length - 1; i >= 0; i--) this.w.op(OP.localSet, this.temp(temps[i]!));
+    for (const each of temps) this.w.op(OP.localGet, this.temp(each));
   }
 
   // --- the original instruction stream -------------------------------------------------------------------
 
-  /** Emits instructions `[from, to)`, whose enclosing frames are open. */
+  /**
+   * Emits instructions `[from, to)`, whose enclosing frames are open. Neighbours that stay as they are, are copied in
+   * one piece: `pending` is the first byte that is not copied yet, or -1.
+   */
   private range(from: number, to: number): void {
-    const { body } = this;
+    const { op, start, live, save } = this.body;
+    let pending = -1;
     for (let i = from; i < to; i++) {
-      if (!body.live[i]) continue;
-      this.instruction(i);
+      if (live[i] !== 0 && save[i] === 0 && this.unchanged(op[i]!, i)) {
+        if (pending < 0) pending = start[i]!;
+        continue;
+      }
+      if (pending >= 0) this.w.copy(this.bytes, pending, start[i]!);
+      pending = -1;
+      if (live[i] !== 0) this.instruction(i);
     }
+    if (pending >= 0) this.w.copy(this.bytes, pending, start[to]!);
+  }
+
+  /** True when an instruction is written with the bytes that it has; then it has opened or closed its frame. */
+  private unchanged(op: number, i: number): boolean {
+    const way = WAY[op]!;
+    if (way === Way.copy) return true;
+    if (way === Way.rewrite) return false;
+    const { start, arg } = this.body;
+    const index = arg[i]!;
+    const indexBytes = start[i + 1]! - start[i]! - 1;
+    if (way === Way.local) return this.local(index) === index && indexBytes === lebBytes(index);
+    if (this.kind !== 'fast') return false;
+    if (way === Way.index) return this.sameIndex(op, i, indexBytes);
+    if (op === OP.end) this.depth--;
+    else if (op !== OP.else) this.level[index] = this.depth++;
+    return true;
+  }
+
+  /** In a fast copy: a branch, global or plain call whose index stays, in its shortest form. */
+  private sameIndex(op: number, i: number, indexBytes: number): boolean {
+    const index = this.body.arg[i]!;
+    if (op === OP.br || op === OP.brIf) return indexBytes === lebBytes(this.frameDepth(index));
+    if (op === OP.call && (this.body.safepointAt[i]! >= 0 || this.target.carriesFuel(index)))
+      return false;
+    return indexBytes === lebBytes(index);
   }
 
   private instruction(i: number): void {
@@ -325,16 +363,16 @@ export class BodyEmitter {
         break;
       case OP.br:
       case OP.brIf:
-        w.u8(body.op[i]!).u32(this.frameDepth(arg));
+        w.op(body.op[i]!, this.frameDepth(arg));
         return;
       case OP.brTable: {
         const targets = branchTableTargets(body, i, this.bytes);
-        w.u8(OP.brTable).u32(targets.length - 1);
+        w.op(OP.brTable, targets.length - 1);
         for (const frame of targets) w.u32(this.frameDepth(frame));
         return;
       }
       case OP.return:
-        if (this.hasFuel) w.u8(OP.localGet).u32(this.fuel);
+        if (this.hasFuel) w.op(OP.localGet, this.fuel);
         w.u8(OP.return);
         return;
       case OP.call:
@@ -346,23 +384,23 @@ export class BodyEmitter {
       case OP.localGet:
       case OP.localSet:
       case OP.localTee:
-        w.u8(body.op[i]!).u32(this.local(arg));
+        w.op(body.op[i]!, this.local(arg));
         break;
       case OP.globalGet:
       case OP.globalSet:
-        w.u8(body.op[i]!).u32(target.global(arg));
+        w.op(body.op[i]!, target.global(arg));
         break;
       case OP.memoryGrow:
-        w.u8(OP.call).u32(target.growFunction());
+        w.op(OP.call, target.growFunction());
         break;
       case OP.memoryInit: {
         const helper = target.initFunction(arg);
         if (helper === undefined) w.copy(this.bytes, body.start[i]!, body.start[i + 1]!);
-        else w.u8(OP.call).u32(helper);
+        else w.op(OP.call, helper);
         break;
       }
       case OP.dataDrop:
-        w.u8(OP.call).u32(target.dropFunction(arg));
+        w.op(OP.call, target.dropFunction(arg));
         break;
       case OP.refFunc:
         this.refFunc(arg);
@@ -371,7 +409,7 @@ export class BodyEmitter {
         this.tableInit(i);
         break;
       case OP.elemDrop:
-        w.u8(OP.call).u32(target.elemDropFunction(arg));
+        w.op(OP.call, target.elemDropFunction(arg));
         break;
       default:
         w.copy(this.bytes, body.start[i]!, body.start[i + 1]!);
@@ -429,8 +467,8 @@ export class BodyEmitter {
 
   private prologue(index: number, safepoint: Safepoint): void {
     const { w, plan, target } = this;
-    for (const s of plan.live[index]!) {
-      const slot = plan.slots[s]!;
+    for (let i = plan.liveFrom[index]!; i < plan.liveFrom[index + 1]!; i++) {
+      const slot = plan.slots[plan.live[i]!]!;
       loadSlot(
         w,
         slot.type,
@@ -438,10 +476,10 @@ export class BodyEmitter {
         (name) => target.store(name),
         () => this.refHelper(),
       );
-      w.u8(OP.localSet).u32(slot.local >= 0 ? this.local(slot.local) : this.temp(slot.temp));
+      w.op(OP.localSet, slot.local >= 0 ? this.local(slot.local) : this.temp(slot.temp));
     }
     if (safepoint.kind !== 'loop') return;
-    w.u8(OP.localGet).u32(this.fuel).u8(OP.i32Const).s32(1).u8(0x6a).u8(OP.localSet).u32(this.fuel);
+    w.op(OP.localGet, this.fuel).u8(OP.i32Const).u8(1).u8(0x6a).op(OP.localSet, this.fuel);
   }
 
   /** Frames around the safepoint, outermost first. A loop poll is resumed before the loop, in its parent. */
@@ -449,8 +487,8 @@ export class BodyEmitter {
     const { frames } = this.body;
     let id = safepoint.kind === 'loop' ? frames[safepoint.frame]!.parent : safepoint.frame;
     const path: Frame[] = [];
-    for (; id >= 0; id = frames[id]!.parent) path.unshift(frames[id]!);
-    return path;
+    for (; id >= 0; id = frames[id]!.parent) path.push(frames[id]!);
+    return path.reverse();
   }
 
   private suffix(path: readonly Frame[], at: number, safepoint: Safepoint): void {
@@ -460,8 +498,8 @@ export class BodyEmitter {
     const from = inner === undefined ? resumeAt : inner.end + 1;
     const again = frame.kind === 'loop' && frame.lastBranch >= resumeAt;
     this.openSuffix(frame, again);
-    const top = inner === undefined ? safepoint.operands.length : inner.height;
-    for (const operand of safepoint.operands.slice(frame.height, top)) this.pushOperand(operand);
+    const top = inner === undefined ? safepoint.to - safepoint.from : inner.height;
+    for (let i = frame.height; i < top; i++) this.pushOperand(safepoint.from + i);
     if (inner !== undefined) this.suffix(path, at + 1, safepoint);
     else this.pushCallResults(safepoint);
     this.range(from, armEnd(frame, from));
@@ -492,16 +530,18 @@ export class BodyEmitter {
   }
 
   /** Puts an operand back on the stack; one that came from a local is saved again where its producer would have. */
-  private pushOperand(operand: Operand): void {
+  private pushOperand(index: number): void {
     const { w, body } = this;
-    if (operand.kind === 'const') {
-      if (body.op[operand.instr] === OP.refFunc) this.refFunc(body.arg[operand.instr]!);
-      else w.copy(this.bytes, body.start[operand.instr]!, body.start[operand.instr + 1]!);
-    } else if (operand.kind === 'temp') {
-      w.u8(OP.localGet).u32(this.temp(operand.temp));
+    const { kind, ref, producer } = body.operands;
+    const value = ref[index]!;
+    if (kind[index] === OperandKind.constant) {
+      if (body.op[value] === OP.refFunc) this.refFunc(body.arg[value]!);
+      else w.copy(this.bytes, body.start[value]!, body.start[value + 1]!);
+    } else if (kind[index] === OperandKind.temp) {
+      w.op(OP.localGet, this.temp(value));
     } else {
-      w.u8(OP.localGet).u32(this.local(operand.local));
-      this.save(operand.producer);
+      w.op(OP.localGet, this.local(value));
+      this.save(producer[index]!);
     }
   }
 
@@ -513,13 +553,12 @@ export class BodyEmitter {
 
   private refFunc(index: number): void {
     const helper = this.target.refFunction();
-    if (helper === undefined) this.w.u8(OP.refFunc).u32(this.target.func(index));
+    if (helper === undefined) this.w.op(OP.refFunc, this.target.func(index));
     else
       this.w
         .u8(OP.i32Const)
         .s32(index + 1)
-        .u8(OP.call)
-        .u32(helper);
+        .op(OP.call, helper);
   }
 
   private tableInit(instr: number): void {
@@ -528,7 +567,7 @@ export class BodyEmitter {
     r.u32();
     const helper = this.target.tableInitFunction(r.u32(), r.u32());
     if (helper === undefined) w.copy(this.bytes, body.start[instr]!, body.start[instr + 1]!);
-    else w.u8(OP.call).u32(helper);
+    else w.op(OP.call, helper);
   }
 
   private pushCallResults(safepoint: Safepoint): void {

@@ -10,26 +10,32 @@
  * C2  The program is validated by the engine before it is rewritten, and so is the result.
  */
 import { EXIT, SherdError } from '../types/errors.js';
-import type { FunctionInfo, ImportInfo, ShardModule } from '../types/module.js';
+import type { ImportInfo, ShardModule } from '../types/module.js';
 import type { Platform } from '../types/platform.js';
 import { ABI, SECTION_NAME } from './abi.js';
-import { ByteWriter } from './bytes.js';
-import { instrument } from './instrument.js';
+import { instrument, type Progress } from './instrument.js';
 import { wrapImports } from './lower.js';
 import { parseModule, scanSections, type WasmModule } from './module.js';
 import { VAL_TYPE_NAME } from './plan.js';
-import {
-  buildSkeleton,
-  decodeSection,
-  encodeSection,
-  functionInfos,
-  type SectionContent,
-} from './section.js';
+import { functionsOf, safepointsOf } from './records.js';
+import { appendSection, decodeSection, type SectionContent } from './section.js';
+import { rememberSkeleton } from './skeleton.js';
 
 export { ABI } from './abi.js';
+export { plainFunction } from './records.js';
+
+export interface CompileOptions {
+  /** Told how far the rewriting is, a few hundred functions apart. */
+  readonly progress?: Progress;
+}
 
 /** Compiles a core Wasm module (no imports, or functions only) into a shard module. */
-export function compileProgram(bytes: Uint8Array, platform: Platform): ShardModule {
+export function compileProgram(
+  given: Uint8Array,
+  platform: Platform,
+  options: CompileOptions = {},
+): ShardModule {
+  const bytes = plainArray(given);
   const program = parseModule(bytes);
   if (program.sections.some((s) => s.id === 0 && s.name === SECTION_NAME)) {
     throw new SherdError('SHERD_FEATURE_UNSUPPORTED', 'this is a shard module already', {
@@ -38,24 +44,28 @@ export function compileProgram(bytes: Uint8Array, platform: Platform): ShardModu
     });
   }
   const module = wrapImports(program);
-  const result = instrument(module, () => validate(bytes));
-  const content: SectionContent = {
+  const { out, codeBytes, records } = instrument(module, () => validate(bytes), options.progress);
+  const head = {
     abi: ABI,
     programHash: platform.sha256(bytes),
     programBytes: bytes.length,
-    programCodeBytes: codeBytes(module),
+    programCodeBytes: programCodeBytes(module),
     dataSegments: module.dataSegments,
-    functions: functionInfos(module, result),
-    skeleton: buildSkeleton(module),
   };
-  const section = encodeSection(content);
-  const out = new ByteWriter(result.bytes.length + section.length + 8).put(result.bytes);
-  const shard = out.u8(0).u32(section.length).put(section).finish();
-  return describe(shard, content, module, platform, result.codeBytes);
+  const sectionStart = appendSection(out, head, module, records);
+  const shard = out.finish();
+  const content = decodeSection(shard.subarray(sectionStart));
+  return describe(shard, sectionStart, content, parseModule(content.skeleton), platform, codeBytes);
+}
+
+/** The same bytes as a Uint8Array itself: the passes see one kind of array, whatever the caller has. */
+function plainArray(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 /** Decodes a shard module. Throws SHERD_NOT_WASM, SHERD_WASM_MALFORMED, SHERD_CAPSULE_VERSION. */
-export function readShardModule(bytes: Uint8Array, platform: Platform): ShardModule {
+export function readShardModule(shard: Uint8Array, platform: Platform): ShardModule {
+  const bytes = plainArray(shard);
   const outer = sherdSection(bytes);
   if (outer === undefined) {
     throw new SherdError(
@@ -67,8 +77,9 @@ export function readShardModule(bytes: Uint8Array, platform: Platform): ShardMod
       },
     );
   }
-  const content = decodeSection(bytes.subarray(outer.bodyStart, outer.end), parseModule);
-  return describe(bytes, content, content.module, platform, outer.codeBytes);
+  const content = decodeSection(bytes.subarray(outer.bodyStart, outer.end));
+  const module = parseModule(content.skeleton);
+  return describe(bytes, outer.bodyStart, content, module, platform, outer.codeBytes);
 }
 
 export function isShardModule(bytes: Uint8Array): boolean {
@@ -94,7 +105,7 @@ function sherdSection(
   return undefined;
 }
 
-function codeBytes(module: WasmModule): number {
+function programCodeBytes(module: WasmModule): number {
   const code = module.sections.find((s) => s.id === 10);
   return code === undefined ? 0 : code.end - code.bodyStart;
 }
@@ -119,6 +130,7 @@ function validate(bytes: Uint8Array): void {
 
 function describe(
   bytes: Uint8Array,
+  sectionStart: number,
   content: SectionContent,
   module: WasmModule,
   platform: Platform,
@@ -133,8 +145,12 @@ function describe(
       results: type.results.map((t) => VAL_TYPE_NAME[t]!),
     };
   });
-  const functions: readonly FunctionInfo[] = content.functions;
-  return {
+  const section = bytes.subarray(sectionStart);
+  const functions = functionsOf(section, content.recordAt, module);
+  let safepoints = 0;
+  for (let k = 0; k < functions.length; k++)
+    safepoints += safepointsOf(section, content.recordAt[k]!);
+  const shard: ShardModule = {
     bytes,
     moduleHash: platform.sha256(bytes),
     programHash: content.programHash,
@@ -158,10 +174,12 @@ function describe(
       moduleBytes: bytes.length,
       programCodeBytes: content.programCodeBytes,
       moduleCodeBytes,
-      functionsInstrumented: functions.filter((f) => f.instrumented).length,
+      functionsInstrumented: functions.reduce((sum, f) => sum + (f.instrumented ? 1 : 0), 0),
       functionsTotal: functions.length,
-      safepoints: functions.reduce((sum, f) => sum + f.safepoints.length, 0),
+      safepoints,
     },
     skeleton: content.skeleton,
   };
+  rememberSkeleton(shard, module);
+  return shard;
 }

@@ -8,12 +8,16 @@
  */
 import { type ByteReader, malformed } from './bytes.js';
 import { type FuncType, readValType, unsupported, type WasmModule } from './module.js';
-import { Imm, opInfo, refusedFeature, VT } from './opcodes.js';
+import { FACTS, Imm, refusedFeature, VT } from './opcodes.js';
 
 /** Reads an opcode with its prefix; refuses unknown ones by feature name. */
 export function readOpcode(r: ByteReader, functionIndex: number): number {
-  const at = r.pos;
   const byte = r.u8();
+  if (FACTS[byte] !== 0) return byte;
+  return readPrefixed(r, byte, r.pos - 1, functionIndex);
+}
+
+function readPrefixed(r: ByteReader, byte: number, at: number, functionIndex: number): number {
   let key = byte;
   if (byte === 0xfc || byte === 0xfd || byte === 0xfe || byte === 0xfb) {
     const sub = r.u32();
@@ -21,7 +25,7 @@ export function readOpcode(r: ByteReader, functionIndex: number): number {
     if (sub > 0xff && byte !== 0xfe) throw beyond(byte, sub, functionIndex, at);
     key = (byte << 8) | (sub & 0xff);
   }
-  if (opInfo(key) === undefined)
+  if (FACTS[key] === 0)
     throw unsupported(refusedFeature(key), `function ${functionIndex}, byte ${at}`);
   return key;
 }
@@ -122,14 +126,25 @@ function readRefType(r: ByteReader): number {
   throw unsupported('typed function references', `byte ${at}`);
 }
 
+const NO_RESULT: FuncType = { params: [], results: [] };
+/** By value type from externref up. */
+const ONE_RESULT: readonly FuncType[] = Array.from(
+  { length: VT.i32 - VT.externref + 1 },
+  (_, i) => ({
+    params: [],
+    results: [VT.externref + i],
+  }),
+);
+
 /** Reads a block type. */
-export function readBlockType(r: ByteReader, module: WasmModule, where: string): FuncType {
+export function readBlockType(r: ByteReader, module: WasmModule, functionIndex: number): FuncType {
   const first = r.bytes[r.pos] ?? 0;
   if (first === 0x40) {
     r.pos++;
-    return { params: [], results: [] };
+    return NO_RESULT;
   }
-  if ((first & 0xc0) === 0x40) return { params: [], results: [readValType(r, where)] };
+  if ((first & 0xc0) === 0x40)
+    return ONE_RESULT[readValType(r, 'function', functionIndex) - VT.externref]!;
   const at = r.pos;
   const type = module.types[r.s33()];
   if (type === undefined) throw malformed(at, 'block type index out of range');

@@ -10,25 +10,31 @@
 import { EXIT, SherdError } from '../types/errors.js';
 import { EXPORT, MAX_VALUES, PLAIN_STORE_FUNCTIONS, STORE_FUNCTIONS } from './abi.js';
 import { analyseBody, type Body } from './body.js';
-import { ByteReader, ByteWriter } from './bytes.js';
+import { ByteReader, ByteWriter, lebBytes } from './bytes.js';
 import { buildCallGraph, type CallGraph } from './callgraph.js';
 import { BodyEmitter, type EmitTarget } from './emit.js';
-import type { WasmModule } from './module.js';
+import { codeStart, type WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
 import { type FramePlan, planFrame, slotBytes } from './plan.js';
+import { writeRecord } from './records.js';
+import { Scratch } from './scratch.js';
 import { TypeTable, writeSection, writeType } from './sections.js';
 import { loadSlot, type StoreFunction, storeFunction } from './store-calls.js';
 import { storeSignature } from './store-module.js';
 
 export interface Instrumented {
   /** Complete module without the `sherd` section. */
-  readonly bytes: Uint8Array;
+  readonly out: ByteWriter;
   readonly codeBytes: number;
-  readonly graph: CallGraph;
-  /** Analysis of each defined function that can stop. */
-  readonly stops: ReadonlyMap<number, { readonly body: Body; readonly plan: FramePlan }>;
-  readonly memoryFlags: ReadonlyMap<number, { reads: boolean; writes: boolean }>;
+  /** A record for each defined function, for the `sherd` section. */
+  readonly records: ByteWriter;
 }
+
+/** Told how far the rewriting is, now and then. */
+export type Progress = (functionsDone: number, functionsTotal: number) => void;
+
+/** Functions between two calls of Progress. */
+const PROGRESS_EVERY = 256;
 
 interface AppendedFunction {
   readonly type: number;
@@ -43,12 +49,21 @@ class Instrumenter implements EmitTarget {
   private readonly appended: AppendedFunction[] = [];
   private readonly helperIndex = new Map<string, number>();
   private readonly globalsAdded: string[] = [EXPORT.interrupt, EXPORT.limit, EXPORT.growRefused];
-  readonly stops = new Map<number, { body: Body; plan: FramePlan }>();
-  readonly memoryFlags = new Map<number, { reads: boolean; writes: boolean }>();
+  private readonly storeIndex = new Map<StoreFunction, number>();
+  /** Per type of the program: its fuel type, or -1 as long as nobody needs it. */
+  private readonly fuelTypes: Int32Array;
+  private readonly records: ByteWriter;
+  private readonly code: ByteWriter;
 
-  constructor(private readonly module: WasmModule) {
+  constructor(
+    private readonly module: WasmModule,
+    private readonly progress: Progress,
+  ) {
     this.graph = buildCallGraph(module);
     this.types = new TypeTable(module.types);
+    this.fuelTypes = new Int32Array(module.types.length).fill(-1);
+    this.records = new ByteWriter(module.bytes.length >>> 2);
+    this.code = new ByteWriter(module.bytes.length);
   }
 
   // --- EmitTarget ----------------------------------------------------------------------------------------
@@ -69,11 +84,12 @@ class Instrumenter implements EmitTarget {
     return this.graph.carriesFuel(functionIndex);
   }
   fuelType(index: number): number {
-    const type = this.module.types[index]!;
-    return this.types.intern({
-      params: [...type.params, VT.i32],
-      results: [...type.results, VT.i32],
-    });
+    if (this.fuelTypes[index]! < 0) {
+      const { params, results } = this.module.types[index]!;
+      const type = { params: [...params, VT.i32], results: [...results, VT.i32] };
+      this.fuelTypes[index] = this.types.intern(type);
+    }
+    return this.fuelTypes[index]!;
   }
   resultType(results: readonly number[]): number {
     return this.types.intern({ params: [], results });
@@ -89,17 +105,25 @@ class Instrumenter implements EmitTarget {
   }
 
   store(name: StoreFunction): number {
-    return this.helper(`store:${name}`, () => {
-      const { params, results } = storeSignature(name);
-      const w = new ByteWriter(32).u32(0);
-      params.forEach((_, i) => {
-        w.u8(OP.localGet).u32(i);
-      });
-      const type = this.types.intern({ params, results });
-      w.u8(OP.i32Const).s32(STORE_FUNCTIONS.indexOf(name));
-      w.u8(OP.callIndirect).u32(type).u32(this.module.tables).u8(OP.end);
-      return { type, code: w.finish(), exportName: undefined };
+    let index = this.storeIndex.get(name);
+    if (index === undefined) {
+      index = this.append(this.storeHelper(name));
+      this.storeIndex.set(name, index);
+    }
+    return index;
+  }
+
+  /** Passes its parameters on to a function of the frame store. */
+  private storeHelper(name: StoreFunction): AppendedFunction {
+    const { params, results } = storeSignature(name);
+    const w = new ByteWriter(32).u32(0);
+    params.forEach((_, i) => {
+      w.op(OP.localGet, i);
     });
+    const type = this.types.intern({ params, results });
+    w.u8(OP.i32Const).s32(STORE_FUNCTIONS.indexOf(name));
+    w.op(OP.callIndirect, type).u32(this.module.tables).u8(OP.end);
+    return { type, code: w.finish(), exportName: undefined };
   }
 
   /** memory.grow under the limit: -1 above it; trap when the engine fails below it. */
@@ -271,8 +295,7 @@ class Instrumenter implements EmitTarget {
   }
 
   private segmentFunctions(): void {
-    const segments = new Set(this.graph.summaries.flatMap((s) => s.dataSegments));
-    for (const segment of segments) {
+    for (const segment of this.graph.summaries.dataSegments) {
       const w = new ByteWriter(16).u32(0);
       for (let i = 0; i < 3; i++) w.u8(OP.localGet).u32(i);
       w.u8(0xfc).u32(8).u32(segment).u8(0).u8(OP.end);
@@ -282,16 +305,12 @@ class Instrumenter implements EmitTarget {
   }
 
   private elementFunctions(): void {
-    const done = new Set<string>();
-    for (const [segment, table] of this.graph.summaries.flatMap((s) => s.elementInits)) {
-      const exportName = EXPORT.tableInit(segment, table);
-      if (done.has(exportName)) continue;
-      done.add(exportName);
+    for (const [segment, table] of this.graph.summaries.elementInits.values()) {
       const w = new ByteWriter(16).u32(0);
       for (let i = 0; i < 3; i++) w.u8(OP.localGet).u32(i);
       w.u8(0xfc).u32(0x0c).u32(segment).u32(table).u8(OP.end);
       const type = this.types.intern({ params: [VT.i32, VT.i32, VT.i32], results: [] });
-      this.append({ type, code: w.finish(), exportName });
+      this.append({ type, code: w.finish(), exportName: EXPORT.tableInit(segment, table) });
     }
   }
 
@@ -314,15 +333,15 @@ class Instrumenter implements EmitTarget {
   // --- sections ------------------------------------------------------------------------------------------
 
   run(): Instrumented {
-    const code = this.rewriteBodies();
+    this.rewriteBodies();
     this.thunks();
     this.globalFunctions();
     this.segmentFunctions();
     this.elementFunctions();
     if (this.graph.usesReferences) this.makeRef();
     this.bindFunction();
+    for (const { code } of this.appended) this.code.u32(code.length).put(code);
     const out = new ByteWriter(this.module.bytes.length * 2).put(this.module.bytes.subarray(0, 8));
-    const codeSection = this.codeSection(code);
     const functionSection = this.functionSection(); // interns fuel types: before the type section
     writeSection(out, 1, this.typeSection());
     this.raw(out, 2);
@@ -334,35 +353,35 @@ class Instrumenter implements EmitTarget {
     writeSection(out, 7, this.exportSection());
     writeSection(out, 9, this.elementSection());
     this.raw(out, 12);
-    writeSection(out, 10, codeSection);
+    const codeBytes = this.codeSection(out);
     this.raw(out, 11);
-    return {
-      bytes: out.finish(),
-      codeBytes: codeSection.length,
-      graph: this.graph,
-      stops: this.stops,
-      memoryFlags: this.memoryFlags,
-    };
+    return { out, codeBytes, records: this.records };
   }
 
-  private rewriteBodies(): Uint8Array[] {
-    const { module, graph } = this;
-    return module.bodies.map((_, k) => {
+  /** Fills `code` and `records`, one function after the other, in the same scratch. */
+  private rewriteBodies(): void {
+    const { module, graph, code } = this;
+    const scratch = new Scratch();
+    const emitter = new BodyEmitter(module.bytes, this, 'fast');
+    const start = codeStart(module);
+    const count = module.bodies.length;
+    for (let k = 0; k < count; k++) {
+      if (k % PROGRESS_EVERY === 0) this.progress(k, count);
       const f = module.imports.length + k;
-      const body = analyseBody(module, f, graph);
-      this.memoryFlags.set(f, { reads: body.readsMemory, writes: body.writesMemory });
-      const plan = planFrame(body, module.bytes);
-      if (graph.canStop(f)) this.checkLimits(body, plan);
-      if (graph.canStop(f)) this.stops.set(f, { body, plan });
-      return new BodyEmitter(module.bytes, body, plan, this, 'fast').fast();
-    });
+      const body = analyseBody(module, f, graph, scratch);
+      const plan = planFrame(body, module.bytes, scratch);
+      const stops = graph.canStop(f);
+      if (stops) this.checkLimits(body, plan);
+      writeRecord(this.records, graph.summaries, k, body, stops ? plan : undefined, start);
+      const written = emitter.fast(body, plan);
+      code.u32(written.length).append(written);
+    }
+    this.progress(count, count);
   }
 
   private checkLimits(body: Body, plan: FramePlan): void {
-    const values = Math.max(
-      body.type.results.length,
-      ...body.safepoints.map((s) => s.results.length),
-    );
+    let values = body.type.results.length;
+    for (const { results } of body.safepoints) values = Math.max(values, results.length);
     if (values > MAX_VALUES || plan.bytes > 1 << 19) {
       throw new SherdError(
         'SHERD_LIMIT',
@@ -433,8 +452,8 @@ class Instrumenter implements EmitTarget {
     const entries: [name: string, kind: number, index: number][] = [];
     if (module.memory !== undefined) entries.push([EXPORT.memory, 2, 0]);
     for (let t = 0; t < module.tables; t++) entries.push([EXPORT.table(t), 1, t]);
-    const changing = new Set(this.graph.summaries.flatMap((s) => s.changesTables));
-    for (const t of [...changing].sort((a, b) => a - b)) entries.push([EXPORT.changing(t), 1, t]);
+    const changing = [...this.graph.summaries.changedTables].sort((a, b) => a - b);
+    for (const t of changing) entries.push([EXPORT.changing(t), 1, t]);
     entries.push([EXPORT.helpers, 1, module.tables], [EXPORT.slot, 1, module.tables + 1]);
     module.globals.forEach((_, g) => {
       entries.push([EXPORT.global(g), 3, g]);
@@ -458,19 +477,22 @@ class Instrumenter implements EmitTarget {
     return w;
   }
 
-  private codeSection(bodies: readonly Uint8Array[]): ByteWriter {
-    const w = new ByteWriter(this.module.bytes.length * 2).u32(
-      bodies.length + this.appended.length,
-    );
-    for (const body of bodies) w.u32(body.length).put(body);
-    for (const { code } of this.appended) w.u32(code.length).put(code);
-    return w;
+  /** Appends the code section; the size of its content. */
+  private codeSection(out: ByteWriter): number {
+    const count = this.module.bodies.length + this.appended.length;
+    const bytes = lebBytes(count) + this.code.length;
+    out.u8(10).u32(bytes).u32(count).append(this.code);
+    return bytes;
   }
 }
 
 /** Rewrites a program's module. `validate` is asked after unsupported features have been refused by name. */
-export function instrument(module: WasmModule, validate: () => void): Instrumented {
-  const instrumenter = new Instrumenter(module);
+export function instrument(
+  module: WasmModule,
+  validate: () => void,
+  progress: Progress = () => undefined,
+): Instrumented {
+  const instrumenter = new Instrumenter(module, progress);
   validate();
   return instrumenter.run();
 }

@@ -8,144 +8,206 @@
  *   live at a call = live after the call (its arguments are consumed, its results are not locals)
  *   plus the locals from which operands below the safepoint are rebuilt
  *
+ * A set of locals is a row of `width` words, one bit a local. All rows lie in the scratch's words:
+ *
+ *   [ one a safepoint | now | nothing | two a nesting level: label, start of else | one a loop ]
+ *
+ * The label of a block or `if` is needed only while the pass is inside it, so its row belongs to its nesting level;
+ * the label of a loop carries over to the next pass, so its row belongs to the loop.
+ *
  * L1  A local that is not in a safepoint's set is never read again from there before it is written.
  * L2  The number of passes is at most the loop nesting depth + 2.
  */
-
-import { invariant } from '../types/errors.js';
-import { type Body, branchTableTargets, type Frame } from './body.js';
+import { EXIT, invariant, SherdError } from '../types/errors.js';
+import { type Body, branchTableTargets, type Frame, OperandKind } from './body.js';
 import { OP } from './opcodes.js';
+import type { Scratch } from './scratch.js';
 
-/** A set of local indices. */
-export type LocalSet = Uint32Array;
+/** More words than this are refused: 256 MiB of sets. */
+const MAX_WORDS = 1 << 26;
 
-export function hasLocal(set: LocalSet, index: number): boolean {
-  return ((set[index >>> 5]! >>> (index & 31)) & 1) === 1;
+/** The sets of all safepoints, end to end in safepoint order: set i is words `[i * width, (i + 1) * width)`. */
+export interface LiveLocals {
+  readonly words: Uint32Array;
+  readonly width: number;
 }
 
 class Liveness {
-  private readonly words: number;
-  private readonly atLabel: (LocalSet | undefined)[];
-  private readonly elseStart: (LocalSet | undefined)[];
-  private readonly result: LocalSet[];
-  private cur: LocalSet;
+  private readonly width: number;
+  private readonly sets: Uint32Array;
+  /** Offset of the row of locals that are live where the pass stands. */
+  private readonly now: number;
+  /** Offset of a row that stays empty. */
+  private readonly nothing: number;
+  private readonly levels: number;
+  /** Per frame: offset of its label's row. */
+  private readonly label: Int32Array;
+  /** Per frame: its nesting level while the pass is inside it. */
+  private level = 0;
+  private nextLoop: number;
   private changed = false;
 
   constructor(
     private readonly body: Body,
     private readonly bytes: Uint8Array,
+    scratch: Scratch,
   ) {
-    this.words = (body.locals.length + 31) >>> 5;
-    this.atLabel = new Array(body.frames.length);
-    this.elseStart = new Array(body.frames.length);
-    this.result = body.safepoints.map(() => this.empty());
-    this.cur = this.empty();
+    const width = (body.locals.length + 31) >>> 5;
+    this.width = width;
+    this.now = body.safepoints.length * width;
+    this.nothing = this.now + width;
+    this.levels = this.nothing + width;
+    this.nextLoop = this.levels + body.nesting * 2 * width;
+    const count = this.nextLoop + body.loops * width;
+    if (count > MAX_WORDS) throw tooLarge(body.index);
+    this.sets = scratch.wordsFor(count);
+    this.sets.fill(0, this.nothing, this.levels);
+    this.sets.fill(0, this.nextLoop, count);
+    this.label = new Int32Array(body.frames.length);
+    this.placeLoops();
   }
 
-  run(): LocalSet[] {
+  run(): LiveLocals {
     let passes = 0;
     do {
       this.changed = false;
       this.pass();
       invariant(++passes <= this.body.frames.length + 2, 'liveness does not converge');
     } while (this.changed);
-    return this.result;
+    return { words: this.sets, width: this.width };
   }
 
-  private empty(): LocalSet {
-    return new Uint32Array(this.words);
+  private placeLoops(): void {
+    if (this.body.loops === 0) return;
+    for (const frame of this.body.frames) {
+      if (frame.kind !== 'loop') continue;
+      this.label[frame.id] = this.nextLoop;
+      this.nextLoop += this.width;
+    }
   }
 
-  private union(set: LocalSet | undefined): void {
-    if (set === undefined) return;
-    for (let w = 0; w < this.words; w++) this.cur[w]! |= set[w]!;
+  // --- rows ----------------------------------------------------------------------------------------------
+
+  private add(local: number): void {
+    this.sets[this.now + (local >>> 5)]! |= 1 << (local & 31);
   }
 
-  private assign(set: LocalSet | undefined): void {
-    if (set === undefined) this.cur.fill(0);
-    else this.cur.set(set);
+  private remove(local: number): void {
+    this.sets[this.now + (local >>> 5)]! &= ~(1 << (local & 31));
   }
+
+  private union(row: number): void {
+    const { sets, now, width } = this;
+    for (let w = 0; w < width; w++) sets[now + w]! |= sets[row + w]!;
+  }
+
+  private copy(source: number, target: number): void {
+    const { sets, width } = this;
+    for (let w = 0; w < width; w++) sets[target + w] = sets[source + w]!;
+  }
+
+  /** The row of a branch's target: after the function nothing is live. */
+  private target(frame: number): number {
+    return frame === 0 ? this.nothing : this.label[frame]!;
+  }
+
+  // --- the pass ------------------------------------------------------------------------------------------
 
   private pass(): void {
     const { body } = this;
-    this.cur.fill(0);
-    for (let i = body.count - 1; i >= 0; i--) if (body.live[i]) this.instruction(i);
-    const entry = body.safepointAt.get(-1);
-    if (entry !== undefined) this.atSafepoint(entry);
+    const { op, live } = body;
+    this.level = 0;
+    this.copy(this.nothing, this.now);
+    for (let i = body.count - 1; i >= 0; i--) {
+      if (op[i]! <= OP.localTee && live[i] !== 0) this.instruction(op[i]!, i);
+    }
+    if (body.entrySafepoint >= 0) this.atSafepoint(body.entrySafepoint);
   }
 
-  private instruction(i: number): void {
-    const { body } = this;
+  private instruction(op: number, i: number): void {
+    const { body, now } = this;
     const arg = body.arg[i]!;
-    switch (body.op[i]) {
+    switch (op) {
       case OP.localGet:
-        this.cur[arg >>> 5]! |= 1 << (arg & 31);
-        return;
+        return this.add(arg);
       case OP.localSet:
       case OP.localTee:
-        this.cur[arg >>> 5]! &= ~(1 << (arg & 31));
-        return;
+        return this.remove(arg);
       case OP.end:
         return this.end(body.frames[arg]!);
       case OP.else:
-        this.elseStart[arg] = this.cur.slice();
-        return this.assign(this.atLabel[arg]);
-      case OP.if: {
-        const frame = body.frames[arg]!;
-        return this.union(frame.elseAt >= 0 ? this.elseStart[arg] : this.atLabel[arg]);
-      }
+        this.copy(now, this.levelRow() + this.width);
+        return this.copy(this.label[arg]!, now);
+      case OP.block:
+        this.level--;
+        return;
+      case OP.if:
+        this.union(body.frames[arg]!.elseAt >= 0 ? this.levelRow() + this.width : this.label[arg]!);
+        this.level--;
+        return;
       case OP.loop:
         return this.loopHeader(arg, i);
       case OP.br:
-        return this.assign(arg === 0 ? undefined : this.atLabel[arg]);
+        return this.copy(this.target(arg), now);
       case OP.brIf:
-        if (arg !== 0) this.union(this.atLabel[arg]);
-        return;
+        return this.union(this.target(arg));
       case OP.brTable:
-        this.cur.fill(0);
+        this.copy(this.nothing, now);
         for (const target of branchTableTargets(body, i, this.bytes))
-          if (target !== 0) this.union(this.atLabel[target]);
+          this.union(this.target(target));
         return;
       case OP.return:
       case OP.unreachable:
-        this.cur.fill(0);
-        return;
+        return this.copy(this.nothing, now);
       case OP.call:
-      case OP.callIndirect: {
-        const safepoint = body.safepointAt.get(i);
-        if (safepoint !== undefined) this.atSafepoint(safepoint);
-        return;
-      }
+      case OP.callIndirect:
+        if (body.safepointAt[i]! >= 0) this.atSafepoint(body.safepointAt[i]!);
     }
+  }
+
+  /** The first row of the nesting level in which the pass stands. */
+  private levelRow(): number {
+    return this.levels + (this.level - 1) * 2 * this.width;
   }
 
   private end(frame: Frame): void {
-    if (frame.kind === 'block' || frame.kind === 'if') this.atLabel[frame.id] = this.cur.slice();
+    if (frame.kind === 'func') return;
+    this.level++;
+    if (frame.kind === 'loop') return;
+    this.label[frame.id] = this.levelRow();
+    this.copy(this.now, this.levelRow());
   }
 
   private loopHeader(id: number, instr: number): void {
-    const safepoint = this.body.safepointAt.get(instr);
-    if (safepoint !== undefined) this.atSafepoint(safepoint);
-    const before = this.atLabel[id];
-    for (let w = 0; w < this.words; w++) {
-      if ((before?.[w] ?? 0) !== this.cur[w]) {
-        this.changed = true;
-        break;
-      }
+    const { body, sets, now, width } = this;
+    if (body.safepointAt[instr]! >= 0) this.atSafepoint(body.safepointAt[instr]!);
+    const label = this.label[id]!;
+    for (let w = 0; w < width; w++) {
+      if (sets[label + w] === sets[now + w]) continue;
+      this.changed = true;
+      sets[label + w] = sets[now + w]!;
     }
-    this.atLabel[id] = this.cur.slice();
+    this.level--;
   }
 
   /** Operands rebuilt from locals need those locals here, hence also on every path that leads here. */
   private atSafepoint(index: number): void {
-    for (const operand of this.body.safepoints[index]!.operands) {
-      if (operand.kind === 'local') this.cur[operand.local >>> 5]! |= 1 << (operand.local & 31);
-    }
-    this.result[index]!.set(this.cur);
+    const { from, to } = this.body.safepoints[index]!;
+    const { kind, ref } = this.body.operands;
+    for (let i = from; i < to; i++) if (kind[i] === OperandKind.local) this.add(ref[i]!);
+    this.copy(this.now, index * this.width);
   }
 }
 
-/** The live locals at each safepoint, in safepoint order. */
-export function liveLocals(body: Body, bytes: Uint8Array): LocalSet[] {
-  return new Liveness(body, bytes).run();
+function tooLarge(functionIndex: number): SherdError {
+  return new SherdError(
+    'SHERD_LIMIT',
+    `function ${functionIndex} has too many locals and places where it can stop`,
+    { next: 'compile it with optimisation, or split it', exitCode: EXIT.refused },
+  );
+}
+
+/** The live locals at each safepoint; valid until the scratch is used again. */
+export function liveLocals(body: Body, bytes: Uint8Array, scratch: Scratch): LiveLocals {
+  return new Liveness(body, bytes, scratch).run();
 }

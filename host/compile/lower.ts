@@ -108,7 +108,7 @@ class Wrapping {
     const { module } = this;
     const range = module.bodies[functionIndex - module.imports.length]!;
     const r = new ByteReader(module.bytes, range.start, range.end);
-    readLocals(r, functionIndex);
+    readLocals(r, functionIndex, []);
     const refs: ImportRef[] = [];
     while (!r.done) {
       const key = readOpcode(r, functionIndex);
@@ -121,10 +121,10 @@ class Wrapping {
 }
 
 function skipImmediate(r: ByteReader, module: WasmModule, imm: Imm, functionIndex: number): number {
-  const where = `function ${functionIndex}`;
-  if (imm === Imm.block) readBlockType(r, module, where);
+  if (imm === Imm.block) readBlockType(r, module, functionIndex);
   else if (imm === Imm.brTable) for (let n = r.count('label') + 1; n > 0; n--) r.u32();
-  else if (imm === Imm.selectTypes) for (let n = r.count('type'); n > 0; n--) readValType(r, where);
+  else if (imm === Imm.selectTypes)
+    for (let n = r.count('type'); n > 0; n--) readValType(r, 'function', functionIndex);
   else return readImmediate(r, imm);
   return 0;
 }

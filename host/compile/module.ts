@@ -122,9 +122,15 @@ class ModuleReader {
   elementSegments = 0;
   dataSegments = 0;
   readonly bodies: BodyRange[] = [];
-  names: NameSection = { functions: new Map(), locals: new Map(), globals: new Map() };
+  private namesRead: NameSection | undefined;
 
   constructor(readonly bytes: Uint8Array) {}
+
+  /** The last name section, read when the first name is asked for. */
+  get names(): NameSection {
+    this.namesRead ??= readNames(this.bytes, this.sections);
+    return this.namesRead;
+  }
 
   read(): void {
     const reader = new ByteReader(this.bytes);
@@ -149,7 +155,6 @@ class ModuleReader {
   private readSection(section: Section, r: ByteReader): void {
     switch (section.id) {
       case 0:
-        if (section.name === 'name') this.names = readNames(r);
         return;
       case 1:
         return this.vector(r, 'type', () => this.readType(r));
@@ -451,12 +456,15 @@ function checkHeader(r: ByteReader): void {
   r.pos = 8;
 }
 
-/** Reads a value type; those that cannot be captured are refused by name. */
-export function readValType(r: ByteReader, where: string): number {
-  const at = r.pos;
+/**
+ * Reads a value type; those that cannot be captured are refused by name. `place` and `index` say where it stands.
+ */
+export function readValType(r: ByteReader, place: string, index = -1): number {
   const type = r.u8();
   if (type >= VT.v128 && type <= VT.i32) return type;
   if (type === VT.funcref || type === VT.externref) return type;
+  const where = index < 0 ? place : `${place} ${index}`;
+  const at = r.pos - 1;
   if (type >= 0x63 && type <= 0x64) throw unsupported('typed function references', where);
   if (type === 0x69 || type === 0x74) throw unsupported('exception references', where);
   if (type >= 0x6a && type <= 0x73) throw unsupported('garbage-collected types', where);
@@ -484,8 +492,10 @@ function readLimits(r: ByteReader, what: string): { min: number; max: number | u
   return { min, max };
 }
 
-/** Reads the name section; a damaged one gives what could be read (names are only for people). */
-function readNames(r: ByteReader): NameSection {
+/** Reads the last name section; a damaged one gives what could be read (names are only for people). */
+function readNames(bytes: Uint8Array, sections: readonly Section[]): NameSection {
+  const section = sections.filter(({ id, name }) => id === 0 && name === 'name').at(-1);
+  const r = new ByteReader(bytes, section?.bodyStart ?? 0, section?.end ?? 0);
   const functions = new Map<number, string>();
   const locals = new Map<number, Map<number, string>>();
   const globals = new Map<number, string>();
@@ -496,7 +506,7 @@ function readNames(r: ByteReader): NameSection {
     }
   };
   try {
-    r.name();
+    if (!r.done) r.name();
     while (!r.done) {
       const id = r.u8();
       const size = r.u32();
@@ -517,18 +527,27 @@ function readNames(r: ByteReader): NameSection {
   return { functions, locals, globals };
 }
 
-/** Reads a body's local declarations. Returns one type a local (parameters not included). */
-export function readLocals(r: ByteReader, functionIndex: number): number[] {
+/** Reads a body's local declarations. Returns the parameters' types, then one type a local. */
+export function readLocals(
+  r: ByteReader,
+  functionIndex: number,
+  params: readonly number[],
+): number[] {
   const groups = r.count('local group');
-  const locals: number[] = [];
+  const locals = params.slice();
   for (let g = 0; g < groups; g++) {
     const at = r.pos;
     const count = r.u32();
-    const type = readValType(r, `function ${functionIndex}`);
-    if (locals.length + count > MAX_LOCALS) throw malformed(at, 'too many locals');
+    const type = readValType(r, 'function', functionIndex);
+    if (locals.length - params.length + count > MAX_LOCALS) throw malformed(at, 'too many locals');
     for (let i = 0; i < count; i++) locals.push(type);
   }
   return locals;
+}
+
+/** Start of the code section's body, from which safepoint offsets count. */
+export function codeStart(module: WasmModule): number {
+  return module.sections.find((s) => s.id === 10)?.bodyStart ?? 0;
 }
 
 /** The sections of a module, without decoding them. */

@@ -108,6 +108,17 @@ export const VT = {
   funcref: 0x70,
   externref: 0x6f,
 } as const;
+
+/** Bits of a word of FACTS. */
+export const FACT = {
+  imm: 0x1f,
+  special: 1 << 16,
+  accepted: 1 << 17,
+  reads: 1 << 18,
+  writes: 1 << 19,
+  constant: 1 << 20,
+} as const;
+
 const LETTER: Record<string, number> = {
   i: VT.i32,
   I: VT.i64,
@@ -117,7 +128,8 @@ const LETTER: Record<string, number> = {
   r: VT.funcref,
 };
 
-const table: (OpInfo | undefined)[] = [];
+const KEYS = 0x10000;
+const table: (OpInfo | undefined)[] = Array.from<OpInfo | undefined>({ length: KEYS });
 
 function add(key: number, name: string, imm: Imm, signature: string): void {
   if (signature === '*') {
@@ -420,6 +432,36 @@ addRun(
   'i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f32x4_u f32x4.convert_i32x4_s f32x4.convert_i32x4_u i32x4.trunc_sat_f64x2_s_zero i32x4.trunc_sat_f64x2_u_zero f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u',
 );
 
+/**
+ * The same table for passes that look at every instruction: one word an opcode, 0 when it is not accepted.
+ *
+ *   bit  0…4 Imm · 5…7 operands · 8…15 result type, 0 = none · 16 special · 17 accepted
+ *        18 reads memory · 19 writes memory · 20 constant
+ */
+export const FACTS: Uint32Array = Uint32Array.from(table, (info, key) =>
+  info === undefined
+    ? 0
+    : info.imm |
+      (info.pops.length << 5) |
+      ((info.pushes[0] ?? 0) << 8) |
+      (info.special ? FACT.special : 0) |
+      FACT.accepted |
+      memoryFacts(key) |
+      (isConstant(key) ? FACT.constant : 0),
+);
+
+function isConstant(key: number): boolean {
+  return (key >= OP.i32Const && key <= OP.f64Const) || key === OP.v128Const || key === OP.refFunc;
+}
+
+function memoryFacts(key: number): number {
+  if (key >= 0x28 && key <= 0x35) return FACT.reads;
+  if (key >= 0x36 && key <= 0x3e) return FACT.writes;
+  if (key >= OP.memoryInit && key <= OP.memoryFill) return FACT.writes;
+  if (key >= 0xfd00 && key <= 0xfd0a) return FACT.reads;
+  return key === 0xfd0b ? FACT.writes : 0;
+}
+
 /** Looks an opcode up; undefined when it is not accepted. */
 export function opInfo(key: number): OpInfo | undefined {
   return table[key];
@@ -427,7 +469,7 @@ export function opInfo(key: number): OpInfo | undefined {
 
 /** All accepted opcode keys, ascending (for tests that must touch every instruction). */
 export function allOpcodes(): number[] {
-  return Object.keys(table).map(Number);
+  return table.flatMap((info, key) => (info === undefined ? [] : [key]));
 }
 
 /** The feature to which a refused opcode belongs. */

@@ -9,11 +9,12 @@
  * P1  A slot that is not live at a safepoint may hold anything; the encoder drops it, so capsules stay canonical.
  * P2  Layout depends on the program's bytes only: the fast copy and every continuation agree on it.
  */
-import type { FunctionInfo, SlotInfo } from '../types/module.js';
+import type { FunctionInfo } from '../types/module.js';
 import type { ValType } from '../types/state.js';
-import type { Body } from './body.js';
-import { hasLocal, liveLocals } from './liveness.js';
+import { type Body, OperandKind } from './body.js';
+import { type LiveLocals, liveLocals } from './liveness.js';
 import { VT } from './opcodes.js';
+import type { Scratch } from './scratch.js';
 
 export interface Slot {
   readonly type: number;
@@ -29,8 +30,10 @@ export interface FramePlan {
   readonly slots: readonly Slot[];
   /** Bytes of all slots. */
   readonly bytes: number;
-  /** Live slot indices, per safepoint. */
-  readonly live: readonly (readonly number[])[];
+  /** Live slot indices of all safepoints, end to end, ascending in each. In a Scratch (H1), maybe longer than used. */
+  readonly live: Int32Array;
+  /** Where each safepoint's begin in `live`; one entry more than safepoints. */
+  readonly liveFrom: readonly number[];
 }
 
 export const VAL_TYPE_NAME: Readonly<Record<number, ValType>> = {
@@ -47,38 +50,112 @@ export function slotBytes(type: number): number {
   return type === VT.v128 ? 16 : 8;
 }
 
-/** Lays out the frame of a function that can stop. */
-export function planFrame(body: Body, bytes: Uint8Array): FramePlan {
-  if (body.safepoints.length === 0) return { slots: [], bytes: 0, live: [] };
-  const liveSets = liveLocals(body, bytes);
-  const slots: Slot[] = [];
-  let offset = 0;
-  const add = (type: number, local: number, temp: number): void => {
-    slots.push({ type, local, temp, offset });
-    offset += slotBytes(type);
-  };
-  body.locals.forEach((type, local) => {
-    if (liveSets.some((set) => hasLocal(set, local))) add(type, local, -1);
-  });
-  const used = new Set<number>();
-  for (const safepoint of body.safepoints) {
-    for (const operand of safepoint.operands) if (operand.kind === 'temp') used.add(operand.temp);
+const NO_FRAME: FramePlan = { slots: [], bytes: 0, live: new Int32Array(0), liveFrom: [0] };
+
+class Planner {
+  private readonly slots: Slot[] = [];
+  private bytes = 0;
+  private readonly sets: LiveLocals;
+  /** Slot of each local and of each temporary, or -1. */
+  private readonly ofLocal: Int32Array;
+  private readonly ofTemp: Int32Array;
+
+  constructor(
+    private readonly body: Body,
+    bytes: Uint8Array,
+    private readonly scratch: Scratch,
+  ) {
+    this.sets = liveLocals(body, bytes, scratch);
+    this.ofLocal = new Int32Array(body.locals.length).fill(-1);
+    this.ofTemp = new Int32Array(body.temps.length).fill(-1);
   }
-  body.temps.forEach((type, temp) => {
-    if (used.has(temp)) add(type, -1, temp);
-  });
-  const live = body.safepoints.map((safepoint, s) => {
-    const temps = new Set(safepoint.operands.map((o) => (o.kind === 'temp' ? o.temp : -1)));
-    const set = liveSets[s]!;
-    return slots.flatMap((slot, i) =>
-      (slot.local >= 0 ? hasLocal(set, slot.local) : temps.has(slot.temp)) ? [i] : [],
-    );
-  });
-  return { slots, bytes: offset, live };
+
+  run(): FramePlan {
+    this.placeLocals();
+    this.placeTemps();
+    const liveFrom = [0];
+    let used = 0;
+    for (let s = 0; s < this.body.safepoints.length; s++) {
+      used = this.liveAt(s, used);
+      liveFrom.push(used);
+    }
+    return { slots: this.slots, bytes: this.bytes, live: this.scratch.liveSlots, liveFrom };
+  }
+
+  private add(type: number, local: number, temp: number): number {
+    this.slots.push({ type, local, temp, offset: this.bytes });
+    this.bytes += slotBytes(type);
+    return this.slots.length - 1;
+  }
+
+  /** A slot for every local that is live at a safepoint. */
+  private placeLocals(): void {
+    const { words, width } = this.sets;
+    for (let w = 0; w < width; w++) {
+      let any = 0;
+      for (let s = 0; s < this.body.safepoints.length; s++) any |= words[s * width + w]!;
+      for (; any !== 0; any &= any - 1) {
+        const local = w * 32 + lowestBit(any);
+        this.ofLocal[local] = this.add(this.body.locals[local]!, local, -1);
+      }
+    }
+  }
+
+  /** A slot for every temporary from which an operand is rebuilt. */
+  private placeTemps(): void {
+    const { operands, temps } = this.body;
+    if (temps.length === 0) return;
+    for (let i = 0; i < operands.length; i++) {
+      if (operands.kind[i] === OperandKind.temp) this.ofTemp[operands.ref[i]!] = 0;
+    }
+    temps.forEach((type, temp) => {
+      if (this.ofTemp[temp] === 0) this.ofTemp[temp] = this.add(type, -1, temp);
+    });
+  }
+
+  /** Appends the slots that are live at a safepoint; the new length. */
+  private liveAt(s: number, from: number): number {
+    const { words, width } = this.sets;
+    const { operands, safepoints } = this.body;
+    const safepoint = safepoints[s]!;
+    const most = this.slots.length + safepoint.to - safepoint.from;
+    const live = this.scratch.liveSlotsFor(from, most);
+    let used = from;
+    for (let w = 0; w < width; w++) {
+      for (let set = words[s * width + w]!; set !== 0; set &= set - 1)
+        live[used++] = this.ofLocal[w * 32 + lowestBit(set)]!;
+    }
+    const locals = used;
+    for (let i = safepoint.from; i < safepoint.to; i++) {
+      if (operands.kind[i] === OperandKind.temp) live[used++] = this.ofTemp[operands.ref[i]!]!;
+    }
+    sortRange(live, locals, used);
+    return used;
+  }
 }
 
-export function slotInfo(slot: Slot): SlotInfo {
-  return { type: VAL_TYPE_NAME[slot.type]!, local: slot.local };
+function lowestBit(word: number): number {
+  return 31 - Math.clz32(word & -word);
+}
+
+/** Sorts a part of an array: insertion for the usual few, which mostly stand in order already. */
+function sortRange(array: Int32Array, from: number, to: number): void {
+  if (to - from > 64) {
+    array.subarray(from, to).sort();
+    return;
+  }
+  for (let i = from + 1; i < to; i++) {
+    const value = array[i]!;
+    let j = i - 1;
+    for (; j >= from && array[j]! > value; j--) array[j + 1] = array[j]!;
+    array[j + 1] = value;
+  }
+}
+
+/** Lays out the frame of a function that can stop. The live slots lie in `scratch`. */
+export function planFrame(body: Body, bytes: Uint8Array, scratch: Scratch): FramePlan {
+  if (body.safepoints.length === 0) return NO_FRAME;
+  return new Planner(body, bytes, scratch).run();
 }
 
 /** Where the slots of a frame lie, as far as the runtime needs it. */

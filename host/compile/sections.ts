@@ -11,7 +11,7 @@ import type { FuncType } from './module.js';
 
 /** Appends a section with its size. */
 export function writeSection(out: ByteWriter, id: number, body: ByteWriter): void {
-  out.u8(id).u32(body.length).put(body.view());
+  out.u8(id).u32(body.length).append(body);
 }
 
 /** Appends one function type. */

@@ -17,11 +17,28 @@ export type StoreFunction =
   | `${'spill' | 'load' | 'get' | 'set'}_${'i32' | 'i64' | 'f32' | 'f64' | 'v128'}`
   | `${'spill' | 'get' | 'set'}_${'funcref' | 'externref'}`;
 
+/** The functions of a kind by value type from externref up. */
+function namesOf(kind: 'spill' | 'load' | 'get' | 'set'): readonly (StoreFunction | undefined)[] {
+  return Array.from({ length: VT.i32 - VT.externref + 1 }, (_, i) => {
+    const type = VT.externref + i;
+    const name = VAL_TYPE_NAME[type];
+    if (name === undefined || (kind === 'load' && isReference(type))) return undefined;
+    return `${kind}_${name}` as StoreFunction;
+  });
+}
+
+const NAMES = {
+  spill: namesOf('spill'),
+  load: namesOf('load'),
+  get: namesOf('get'),
+  set: namesOf('set'),
+} as const;
+
 /** The store function of a kind for a value type. References are loaded by `loadSlot`. */
 export function storeFunction(kind: 'spill' | 'load' | 'get' | 'set', type: number): StoreFunction {
-  const name = VAL_TYPE_NAME[type];
-  invariant(name !== undefined && !(kind === 'load' && isReference(type)), `${kind} of ${type}`);
-  return `${kind}_${name}` as StoreFunction;
+  const name = NAMES[kind][type - VT.externref];
+  invariant(name !== undefined, 'no such function of the frame store');
+  return name;
 }
 
 /**

@@ -1,8 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { compileProgram, isShardModule, readShardModule } from '../../host/compile/index.js';
+import {
+  compileProgram,
+  isShardModule,
+  plainFunction,
+  readShardModule,
+} from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { EXIT, SherdError } from '../../host/types/errors.js';
+import type { ShardModule } from '../../host/types/module.js';
 import { wat } from '../runtime/support.js';
 
 const SAMPLE =
@@ -136,6 +142,19 @@ describe('what a file is', () => {
     const a = compileProgram(SAMPLE, nodePlatform);
     const b = compileProgram(SAMPLE, nodePlatform);
     expect(Buffer.compare(a.bytes, b.bytes)).toBe(0);
-    expect(readShardModule(a.bytes, nodePlatform)).toEqual(a);
+    const facts = (module: ShardModule) => ({
+      ...module,
+      functions: module.functions.map(plainFunction),
+    });
+    const read = facts(readShardModule(a.bytes, nodePlatform));
+    expect(read).toEqual(facts(a));
+    expect(read.functions.map(({ calls, loops }) => ({ calls, loops }))).toEqual([
+      { calls: [], loops: 1 },
+      { calls: [], loops: 0 },
+      { calls: [1], loops: 0 },
+    ]);
+    expect(read.functions[2]!.safepoints.map(({ kind, live }) => ({ kind, live }))).toEqual([
+      { kind: 'call', live: [] },
+    ]);
   });
 });

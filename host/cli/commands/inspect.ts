@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { inspectCapsule, renderReport } from '../../capsule/index.js';
-import { readShardModule } from '../../compile/index.js';
+import { plainFunction, readShardModule } from '../../compile/index.js';
 import { nodePlatform } from '../../node/platform.js';
 import type { InspectReply } from '../../types/api.js';
 import { EXIT } from '../../types/errors.js';
@@ -78,7 +78,7 @@ function moduleView(module: ShardModule) {
     moduleBytes: bytes.length,
     exports: Object.fromEntries(exports),
     functions: functions.map((each) => ({
-      ...each,
+      ...plainFunction(each),
       localNames: Object.fromEntries(each.localNames),
     })),
   };

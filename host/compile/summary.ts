@@ -1,0 +1,210 @@
+/**
+ * The light pass: what each function calls, loops and touches, found by reading its instructions once.
+ *
+ *   bodies  ──▶  calls      [ f0: 3 7 | f1: | f2: 0 3 9 | … ]   unique, ascending; f's are [callsFrom[k], callsFrom[k + 1])
+ *                indirect   [ types of indirect calls, alike ]
+ *                loops, loop depth, instructions                  one number a function
+ *
+ * Does: read opcodes and immediates. Does not: look at operands or locals (body.ts).
+ *
+ * U1  Function k here is function index `imports + k`.
+ */
+import { ByteReader, malformed } from './bytes.js';
+import { readBlockType, readImmediate, readOpcode } from './instructions.js';
+import { isReference, readLocals, readValType, type WasmModule } from './module.js';
+import { FACT, FACTS, Imm, OP } from './opcodes.js';
+
+export interface Summaries {
+  readonly calls: Int32Array;
+  readonly callsFrom: Int32Array;
+  /** Type indices of indirect calls. */
+  readonly indirect: Int32Array;
+  readonly indirectFrom: Int32Array;
+  readonly loops: Int32Array;
+  readonly loopDepth: Int32Array;
+  readonly instructions: Int32Array;
+  /** Passive data segments with which memory is initialised, in order of first use, ascending in each function. */
+  readonly dataSegments: ReadonlySet<number>;
+  /** Functions whose address code takes. */
+  readonly refs: ReadonlySet<number>;
+  /** Tables that code may change. */
+  readonly changedTables: ReadonlySet<number>;
+  /** Element segments by `table.init`, in order of first use. */
+  readonly elementInits: ReadonlyMap<string, readonly [segment: number, table: number]>;
+  /** Reference values occur in code. */
+  readonly references: boolean;
+}
+
+/** Lists of numbers, one a function, unique and ascending, end to end. */
+class Lists {
+  values = new Int32Array(1024);
+  readonly from: Int32Array;
+  private length = 0;
+  private opened = 0;
+  /** Per number: the list that holds it last, + 1. */
+  private readonly seen: Int32Array;
+
+  constructor(lists: number, numbers: number) {
+    this.from = new Int32Array(lists + 1);
+    this.seen = new Int32Array(numbers);
+  }
+
+  add(list: number, value: number): void {
+    if (this.seen[value] === list + 1) return;
+    this.seen[value] = list + 1;
+    if (this.length === this.values.length) {
+      const grown = new Int32Array(this.length * 2);
+      grown.set(this.values);
+      this.values = grown;
+    }
+    this.values[this.length++] = value;
+  }
+
+  /** Ends a list: sorts it. */
+  close(list: number): void {
+    if (this.length - this.opened > 1) this.values.subarray(this.opened, this.length).sort();
+    this.opened = this.length;
+    this.from[list + 1] = this.length;
+  }
+}
+
+/** Instructions of which more is noted than that they are there: by opcode key. */
+const NOTED = new Uint8Array(0x10000);
+const REFERENCE = 2;
+for (const op of [OP.call, OP.callIndirect, OP.memoryInit]) NOTED[op] = 1;
+// Reference values, and what changes a table:
+for (const op of [
+  OP.refFunc,
+  OP.refNull,
+  OP.tableGet,
+  OP.tableInit,
+  OP.tableSet,
+  OP.tableCopy,
+  OP.tableGrow,
+  OP.tableFill,
+])
+  NOTED[op] = REFERENCE;
+
+class Summariser {
+  private readonly calls: Lists;
+  private readonly indirect: Lists;
+  private readonly loops: Int32Array;
+  private readonly loopDepth: Int32Array;
+  private readonly instructions: Int32Array;
+  private readonly dataSegments = new Set<number>();
+  private readonly segments = new Set<number>();
+  private readonly refs = new Set<number>();
+  private readonly changedTables = new Set<number>();
+  private readonly elementInits = new Map<string, readonly [number, number]>();
+  private references = false;
+  /** Of the function at hand, per open block: 1 if it is a loop. */
+  private readonly kinds: number[] = [];
+  private depth = 0;
+
+  constructor(private readonly module: WasmModule) {
+    const count = module.bodies.length;
+    this.calls = new Lists(count, module.functionTypes.length);
+    this.indirect = new Lists(count, module.types.length);
+    this.loops = new Int32Array(count);
+    this.loopDepth = new Int32Array(count);
+    this.instructions = new Int32Array(count);
+  }
+
+  run(): Summaries {
+    for (let k = 0; k < this.module.bodies.length; k++) this.body(k);
+    return {
+      calls: this.calls.values,
+      callsFrom: this.calls.from,
+      indirect: this.indirect.values,
+      indirectFrom: this.indirect.from,
+      loops: this.loops,
+      loopDepth: this.loopDepth,
+      instructions: this.instructions,
+      dataSegments: this.dataSegments,
+      refs: this.refs,
+      changedTables: this.changedTables,
+      elementInits: this.elementInits,
+      references: this.references,
+    };
+  }
+
+  private body(k: number): void {
+    const { module } = this;
+    const f = module.imports.length + k;
+    const range = module.bodies[k]!;
+    const r = new ByteReader(module.bytes, range.start, range.end);
+    if (readLocals(r, f, []).some(isReference)) this.references = true;
+    this.kinds.length = 0;
+    this.depth = 0;
+    let instructions = 0;
+    for (; !r.done; instructions++) {
+      const key = readOpcode(r, f);
+      const imm = FACTS[key]! & FACT.imm;
+      if (imm !== Imm.none) this.immediate(r, key, imm, k, f);
+      else if (key === OP.end && this.kinds.pop() === 1) this.depth--;
+    }
+    this.instructions[k] = instructions;
+    this.calls.close(k);
+    this.indirect.close(k);
+    if (this.segments.size === 0) return;
+    for (const segment of [...this.segments].sort((a, b) => a - b)) this.dataSegments.add(segment);
+    this.segments.clear();
+  }
+
+  private immediate(r: ByteReader, key: number, imm: Imm, k: number, f: number): void {
+    const { module } = this;
+    if (imm === Imm.block) {
+      readBlockType(r, module, f);
+      this.kinds.push(key === OP.loop ? 1 : 0);
+      if (key === OP.loop) this.loop(k);
+    } else if (imm === Imm.brTable) {
+      for (let n = r.count('label') + 1; n > 0; n--) r.u32();
+    } else if (imm === Imm.selectTypes) {
+      for (let n = r.count('type'); n > 0; n--) readValType(r, 'function', f);
+    } else {
+      const at = r.pos;
+      const value = readImmediate(r, imm);
+      if (NOTED[key] === 0) return;
+      if (key === OP.call) {
+        if (value >= module.functionTypes.length)
+          throw malformed(at, `function index ${value} out of range`);
+        this.calls.add(k, value);
+      } else if (key === OP.callIndirect) {
+        if (value >= module.types.length) throw malformed(at, `type index ${value} out of range`);
+        this.indirect.add(k, value);
+      } else if (key === OP.memoryInit) this.segments.add(value);
+      else if (NOTED[key] === REFERENCE) this.reference(r, key, value, at);
+    }
+  }
+
+  /** An instruction with reference values or tables, whose immediates begin at `at`. */
+  private reference(r: ByteReader, key: number, value: number, at: number): void {
+    const { module } = this;
+    if (key === OP.refFunc) {
+      if (value >= module.functionTypes.length)
+        throw malformed(at, `function index ${value} out of range`);
+      this.refs.add(value);
+    }
+    if (key === OP.refFunc || key === OP.refNull || key === OP.tableGet) {
+      this.references = true;
+      return;
+    }
+    const again = new ByteReader(r.bytes, at, r.pos);
+    again.u32();
+    const table = key === OP.tableInit ? again.u32() : value;
+    if (table >= module.tables) throw malformed(at, `table index ${table} out of range`);
+    this.changedTables.add(table);
+    if (key === OP.tableInit) this.elementInits.set(`${value}:${table}`, [value, table]);
+  }
+
+  private loop(k: number): void {
+    this.loops[k]!++;
+    this.depth++;
+    if (this.depth > this.loopDepth[k]!) this.loopDepth[k] = this.depth;
+  }
+}
+
+/** Scans all bodies without analysing them. */
+export function summariseAll(module: WasmModule): Summaries {
+  return new Summariser(module).run();
+}

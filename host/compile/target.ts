@@ -1,0 +1,35 @@
+/**
+ * What the emitter needs to know of the module that it writes for: indices there.
+ *
+ * Does: name it. Does not: write (emit.ts); instrument.ts and continuation.ts implement it.
+ */
+import type { StoreFunction } from './store-calls.js';
+
+/** Register of the frame store (16 bytes each) in which a suspended host call leaves the remaining fuel. */
+export const FUEL_REGISTER = 63;
+
+/** How names of the program map to indices of the module that is being written. */
+export interface EmitTarget {
+  func(index: number): number;
+  type(index: number): number;
+  /** The type with fuel added as last parameter and last result. */
+  fuelType(index: number): number;
+  global(index: number): number;
+  interruptGlobal(): number;
+  /** Index of a type `() -> results`. */
+  resultType(results: readonly number[]): number;
+  store(name: StoreFunction): number;
+  /** memory.grow goes through a function that obeys the limit. */
+  growFunction(): number;
+  /** Function that does memory.init / data.drop of a segment; undefined = write the instruction itself. */
+  initFunction(segment: number): number | undefined;
+  dropFunction(segment: number): number;
+  /** The same for element segments. */
+  tableInitFunction(segment: number, table: number): number | undefined;
+  elemDropFunction(segment: number): number;
+  /** `(function index + 1, 0 = null) -> funcref`; undefined = ref.func can be written. */
+  refFunction(): number | undefined;
+  carriesFuel(functionIndex: number): boolean;
+  /** True: block types and types keep their indices (the fast copy). */
+  readonly sameTypes: boolean;
+}
