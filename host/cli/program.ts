@@ -38,8 +38,9 @@ export interface LoadedProgram {
 export async function loadProgram(
   path: string,
   cache: CompileCache = new CompileCache(),
+  progress?: Rewriting,
 ): Promise<LoadedProgram> {
-  return loadProgramBytes(path, await readProgramFile(path), cache);
+  return loadProgramBytes(path, await readProgramFile(path), cache, progress);
 }
 
 /** The same for a program whose bytes are at hand; `path` names it. */
@@ -47,9 +48,10 @@ export async function loadProgramBytes(
   path: string,
   bytes: Uint8Array,
   cache: CompileCache = new CompileCache(),
+  progress?: Rewriting,
 ): Promise<LoadedProgram> {
   try {
-    const compiled = await compileAny(path, bytes, cache);
+    const compiled = await compileAny(path, bytes, cache, progress);
     requireOfferedImports(compiled.module);
     return { name: basename(path), ...compiled };
   } catch (cause) {
@@ -76,15 +78,23 @@ function requireOfferedImports(module: ShardModule): void {
   }
 }
 
+/** Told how many functions of a core module are rewritten. */
+export type Rewriting = (functionsDone: number, functionsTotal: number) => void;
+
 type Compiled = Omit<LoadedProgram, 'name'>;
 
-async function compileAny(path: string, bytes: Uint8Array, cache: CompileCache): Promise<Compiled> {
+async function compileAny(
+  path: string,
+  bytes: Uint8Array,
+  cache: CompileCache,
+  progress: Rewriting | undefined,
+): Promise<Compiled> {
   if (isWasm(bytes)) {
-    if (isComponent(bytes)) return compileWasm(await coreModuleOf(bytes, path), cache);
+    if (isComponent(bytes)) return compileWasm(await coreModuleOf(bytes, path), cache, progress);
     if (isShardModule(bytes)) {
       return { module: readShardModule(bytes, nodePlatform), diagnostics: '', cached: false };
     }
-    return compileWasm(bytes, cache);
+    return compileWasm(bytes, cache, progress);
   }
   if (/\.(ts|as)$/.test(path)) return compileSource(path, bytes, cache);
   throw new SherdError('SHERD_NOT_WASM', 'not a WebAssembly file and not AssemblyScript source', {
@@ -94,12 +104,16 @@ async function compileAny(path: string, bytes: Uint8Array, cache: CompileCache):
   });
 }
 
-async function compileWasm(bytes: Uint8Array, cache: CompileCache): Promise<Compiled> {
+async function compileWasm(
+  bytes: Uint8Array,
+  cache: CompileCache,
+  progress: Rewriting | undefined,
+): Promise<Compiled> {
   const found = await cache.find('wasm', bytes);
   if (found !== undefined) {
     return { module: readShardModule(found, nodePlatform), diagnostics: '', cached: true };
   }
-  const module = compileProgram(bytes, nodePlatform);
+  const module = compileProgram(bytes, nodePlatform, progress === undefined ? {} : { progress });
   await cache.store('wasm', bytes, { hash: module.moduleHash, bytes: module.bytes });
   return { module, diagnostics: '', cached: false };
 }

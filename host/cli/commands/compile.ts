@@ -1,9 +1,11 @@
 /** `sherd compile PROG`: makes a shard module and says what it cost. */
+import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { nodePlatform } from '../../node/platform.js';
 import type { ShardModule } from '../../types/module.js';
 import { CompileCache } from '../cache.js';
 import { remark, report } from '../command.js';
+import { compileProgress } from '../compile-progress.js';
 import { formatBytes, formatCount, renderTable } from '../format.js';
 import { stderr } from '../output.js';
 import { loadProgram } from '../program.js';
@@ -28,7 +30,12 @@ export function addCompile(program: Command): void {
       const output = options.output ?? defaultOutput(path);
       await requireDirectoryOf(output, '-o');
       const startNs = nodePlatform.monotonicNs();
-      const { module, diagnostics, cached } = await loadProgram(path, new CompileCache());
+      const progress = compileProgress({ quiet: options.quiet === true, label: basename(path) });
+      const { module, diagnostics, cached } = await loadProgram(
+        path,
+        new CompileCache(),
+        progress.told,
+      ).finally(() => progress.end());
       const compileMs = Number(nodePlatform.monotonicNs() - startNs) / 1e6;
       if (diagnostics !== '' && options.quiet !== true)
         await stderr.write(`${diagnostics.trimEnd()}\n`);
