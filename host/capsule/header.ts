@@ -118,8 +118,8 @@ export function decodeHeader(bytes: Uint8Array, fail: Fail): CapsuleHeader {
     calls: fields.list('calls', (each): each is string => typeof each === 'string'),
     growRefused: fields.flag('growRefused'),
     droppedSegments: fields.list('droppedSegments', isCount),
-    droppedElements: fields.has('droppedElements') ? fields.list('droppedElements', isCount) : [],
-    tables: fields.has('tables') ? fields.list('tables', isTable).map(unpackTable) : [],
+    droppedElements: fields.some('droppedElements', isCount),
+    tables: fields.some('tables', isTable).map(unpackTable),
     pending: unpackPending(fields.take('pending'), fail),
     memory: unpackMemory(fields.take('memory'), fail),
   };
@@ -168,8 +168,12 @@ class Fields {
     this.#fail = fail;
   }
 
-  has(key: string): boolean {
-    return Object.hasOwn(this.#map, key);
+  /** A list that is there only when it is not empty. */
+  some<T>(key: string, each: (value: unknown) => value is T): readonly T[] {
+    if (!Object.hasOwn(this.#map, key)) return [];
+    const list = this.list(key, each);
+    if (list.length === 0) throw this.#fail(`field ${key} is empty`);
+    return list;
   }
 
   take(key: string): unknown {

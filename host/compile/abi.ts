@@ -5,7 +5,7 @@
  *
  *   types      fuel types, helper types
  *   tables     helpers (filled by the runtime with functions of the frame store), one slot for binding
- *   globals    interrupt, page limit, grow-refused flag, one flag per droppable data or element segment
+ *   globals    interrupt, page limit, grow-refused flag, fuel at the last throw (if there are tags), one flag per droppable data or element segment
  *   functions  helpers, memory.grow under the limit, entry thunks, save/load of globals, bind
  *   elements   a passive segment with all functions
  *   custom     `sherd`: version, hashes, resume map, dependency graph, and the program's code without data (skeleton)
@@ -36,6 +36,9 @@ export const EXPORT = {
   init: (segment: number): string => `$n${segment}`,
   drop: (segment: number): string => `$d${segment}`,
   dropped: (segment: number): string => `$x${segment}`,
+  tag: (index: number): string => `$tag${index}`,
+  /** The fuel that was left when an exception was thrown. */
+  thrownFuel: '$tf',
   ref: '$ref',
   /** A second name of each table that the program can change. */
   changing: (index: number): string => `$c${index}`,

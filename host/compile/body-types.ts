@@ -1,10 +1,11 @@
 /**
  * What the analysis of a function body gives (body.ts), and what it needs to know.
  */
+import type { CatchClause } from './instructions.js';
 import type { FuncType } from './module.js';
 import type { OperandPool } from './scratch.js';
 
-export type FrameKind = 'func' | 'block' | 'loop' | 'if';
+export type FrameKind = 'func' | 'block' | 'loop' | 'if' | 'try' | 'try_table';
 
 /** A structured control construct. Frame 0 is the function itself. */
 export interface Frame {
@@ -15,7 +16,13 @@ export interface Frame {
   readonly first: number;
   /** Instruction index of `else`, or -1. */
   elseAt: number;
-  /** Instruction index of the matching `end`. */
+  /** Instruction indices of `catch` and `catch_all`. */
+  readonly catches: number[];
+  /** Frame to which a `try` delegates, or -1. */
+  delegate: number;
+  /** Clauses of a `try_table`: `label` is the target's frame id. */
+  readonly clauses: readonly CatchClause[];
+  /** Instruction index of the matching `end` (or `delegate`). */
   end: number;
   readonly params: readonly number[];
   readonly results: readonly number[];
@@ -40,6 +47,16 @@ export interface Safepoint {
   readonly to: number;
   /** Result types of the call, else empty. */
   readonly results: readonly number[];
+  /** An exception from the call can be caught by this function. */
+  readonly guarded: boolean;
+}
+
+/** An exception that a `rethrow` may throw again is kept as data (N4 of body.ts). */
+export interface Caught {
+  /** Tags that it can have, with the temporaries of their values. */
+  readonly tags: readonly { readonly tag: number; readonly temps: readonly number[] }[];
+  /** Temporary that says which one, by place in `tags`; -1: there is only one. */
+  readonly which: number;
 }
 
 /** Its typed arrays lie in a Scratch (H1) and may be longer than their content. */
@@ -70,6 +87,8 @@ export interface Body {
   /** The same for instructions with several results: one temporary a result. */
   readonly multiSaves: ReadonlyMap<number, readonly number[]>;
   readonly temps: readonly number[];
+  /** Catch clauses that are the target of a `rethrow`, by instruction index. */
+  readonly caught: ReadonlyMap<number, Caught>;
   readonly readsMemory: boolean;
   readonly writesMemory: boolean;
 }

@@ -16,24 +16,37 @@
  *     dominates every safepoint that reads the temporary.
  * N3  An operand that came from `local.get x` is rebuilt from x only while x cannot have been written since: a write to
  *     x, or entry into any loop, makes it an ordinary value.
+ * N4  A `rethrow` throws an exception of the same tag and values anew: the values are kept in temporaries of their own from
+ *     the `catch` on, for `catch_all` beside the number of the tag. No instruction can tell the difference.
  */
+import { ARM_ENDS, FRAME_KIND, keepCaught } from './body-exceptions.js';
 import {
   type Body,
   type CallFacts,
+  type Caught,
   type Frame,
   type FrameKind,
   OperandKind,
   type Safepoint,
 } from './body-types.js';
 import { ByteReader, malformed } from './bytes.js';
-import { readBlockType, readImmediate, readOpcode } from './instructions.js';
+import {
+  type CatchClause,
+  readBlockType,
+  readCatchClauses,
+  readImmediate,
+  readOpcode,
+  skipImmediates,
+} from './instructions.js';
 import { type FuncType, readLocals, readValType, type WasmModule } from './module.js';
 import { FACT, FACTS, Imm, OP, VT } from './opcodes.js';
+import { Kind, NOWHERE, OperandStack } from './operand-stack.js';
 import { Scratch } from './scratch.js';
 
 export {
   type Body,
   type CallFacts,
+  type Caught,
   type Frame,
   OperandKind,
   type Safepoint,
@@ -41,14 +54,10 @@ export {
 
 /** The largest nesting that is accepted; deeper programs get a clear error instead of a slow one. */
 const MAX_NESTING = 50_000;
-const NOWHERE = 0x7fffffff;
 const NONE: readonly number[] = [];
+const NO_CLAUSES: readonly CatchClause[] = [];
 
-/** What is known of an operand on the stack. */
-const Kind = { value: 0, local: 1, constant: 2 } as const;
-type Kind = (typeof Kind)[keyof typeof Kind];
-
-class BodyAnalyser {
+class BodyAnalyser extends OperandStack {
   private readonly r: ByteReader;
   private count = 0;
   private readonly frames: Frame[] = [];
@@ -59,18 +68,7 @@ class BodyAnalyser {
   private readonly type: FuncType;
   private readonly safepoints: Safepoint[] = [];
   private entrySafepoint = -1;
-  private readonly multiSaves = new Map<number, number[]>();
-  private readonly temps: number[] = [];
-  private readonly tempOf = new Map<number, number>();
-  /** Operands made so far: the next id. */
-  private operandCount = 0;
-  /** Result types of a multi-value producer, by instruction: all of them are saved together. */
-  private readonly producerResults = new Map<number, readonly number[]>();
-  private height = 0;
-  /** No operand below this stack position is a local (N3). */
-  private localsFrom = 0;
-  /** Stack height below which the current frame must not pop. */
-  private floor = 0;
+  private readonly caught = new Map<number, Caught>();
   private dead = false;
   private deadNesting = 0;
   /** FACT.reads and FACT.writes of all instructions. */
@@ -79,10 +77,11 @@ class BodyAnalyser {
 
   constructor(
     private readonly module: WasmModule,
-    private readonly index: number,
+    index: number,
     private readonly facts: CallFacts,
-    private readonly scratch: Scratch,
+    scratch: Scratch,
   ) {
+    super(index, scratch);
     const range = module.bodies[index - module.imports.length]!;
     this.r = new ByteReader(module.bytes, range.start, range.end);
     this.type = module.types[module.functionTypes[index]!]!;
@@ -94,7 +93,7 @@ class BodyAnalyser {
 
   run(): Body {
     const { scratch } = this;
-    this.open('func', -1, NONE, this.type.results);
+    this.open('func', -1, NONE, this.type.results, []);
     if (this.facts.entryPoll(this.index))
       this.entrySafepoint = this.addSafepoint('entry', -1, NONE);
     while (this.control.length > 0) this.step();
@@ -119,6 +118,7 @@ class BodyAnalyser {
       save: scratch.save,
       multiSaves: this.multiSaves,
       temps: this.temps,
+      caught: this.caught,
       readsMemory: (this.memory & FACT.reads) !== 0,
       writesMemory: (this.memory & FACT.writes) !== 0,
     };
@@ -150,26 +150,24 @@ class BodyAnalyser {
   }
 
   private skipDead(key: number, imm: Imm, instr: number): void {
-    const at = this.r.pos;
-    if (imm === Imm.block) {
-      readBlockType(this.r, this.module, this.index);
-      this.deadNesting++;
-    } else if (key === OP.end || key === OP.else) {
-      if (this.deadNesting === 0) {
-        this.scratch.live[instr] = 1;
-        this.dead = false;
-        if (key === OP.else) this.atElse(instr, at);
-        else this.atEnd(instr, at, false);
-        return;
-      }
-      if (key === OP.end) this.deadNesting--;
-    } else if (imm === Imm.brTable) {
-      for (let n = this.r.count('label') + 1; n > 0; n--) this.r.u32();
-    } else if (imm === Imm.selectTypes) {
-      for (let n = this.r.count('type'); n > 0; n--) readValType(this.r, 'function', this.index);
-    } else {
-      readImmediate(this.r, imm);
+    const { r, module } = this;
+    if (this.deadNesting === 0 && ARM_ENDS.has(key)) {
+      this.scratch.live[instr] = 1;
+      this.dead = false;
+      this.armEnd(key, instr, r.pos, false);
+      return;
     }
+    skipImmediates(r, module, imm, this.index);
+    if (imm === Imm.block || imm === Imm.tryTable) this.deadNesting++;
+    else if (key === OP.end || key === OP.delegate) this.deadNesting--;
+  }
+
+  /** `else`, `catch`, `catch_all`, `delegate`, `end`. */
+  private armEnd(key: number, instr: number, at: number, reachable: boolean): void {
+    if (key === OP.end) this.atEnd(instr, at, reachable);
+    else if (key === OP.else) this.atElse(instr, at);
+    else if (key === OP.delegate) this.atDelegate(instr, at, reachable);
+    else this.atCatch(key, instr, at, reachable);
   }
 
   private special(key: number, instr: number, at: number): void {
@@ -182,11 +180,19 @@ class BodyAnalyser {
       case OP.block:
       case OP.loop:
       case OP.if:
+      case OP.try:
+      case OP.tryTable:
         return this.openBlock(key, instr, at);
       case OP.else:
-        return this.atElse(instr, at);
       case OP.end:
-        return this.atEnd(instr, at, true);
+      case OP.catch:
+      case OP.catchAll:
+      case OP.delegate:
+        return this.armEnd(key, instr, at, true);
+      case OP.throw:
+        return this.throw(instr, at);
+      case OP.rethrow:
+        return this.rethrow(instr, at);
       case OP.br:
       case OP.brIf:
         return this.branch(key, instr, at);
@@ -196,9 +202,11 @@ class BodyAnalyser {
         this.dead = true;
         return;
       case OP.call:
-        return this.call(instr, at);
+      case OP.returnCall:
+        return this.call(key, instr, at);
       case OP.callIndirect:
-        return this.callIndirect(instr, at);
+      case OP.returnCallIndirect:
+        return this.callIndirect(key, instr, at);
       case OP.drop:
         this.pop(at);
         return;
@@ -227,89 +235,6 @@ class BodyAnalyser {
     }
   }
 
-  // --- operand stack -------------------------------------------------------------------------------------
-
-  private push(type: number, kind: Kind, ref: number, instr: number): void {
-    const { scratch } = this;
-    const id = this.operandCount++;
-    if (id === scratch.oType.length) scratch.growOperands();
-    scratch.oType[id] = type;
-    scratch.oKind[id] = kind;
-    scratch.oRef[id] = ref;
-    scratch.oInstr[id] = instr;
-    scratch.oDepth[id] = this.height;
-    if (kind === Kind.local && this.height < scratch.localLow[ref]!)
-      scratch.localLow[ref] = this.height;
-    scratch.stack[this.height++] = id;
-  }
-
-  private pushResults(types: readonly number[], instr: number): void {
-    if (types.length > 1) this.producerResults.set(instr, types);
-    for (let i = 0; i < types.length; i++) this.push(types[i]!, Kind.value, 0, instr);
-  }
-
-  private underflow(at: number): never {
-    throw malformed(at, `function ${this.index}: operand stack underflow`);
-  }
-
-  /** Takes the operands above a height off the stack. */
-  private lower(height: number): void {
-    this.height = height;
-    if (height < this.localsFrom) this.localsFrom = height;
-  }
-
-  /** Takes one operand off the stack; its id. */
-  private pop(at: number): number {
-    if (this.height <= this.floor) this.underflow(at);
-    this.lower(this.height - 1);
-    return this.scratch.stack[this.height]!;
-  }
-
-  private popMany(count: number, at: number): void {
-    if (this.height - count < this.floor) this.underflow(at);
-    this.lower(this.height - count);
-  }
-
-  /** Gives the operand a temporary in which its producer saves it (N2). */
-  private tempFor(id: number): number {
-    const { oInstr, oDepth, oType, save } = this.scratch;
-    const instr = oInstr[id]!;
-    const results = this.producerResults.get(instr);
-    const depth = oDepth[id]!;
-    if (results === undefined) {
-      const temp = this.tempAt(depth, oType[id]!);
-      if (save[instr] === 0) save[instr] = temp + 1;
-      return temp;
-    }
-    const position = this.positionOf(id);
-    let saved = this.multiSaves.get(instr);
-    if (saved === undefined) {
-      saved = results.map((type, i) => this.tempAt(depth - position + i, type));
-      this.multiSaves.set(instr, saved);
-      save[instr] = -1;
-    }
-    return saved[position]!;
-  }
-
-  /** Which result of its producer an operand is: operand ids of one producer are consecutive. */
-  private positionOf(id: number): number {
-    const { oInstr } = this.scratch;
-    let position = 0;
-    while (position < id && oInstr[id - position - 1] === oInstr[id]) position++;
-    return position;
-  }
-
-  private tempAt(depth: number, type: number): number {
-    const key = depth * 32 + (type - VT.externref);
-    let temp = this.tempOf.get(key);
-    if (temp === undefined) {
-      temp = this.temps.length;
-      this.temps.push(type);
-      this.tempOf.set(key, temp);
-    }
-    return temp;
-  }
-
   private addSafepoint(kind: Safepoint['kind'], instr: number, results: readonly number[]): number {
     const { operands, stack, oType, oKind, oRef, oInstr, safepointAt } = this.scratch;
     const from = operands.length;
@@ -324,7 +249,8 @@ class BodyAnalyser {
     }
     const frame = this.control[this.control.length - 1]!;
     const number = this.safepoints.length;
-    this.safepoints.push({ kind, instr, frame, from, to: operands.length, results });
+    const guarded = kind === 'call' && this.isGuarded();
+    this.safepoints.push({ kind, instr, frame, from, to: operands.length, results, guarded });
     if (instr >= 0) safepointAt[instr] = number;
     return number;
   }
@@ -336,6 +262,7 @@ class BodyAnalyser {
     first: number,
     params: readonly number[],
     results: readonly number[],
+    clauses: readonly CatchClause[],
   ): Frame {
     if (this.control.length > MAX_NESTING)
       throw malformed(this.r.pos, `function ${this.index} nests deeper than ${MAX_NESTING}`);
@@ -345,6 +272,9 @@ class BodyAnalyser {
       parent: this.control.length === 0 ? -1 : this.control[this.control.length - 1]!,
       first,
       elseAt: -1,
+      catches: [],
+      delegate: -1,
+      clauses,
       end: -1,
       params,
       results,
@@ -365,8 +295,9 @@ class BodyAnalyser {
     if (key === OP.if) this.pop(at);
     if (this.height - type.params.length < this.floor)
       throw malformed(at, 'operand stack underflow');
-    const kind = key === OP.loop ? 'loop' : key === OP.if ? 'if' : 'block';
-    const frame = this.open(kind, instr, type.params, type.results);
+    const kind = FRAME_KIND[key] ?? 'block';
+    const clauses = key === OP.tryTable ? this.clauses(instr, at) : NO_CLAUSES;
+    const frame = this.open(kind, instr, type.params, type.results, clauses);
     scratch.arg[instr] = frame.id;
     if (kind === 'if' && type.params.length > 0)
       this.ifParams.set(frame.id, scratch.stack.slice(frame.height, this.height));
@@ -406,6 +337,7 @@ class BodyAnalyser {
       throw malformed(at, `function ${this.index}: wrong number of operands at the end of a block`);
     }
     frame.end = instr;
+    for (const { label } of frame.clauses) this.frames[label]!.lastBranch = instr;
     this.scratch.arg[instr] = frame.id;
     this.lower(frame.height);
     if (frame.kind === 'func') return;
@@ -419,6 +351,75 @@ class BodyAnalyser {
     const frame = this.frames[id]!;
     frame.lastBranch = instr;
     return frame;
+  }
+
+  // --- exceptions ----------------------------------------------------------------------------------------
+
+  /** The clauses of a `try_table`, their labels as frame ids. */
+  private clauses(instr: number, at: number): CatchClause[] {
+    return readCatchClauses(this.r, this.index).map(({ tag, label }) => {
+      if (tag >= this.module.tags.length) throw malformed(at, `tag index ${tag} out of range`);
+      return { tag, label: this.targetFrame(label, at, instr).id };
+    });
+  }
+
+  private tagTypes(tag: number, at: number): readonly number[] {
+    const type = this.module.types[this.module.tags[tag] ?? -1];
+    if (type === undefined) throw malformed(at, `tag index ${tag} out of range`);
+    return type.params;
+  }
+
+  private atCatch(key: number, instr: number, at: number, reachable: boolean): void {
+    const frame = this.frames[this.control[this.control.length - 1]!]!;
+    if (frame.kind !== 'try') throw malformed(at, 'catch without try');
+    if (reachable && this.height !== frame.height + frame.results.length)
+      throw malformed(at, `function ${this.index}: wrong number of operands before a catch`);
+    frame.catches.push(instr);
+    this.scratch.arg[instr] = frame.id;
+    this.lower(frame.height);
+    if (key === OP.catch) this.pushResults(this.tagTypes(this.r.u32(), at), instr);
+  }
+
+  private atDelegate(instr: number, at: number, reachable: boolean): void {
+    const frame = this.frames[this.control[this.control.length - 1]!]!;
+    if (frame.kind !== 'try' || frame.catches.length > 0)
+      throw malformed(at, 'delegate without try');
+    const target = this.control[this.control.length - 2 - this.r.u32()];
+    if (target === undefined) throw malformed(at, 'delegate depth out of range');
+    frame.delegate = target;
+    this.atEnd(instr, at, reachable);
+  }
+
+  private throw(instr: number, at: number): void {
+    const tag = this.r.u32();
+    this.scratch.arg[instr] = tag;
+    this.popMany(this.tagTypes(tag, at).length, at);
+    this.dead = true;
+  }
+
+  private rethrow(instr: number, at: number): void {
+    const frame = this.frames[this.control[this.control.length - 1 - this.r.u32()] ?? -1];
+    const clause = frame?.catches[frame.catches.length - 1];
+    if (frame === undefined || clause === undefined) throw malformed(at, 'rethrow outside a catch');
+    this.scratch.arg[instr] = clause;
+    this.dead = true;
+    if (this.caught.has(clause)) return;
+    const { op, start } = this.scratch;
+    const fresh = (type: number): number => this.temps.push(type) - 1;
+    const isCatch = (c: number): boolean => op[c] === OP.catch;
+    const tagOf = (c: number): number => new ByteReader(this.module.bytes, start[c]! + 1).u32();
+    const named = frame.catches.filter(isCatch).map(tagOf);
+    const only = isCatch(clause) ? tagOf(clause) : undefined;
+    this.caught.set(clause, keepCaught(this.module, named, only, fresh));
+  }
+
+  /** A `try` body or a `try_table` is around this place. */
+  private isGuarded(): boolean {
+    if (this.module.tags.length === 0) return false;
+    return this.control.some((id) => {
+      const { kind, catches, clauses } = this.frames[id]!;
+      return kind === 'try' ? catches.length === 0 : clauses.length > 0;
+    });
   }
 
   private branch(key: number, instr: number, at: number): void {
@@ -438,20 +439,23 @@ class BodyAnalyser {
     this.dead = true;
   }
 
-  private call(instr: number, at: number): void {
+  /** A tail call leaves no frame, so it is no safepoint; to an import it is a host call and a return. */
+  private call(key: number, instr: number, at: number): void {
     const callee = this.r.u32();
     const type = this.module.types[this.module.functionTypes[callee] ?? -1];
     if (type === undefined) throw malformed(at, `function index ${callee} out of range`);
     this.scratch.arg[instr] = callee;
     this.popMany(type.params.length, at);
+    const stays = key === OP.call;
     if (this.stops) {
       if (this.facts.isImport(callee)) this.addSafepoint('host', instr, type.results);
-      else if (this.facts.canStop(callee)) this.addSafepoint('call', instr, type.results);
+      else if (stays && this.facts.canStop(callee)) this.addSafepoint('call', instr, type.results);
     }
-    this.pushResults(type.results, instr);
+    if (stays) this.pushResults(type.results, instr);
+    else this.dead = true;
   }
 
-  private callIndirect(instr: number, at: number): void {
+  private callIndirect(key: number, instr: number, at: number): void {
     const typeIndex = this.r.u32();
     const tableIndex = this.r.u32();
     const type = this.module.types[typeIndex];
@@ -459,6 +463,10 @@ class BodyAnalyser {
       throw malformed(at, 'call_indirect index out of range');
     this.scratch.arg[instr] = typeIndex;
     this.popMany(type.params.length + 1, at);
+    if (key === OP.returnCallIndirect) {
+      this.dead = true;
+      return;
+    }
     if (this.stops && this.facts.indirectCanStop(typeIndex))
       this.addSafepoint('call', instr, type.results);
     this.pushResults(type.results, instr);
@@ -485,20 +493,6 @@ class BodyAnalyser {
     this.pop(at);
     this.written(index);
     if (key === OP.localTee) this.push(type, Kind.local, index, instr);
-  }
-
-  /** N3: operands that came from this local are ordinary values from here on. */
-  private written(local: number): void {
-    const { localLow, stack, oKind, oRef } = this.scratch;
-    for (
-      let position = Math.max(localLow[local]!, this.localsFrom);
-      position < this.height;
-      position++
-    ) {
-      const id = stack[position]!;
-      if (oKind[id] === Kind.local && oRef[id] === local) oKind[id] = Kind.value;
-    }
-    localLow[local] = NOWHERE;
   }
 
   private global(key: number, instr: number, at: number): void {

@@ -5,12 +5,12 @@
  * closure of "can reach a safepoint".
  * Does not: look at operands or locals.
  *
- *   canStop(f)    = f has a loop, or calls an import, or polls at its entry, or calls a g with canStop(g),
+ *   canStop(f)    = f has a loop, or throws, or calls an import, or polls at its entry, or calls a g with canStop(g),
  *                   or calls through a type for which some address-taken function can stop
  *   entryPoll(f)  = f is the target of a back edge in a depth-first walk of the call graph: every cycle has one
  *   carriesFuel(f)= canStop(f), or f is address-taken and its type is shared with an address-taken function that can stop
  *
- * G1  Every cycle of calls passes an entry poll or a loop poll, so a bounded number of instructions lies between polls.
+ * G1  Every cycle of calls (tail calls are calls) passes an entry poll or a loop poll, so a bounded number of instructions lies between polls.
  * G2  All address-taken functions of one (structural) type agree on carrying fuel, so `call_indirect` knows its type.
  */
 
@@ -245,7 +245,8 @@ function stopClosure(
       if (list === undefined) indirectCallers.set(type, [imports + k]);
       else list.push(imports + k);
     }
-    if (summaries.loops[k]! > 0 || entry[imports + k]) mark(imports + k);
+    if (summaries.loops[k]! > 0 || summaries.throws[k] === 1 || entry[imports + k])
+      mark(imports + k);
   }
   for (let f = 0; f < imports; f++) mark(f);
   const takenType = new Map<number, number>();

@@ -4,7 +4,7 @@
  *   (module
  *     (import "s" "load_i32" …)      frame-store functions it uses
  *     (import "p" "12" (func …))     program functions it calls, by index
- *     (import "p" "$m" "$t0" "$g3"…) the instance's memory, tables, globals
+ *     (import "p" "$m" "$t0" "$g3"…) the instance's memory, tables, globals, tags
  *     (func (export "i") (param fuel) (result r… i32)   suffix copy, see emit.ts; exported to be optimised)
  *     (func (export "k") (param fuel) (result fuel)   calls $k, puts the results into registers))
  *
@@ -19,7 +19,8 @@ import type { ShardModule } from '../types/module.js';
 import { EXPORT } from './abi.js';
 import { analyseBody, type Body } from './body.js';
 import { ByteWriter } from './bytes.js';
-import { BodyEmitter, type EmitTarget } from './emit.js';
+import type { EmitTarget } from './emit.js';
+import { ContinuationEmitter } from './emit-continuation.js';
 import type { FuncType, WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
 import { type FramePlan, planFrame, VAL_TYPE_NAME } from './plan.js';
@@ -31,8 +32,8 @@ import { storeSignature } from './store-module.js';
 
 /** What must be handed to `WebAssembly.Instance` for a continuation module. */
 export interface ContinuationImport {
-  readonly kind: 'store' | 'function' | 'export';
-  /** Store function name, program function index, or export name of the shard module. */
+  readonly kind: 'store' | 'function' | 'export' | 'deliver';
+  /** Store function name, program function index, or export name of the shard module; `deliver` see instance.ts. */
   readonly name: string;
 }
 
@@ -87,6 +88,26 @@ class ContinuationTarget implements EmitTarget {
   }
   fuelType(index: number): number {
     return this.table.intern(this.withFuel(this.module.types[index]!));
+  }
+  readonly tagImports: number[] = [];
+  tag(index: number): number {
+    if (!this.tagImports.includes(index)) this.tagImports.push(index);
+    return this.tagImports.indexOf(index);
+  }
+  tagTypes(index: number): readonly number[] {
+    return this.module.types[this.module.tags[index]!]!.params;
+  }
+  tagType(index: number): number {
+    return this.table.intern(this.module.types[this.module.tags[index]!]!);
+  }
+  thrownFuelGlobal(): number {
+    return this.importGlobal(EXPORT.thrownFuel, VT.i32, true);
+  }
+  deliverFunction(): number {
+    return this.importFunction({ kind: 'deliver', name: 'deliver' }, { params: [], results: [] });
+  }
+  blockType(params: readonly number[], results: readonly number[]): number {
+    return this.table.intern({ params, results });
   }
   resultType(results: readonly number[]): number {
     return this.table.intern({ params: [], results });
@@ -144,6 +165,9 @@ class ContinuationTarget implements EmitTarget {
   }
   carriesFuel(functionIndex: number): boolean {
     return this.calls.carriesFuel(functionIndex);
+  }
+  indirectCarriesFuel(typeIndex: number): boolean {
+    return this.calls.indirectCanStop(typeIndex);
   }
 }
 
@@ -205,7 +229,7 @@ export class ContinuationBuilder {
       `function ${functionIndex} has no safepoint ${safepoint}`,
     );
     const target = new ContinuationTarget(this.module, this.calls);
-    const emitter = new BodyEmitter(this.module.bytes, target, 'continuation');
+    const emitter = new ContinuationEmitter(this.module.bytes, target);
     const code = emitter.continuation(body, plan, safepoint);
     const wrapper = wrapperBody(target, body.type.results);
     const innerType = target.table.intern({
@@ -214,6 +238,7 @@ export class ContinuationBuilder {
     });
     const outerType = target.table.intern({ params: [VT.i32], results: [VT.i32] });
     const inner = target.functionImports.length;
+    for (const tag of target.tagImports) target.tagType(tag); // interned before the types are written
     const out = new ByteWriter(code.length + 1024).put(
       Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0),
     );
@@ -248,7 +273,8 @@ export class ContinuationBuilder {
     const names: string[] = [];
     if (this.module.memory !== undefined) names.push(EXPORT.memory);
     for (let t = 0; t < this.module.tables; t++) names.push(EXPORT.table(t));
-    return [...names, ...target.globalImports.map((g) => g.name)];
+    const tags = target.tagImports.map((tag) => EXPORT.tag(tag));
+    return [...names, ...target.globalImports.map((g) => g.name), ...tags];
   }
 
   private importList(target: ContinuationTarget): ContinuationImport[] {
@@ -274,6 +300,8 @@ export class ContinuationBuilder {
         .u8(3)
         .u8(type)
         .u8(mutable ? 1 : 0);
+    for (const tag of target.tagImports)
+      w.name('export').name(EXPORT.tag(tag)).u8(4).u8(0).u32(target.tagType(tag));
     return w;
   }
 }

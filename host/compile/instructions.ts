@@ -48,6 +48,7 @@ export function readImmediate(r: ByteReader, imm: Imm): number {
     case Imm.data:
     case Imm.elem:
     case Imm.table:
+    case Imm.tag:
       return r.u32();
     case Imm.refType:
       return readRefType(r);
@@ -102,8 +103,55 @@ export function readImmediate(r: ByteReader, imm: Imm): number {
     case Imm.block:
     case Imm.brTable:
     case Imm.selectTypes:
+    case Imm.tryTable:
       throw malformed(r.pos, 'internal: structured immediate');
   }
+}
+
+/** Steps over any immediates; gives the first index-like one of an unstructured instruction, else 0. */
+export function skipImmediates(
+  r: ByteReader,
+  module: WasmModule,
+  imm: Imm,
+  functionIndex: number,
+): number {
+  switch (imm) {
+    case Imm.block:
+      readBlockType(r, module, functionIndex);
+      return 0;
+    case Imm.tryTable:
+      readBlockType(r, module, functionIndex);
+      readCatchClauses(r, functionIndex);
+      return 0;
+    case Imm.brTable:
+      for (let n = r.count('label') + 1; n > 0; n--) r.u32();
+      return 0;
+    case Imm.selectTypes:
+      for (let n = r.count('type'); n > 0; n--) readValType(r, 'function', functionIndex);
+      return 0;
+    default:
+      return readImmediate(r, imm);
+  }
+}
+
+/** A clause of `try_table`: the exceptions of a tag (-1: of any) branch to a label. */
+export interface CatchClause {
+  readonly tag: number;
+  readonly label: number;
+}
+
+/** Reads the clauses of a `try_table`; those that give a reference to the exception are refused. */
+export function readCatchClauses(r: ByteReader, functionIndex: number): CatchClause[] {
+  const clauses: CatchClause[] = [];
+  for (let n = r.count('catch clause'); n > 0; n--) {
+    const at = r.pos;
+    const kind = r.u8();
+    if (kind === 1 || kind === 3)
+      throw unsupported('exception references (catch_ref)', `function ${functionIndex}`);
+    if (kind !== 0 && kind !== 2) throw malformed(at, 'malformed catch clause');
+    clauses.push({ tag: kind === 0 ? r.u32() : -1, label: r.u32() });
+  }
+  return clauses;
 }
 
 function memarg(r: ByteReader): void {

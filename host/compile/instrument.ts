@@ -61,6 +61,7 @@ class Instrumenter implements EmitTarget {
   ) {
     this.graph = buildCallGraph(module);
     this.types = new TypeTable(module.types);
+    if (module.tags.length > 0) this.globalsAdded.push(EXPORT.thrownFuel);
     this.fuelTypes = new Int32Array(module.types.length).fill(-1);
     this.records = new ByteWriter(module.bytes.length >>> 2);
     this.code = new ByteWriter(module.bytes.length);
@@ -90,6 +91,24 @@ class Instrumenter implements EmitTarget {
       this.fuelTypes[index] = this.types.intern(type);
     }
     return this.fuelTypes[index]!;
+  }
+  indirectCarriesFuel(typeIndex: number): boolean {
+    return this.graph.indirectCanStop(typeIndex);
+  }
+  tag(index: number): number {
+    return index;
+  }
+  tagTypes(index: number): readonly number[] {
+    return this.module.types[this.module.tags[index]!]!.params;
+  }
+  thrownFuelGlobal(): number {
+    return this.module.globals.length + this.globalsAdded.indexOf(EXPORT.thrownFuel);
+  }
+  deliverFunction(): number {
+    throw new SherdError('SHERD_INTERNAL', 'internal: only a continuation is given exceptions');
+  }
+  blockType(params: readonly number[], results: readonly number[]): number {
+    return this.types.intern({ params, results });
   }
   resultType(results: readonly number[]): number {
     return this.types.intern({ params: [], results });
@@ -457,6 +476,9 @@ class Instrumenter implements EmitTarget {
     entries.push([EXPORT.helpers, 1, module.tables], [EXPORT.slot, 1, module.tables + 1]);
     module.globals.forEach((_, g) => {
       entries.push([EXPORT.global(g), 3, g]);
+    });
+    module.tags.forEach((_, tag) => {
+      entries.push([EXPORT.tag(tag), 4, tag]);
     });
     this.globalsAdded.forEach((name, g) => {
       entries.push([name, 3, module.globals.length + g]);

@@ -10,7 +10,7 @@
  *
  * A set of locals is a row of `width` words, one bit a local. All rows lie in the scratch's words:
  *
- *   [ one a safepoint | now | nothing | two a nesting level: label, start of else | one a loop ]
+ *   [ one a safepoint | now | nothing | two a nesting level: label, start of else or of handlers | one a loop ]
  *
  * The label of a block or `if` is needed only while the pass is inside it, so its row belongs to its nesting level;
  * the label of a loop carries over to the next pass, so its row belongs to the loop.
@@ -46,6 +46,8 @@ class Liveness {
   private level = 0;
   private nextLoop: number;
   private changed = false;
+  /** Rows of the handlers around the instruction at which the pass stands: any of them may go on from a call or throw. */
+  private readonly handlers: number[] = [];
 
   constructor(
     private readonly body: Body,
@@ -97,8 +99,12 @@ class Liveness {
   }
 
   private union(row: number): void {
-    const { sets, now, width } = this;
-    for (let w = 0; w < width; w++) sets[now + w]! |= sets[row + w]!;
+    this.unionInto(row, this.now);
+  }
+
+  private unionInto(source: number, target: number): void {
+    const { sets, width } = this;
+    for (let w = 0; w < width; w++) sets[target + w]! |= sets[source + w]!;
   }
 
   private copy(source: number, target: number): void {
@@ -134,6 +140,7 @@ class Liveness {
       case OP.localTee:
         return this.remove(arg);
       case OP.end:
+      case OP.delegate:
         return this.end(body.frames[arg]!);
       case OP.else:
         this.copy(now, this.levelRow() + this.width);
@@ -141,6 +148,18 @@ class Liveness {
       case OP.block:
         this.level--;
         return;
+      case OP.try:
+      case OP.tryTable:
+        if (body.frames[arg]!.catches.length > 0 || op === OP.tryTable) this.handlers.pop();
+        this.level--;
+        return;
+      case OP.catch:
+      case OP.catchAll:
+        return this.clause(body.frames[arg]!, i);
+      case OP.throw:
+      case OP.rethrow:
+        this.copy(this.nothing, now);
+        return this.mayThrow();
       case OP.if:
         this.union(body.frames[arg]!.elseAt >= 0 ? this.levelRow() + this.width : this.label[arg]!);
         this.level--;
@@ -158,9 +177,15 @@ class Liveness {
         return;
       case OP.return:
       case OP.unreachable:
+      case OP.returnCallIndirect:
         return this.copy(this.nothing, now);
+      case OP.returnCall:
+        this.copy(this.nothing, now);
+        if (body.safepointAt[i]! >= 0) this.atSafepoint(body.safepointAt[i]!);
+        return;
       case OP.call:
       case OP.callIndirect:
+        this.mayThrow();
         if (body.safepointAt[i]! >= 0) this.atSafepoint(body.safepointAt[i]!);
     }
   }
@@ -174,8 +199,26 @@ class Liveness {
     if (frame.kind === 'func') return;
     this.level++;
     if (frame.kind === 'loop') return;
-    this.label[frame.id] = this.levelRow();
-    this.copy(this.now, this.levelRow());
+    const row = this.levelRow();
+    this.label[frame.id] = row;
+    this.copy(this.now, row);
+    if (frame.kind !== 'try' && frame.kind !== 'try_table') return;
+    this.copy(this.nothing, row + this.width);
+    if (frame.kind === 'try') return;
+    for (const { label } of frame.clauses) this.unionInto(this.target(label), row + this.width);
+    this.handlers.push(row + this.width);
+  }
+
+  /** The start of a clause, where a throw in the body leads. Before the first clause comes the body. */
+  private clause(frame: Frame, instr: number): void {
+    const row = this.levelRow();
+    this.unionInto(this.now, row + this.width);
+    this.copy(row, this.now);
+    if (instr === frame.catches[0]) this.handlers.push(row + this.width);
+  }
+
+  private mayThrow(): void {
+    for (const row of this.handlers) this.union(row);
   }
 
   private loopHeader(id: number, instr: number): void {

@@ -14,9 +14,9 @@
  * W2  No instruction can tell the difference: functions as values can be called, stored and tested for null, not compared.
  */
 import { ByteReader, ByteWriter } from './bytes.js';
-import { readBlockType, readImmediate, readOpcode } from './instructions.js';
-import { type ImportRef, parseModule, readLocals, readValType, type WasmModule } from './module.js';
-import { Imm, OP, opInfo } from './opcodes.js';
+import { readOpcode, skipImmediates } from './instructions.js';
+import { type ImportRef, parseModule, readLocals, type WasmModule } from './module.js';
+import { OP, opInfo } from './opcodes.js';
 
 /** The module with wrappers, or the same module when it needs none. */
 export function wrapImports(module: WasmModule): WasmModule {
@@ -113,18 +113,9 @@ class Wrapping {
     while (!r.done) {
       const key = readOpcode(r, functionIndex);
       const start = r.pos;
-      const index = skipImmediate(r, module, opInfo(key)!.imm, functionIndex);
+      const index = skipImmediates(r, module, opInfo(key)!.imm, functionIndex);
       if (key === OP.refFunc && this.wrapper.has(index)) refs.push({ start, end: r.pos, index });
     }
     return refs;
   }
-}
-
-function skipImmediate(r: ByteReader, module: WasmModule, imm: Imm, functionIndex: number): number {
-  if (imm === Imm.block) readBlockType(r, module, functionIndex);
-  else if (imm === Imm.brTable) for (let n = r.count('label') + 1; n > 0; n--) r.u32();
-  else if (imm === Imm.selectTypes)
-    for (let n = r.count('type'); n > 0; n--) readValType(r, 'function', functionIndex);
-  else return readImmediate(r, imm);
-  return 0;
 }

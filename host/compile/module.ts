@@ -73,6 +73,8 @@ export interface WasmModule {
   readonly tableTypes: readonly number[];
   readonly memory: { readonly minPages: number; readonly maxPages: number | undefined } | undefined;
   readonly globals: readonly GlobalEntry[];
+  /** Type index of every exception tag. */
+  readonly tags: readonly number[];
   readonly exports: readonly ExportEntry[];
   readonly start: number | undefined;
   /** Functions whose address is taken outside of code: element segments, ref.func in globals. */
@@ -115,6 +117,7 @@ class ModuleReader {
   readonly tableTypes: number[] = [];
   memory: { minPages: number; maxPages: number | undefined } | undefined;
   readonly globals: GlobalEntry[] = [];
+  readonly tags: number[] = [];
   readonly exports: ExportEntry[] = [];
   start: number | undefined;
   readonly addressTaken = new Set<number>();
@@ -185,7 +188,7 @@ class ModuleReader {
         r.u32();
         return;
       case 13:
-        throw unsupported('exception handling', 'tag section');
+        return this.vector(r, 'tag', () => this.readTag(r));
     }
   }
 
@@ -257,6 +260,14 @@ class ModuleReader {
     readLimits(r, 'table');
     this.tableTypes.push(type);
     this.tables++;
+  }
+
+  private readTag(r: ByteReader): void {
+    const at = r.pos;
+    if (r.u8() !== 0) throw malformed(at, 'unknown tag attribute');
+    const type = this.typeIndex(r);
+    if (this.types[type]!.results.length > 0) throw malformed(at, 'a tag has no results');
+    this.tags.push(type);
   }
 
   private readMemory(r: ByteReader): void {

@@ -39,6 +39,8 @@ export enum Imm {
   tableTable,
   elem,
   elemTable,
+  tag,
+  tryTable,
 }
 
 export const OP = {
@@ -48,6 +50,10 @@ export const OP = {
   loop: 0x03,
   if: 0x04,
   else: 0x05,
+  try: 0x06,
+  catch: 0x07,
+  throw: 0x08,
+  rethrow: 0x09,
   end: 0x0b,
   br: 0x0c,
   brIf: 0x0d,
@@ -55,9 +61,14 @@ export const OP = {
   return: 0x0f,
   call: 0x10,
   callIndirect: 0x11,
+  returnCall: 0x12,
+  returnCallIndirect: 0x13,
+  delegate: 0x18,
+  catchAll: 0x19,
   drop: 0x1a,
   select: 0x1b,
   selectT: 0x1c,
+  tryTable: 0x1f,
   localGet: 0x20,
   localSet: 0x21,
   localTee: 0x22,
@@ -158,6 +169,15 @@ add(0x0e, 'br_table', Imm.brTable, '*');
 add(0x0f, 'return', Imm.none, '*');
 add(0x10, 'call', Imm.func, '*');
 add(0x11, 'call_indirect', Imm.callIndirect, '*');
+add(0x12, 'return_call', Imm.func, '*');
+add(0x13, 'return_call_indirect', Imm.callIndirect, '*');
+// Exceptions: the older form, and the newer one without exception references
+add(0x06, 'try', Imm.block, '*');
+addRun(0x07, Imm.tag, '*', 'catch throw');
+add(0x09, 'rethrow', Imm.label, '*');
+add(0x18, 'delegate', Imm.label, '*');
+add(0x19, 'catch_all', Imm.none, '*');
+add(0x1f, 'try_table', Imm.tryTable, '*');
 addRun(0x1a, Imm.none, '*', 'drop select');
 add(0x1c, 'select', Imm.selectTypes, '*');
 addRun(0x20, Imm.local, '*', 'local.get local.set local.tee');
@@ -474,9 +494,7 @@ export function allOpcodes(): number[] {
 
 /** The feature to which a refused opcode belongs. */
 export function refusedFeature(key: number): string {
-  if (key >= 0x06 && key <= 0x0a) return 'exception handling';
-  if (key === 0x18 || key === 0x19 || key === 0x1f) return 'exception handling';
-  if (key === 0x12 || key === 0x13) return 'tail calls';
+  if (key === 0x0a) return 'exception references (throw_ref)';
   if (key === 0x14 || key === 0x15) return 'typed function references';
   if (key >= 0xd3 && key <= 0xd6) return 'typed function references';
   if (key >= 0xfb00 && key < 0xfc00) return 'garbage-collected types';

@@ -12,6 +12,7 @@
 import type { FunctionInfo } from '../types/module.js';
 import type { ValType } from '../types/state.js';
 import { type Body, OperandKind } from './body.js';
+import { caughtTemps } from './body-exceptions.js';
 import { type LiveLocals, liveLocals } from './liveness.js';
 import { VT } from './opcodes.js';
 import type { Scratch } from './scratch.js';
@@ -108,6 +109,8 @@ class Planner {
     for (let i = 0; i < operands.length; i++) {
       if (operands.kind[i] === OperandKind.temp) this.ofTemp[operands.ref[i]!] = 0;
     }
+    for (const safepoint of this.body.safepoints)
+      for (const temp of caughtTemps(this.body, safepoint)) this.ofTemp[temp] = 0;
     temps.forEach((type, temp) => {
       if (this.ofTemp[temp] === 0) this.ofTemp[temp] = this.add(type, -1, temp);
     });
@@ -118,7 +121,8 @@ class Planner {
     const { words, width } = this.sets;
     const { operands, safepoints } = this.body;
     const safepoint = safepoints[s]!;
-    const most = this.slots.length + safepoint.to - safepoint.from;
+    const caught = caughtTemps(this.body, safepoint);
+    const most = this.slots.length + safepoint.to - safepoint.from + caught.length;
     const live = this.scratch.liveSlotsFor(from, most);
     let used = from;
     for (let w = 0; w < width; w++) {
@@ -129,6 +133,7 @@ class Planner {
     for (let i = safepoint.from; i < safepoint.to; i++) {
       if (operands.kind[i] === OperandKind.temp) live[used++] = this.ofTemp[operands.ref[i]!]!;
     }
+    for (const temp of caught) live[used++] = this.ofTemp[temp]!;
     sortRange(live, locals, used);
     return used;
   }

@@ -4,7 +4,7 @@
  *   flags u8            1 can stop · 2 indirect calls · 4 reads memory · 8 writes memory
  *   instructions u32 | loops u32 | loop depth u32 | calls: count u32, indices u32…
  *   if it can stop:  slots: count u32, each { type u8, local + 1 u32 }
- *                    safepoints: count u32, each { kind u8, offset u32, results: count u32, type u8…,
+ *                    safepoints: count u32, each { kind u8 (+ 0x80 guarded), offset u32, results: count u32, type u8…,
  *                                                  live: count u32, gaps u32… }
  *
  * Does: write a record from an analysis; check all records in one scan; give them as FunctionInfo whose lists are
@@ -21,6 +21,8 @@ import { type FramePlan, VAL_TYPE_NAME } from './plan.js';
 import type { Summaries } from './summary.js';
 
 const KINDS: readonly SafepointKind[] = ['loop', 'entry', 'call', 'host'];
+/** Bit of the kind: an exception from the call can be caught by the function. */
+const GUARDED = 0x80;
 const FLAG = { stops: 1, indirect: 2, reads: 4, writes: 8 } as const;
 
 // --- writing ---------------------------------------------------------------------------------------------
@@ -53,8 +55,11 @@ export function writeRecord(
 function writeSafepoints(w: ByteWriter, body: Body, plan: FramePlan, codeStart: number): void {
   w.u32(body.safepoints.length);
   for (let s = 0; s < body.safepoints.length; s++) {
-    const { kind, instr, results } = body.safepoints[s]!;
-    w.op(KINDS.indexOf(kind), instr < 0 ? 0 : body.start[instr]! - codeStart).u32(results.length);
+    const { kind, instr, results, guarded } = body.safepoints[s]!;
+    w.op(
+      KINDS.indexOf(kind) | (guarded ? GUARDED : 0),
+      instr < 0 ? 0 : body.start[instr]! - codeStart,
+    ).u32(results.length);
     for (const type of results) w.u8(type);
     const to = plan.liveFrom[s + 1]!;
     w.u32(to - plan.liveFrom[s]!);
@@ -90,7 +95,8 @@ function skipRecord(r: ByteReader): void {
     r.u32();
   }
   for (let n = r.count('safepoint'); n > 0; n--) {
-    if (KINDS[r.u8()] === undefined) throw malformed(r.pos - 1, 'unknown safepoint kind');
+    if (KINDS[r.u8() & ~GUARDED] === undefined)
+      throw malformed(r.pos - 1, 'unknown safepoint kind');
     r.u32();
     for (let m = r.count('result'); m > 0; m--) checkType(r);
     for (let m = r.count('live slot'); m > 0; m--) r.u32();
@@ -111,7 +117,8 @@ function readList<T>(r: ByteReader, element: () => T): T[] {
 }
 
 function readSafepoint(r: ByteReader): SafepointInfo {
-  const kind = KINDS[r.u8()]!;
+  const code = r.u8();
+  const kind = KINDS[code & ~GUARDED]!;
   const offset = r.u32();
   const results = readList(r, () => VAL_TYPE_NAME[r.u8()]!);
   let slot = -1;
@@ -119,7 +126,7 @@ function readSafepoint(r: ByteReader): SafepointInfo {
     slot += r.u32() + 1;
     return slot;
   });
-  return { kind, offset, live, results };
+  return { kind, offset, live, results, ...(code & GUARDED ? { guarded: true as const } : {}) };
 }
 
 interface Lists {

@@ -10,8 +10,8 @@
  * U1  Function k here is function index `imports + k`.
  */
 import { ByteReader, malformed } from './bytes.js';
-import { readBlockType, readImmediate, readOpcode } from './instructions.js';
-import { isReference, readLocals, readValType, type WasmModule } from './module.js';
+import { readOpcode, skipImmediates } from './instructions.js';
+import { isReference, readLocals, type WasmModule } from './module.js';
 import { FACT, FACTS, Imm, OP } from './opcodes.js';
 
 export interface Summaries {
@@ -23,6 +23,8 @@ export interface Summaries {
   readonly loops: Int32Array;
   readonly loopDepth: Int32Array;
   readonly instructions: Int32Array;
+  /** 1: it throws. Then it carries fuel, because the fuel must reach the handler. */
+  readonly throws: Uint8Array;
   /** Passive data segments with which memory is initialised, in order of first use, ascending in each function. */
   readonly dataSegments: ReadonlySet<number>;
   /** Functions whose address code takes. */
@@ -71,7 +73,16 @@ class Lists {
 /** Instructions of which more is noted than that they are there: by opcode key. */
 const NOTED = new Uint8Array(0x10000);
 const REFERENCE = 2;
-for (const op of [OP.call, OP.callIndirect, OP.memoryInit]) NOTED[op] = 1;
+const CALL = 1;
+const SEGMENT = 3;
+const INDIRECT = 4;
+const THROW = 5;
+const CLOSE = 6;
+for (const op of [OP.call, OP.returnCall]) NOTED[op] = CALL;
+for (const op of [OP.callIndirect, OP.returnCallIndirect]) NOTED[op] = INDIRECT;
+for (const op of [OP.throw, OP.rethrow]) NOTED[op] = THROW;
+NOTED[OP.memoryInit] = SEGMENT;
+NOTED[OP.delegate] = CLOSE;
 // Reference values, and what changes a table:
 for (const op of [
   OP.refFunc,
@@ -91,6 +102,7 @@ class Summariser {
   private readonly loops: Int32Array;
   private readonly loopDepth: Int32Array;
   private readonly instructions: Int32Array;
+  private readonly throws: Uint8Array;
   private readonly dataSegments = new Set<number>();
   private readonly segments = new Set<number>();
   private readonly refs = new Set<number>();
@@ -108,6 +120,7 @@ class Summariser {
     this.loops = new Int32Array(count);
     this.loopDepth = new Int32Array(count);
     this.instructions = new Int32Array(count);
+    this.throws = new Uint8Array(count);
   }
 
   run(): Summaries {
@@ -120,6 +133,7 @@ class Summariser {
       loops: this.loops,
       loopDepth: this.loopDepth,
       instructions: this.instructions,
+      throws: this.throws,
       dataSegments: this.dataSegments,
       refs: this.refs,
       changedTables: this.changedTables,
@@ -153,27 +167,32 @@ class Summariser {
 
   private immediate(r: ByteReader, key: number, imm: Imm, k: number, f: number): void {
     const { module } = this;
-    if (imm === Imm.block) {
-      readBlockType(r, module, f);
+    const at = r.pos;
+    const value = skipImmediates(r, module, imm, f);
+    if (imm === Imm.block || imm === Imm.tryTable) {
       this.kinds.push(key === OP.loop ? 1 : 0);
       if (key === OP.loop) this.loop(k);
-    } else if (imm === Imm.brTable) {
-      for (let n = r.count('label') + 1; n > 0; n--) r.u32();
-    } else if (imm === Imm.selectTypes) {
-      for (let n = r.count('type'); n > 0; n--) readValType(r, 'function', f);
-    } else {
-      const at = r.pos;
-      const value = readImmediate(r, imm);
-      if (NOTED[key] === 0) return;
-      if (key === OP.call) {
+      return;
+    }
+    switch (NOTED[key]) {
+      case CALL:
         if (value >= module.functionTypes.length)
           throw malformed(at, `function index ${value} out of range`);
-        this.calls.add(k, value);
-      } else if (key === OP.callIndirect) {
+        return this.calls.add(k, value);
+      case INDIRECT:
         if (value >= module.types.length) throw malformed(at, `type index ${value} out of range`);
-        this.indirect.add(k, value);
-      } else if (key === OP.memoryInit) this.segments.add(value);
-      else if (NOTED[key] === REFERENCE) this.reference(r, key, value, at);
+        return this.indirect.add(k, value);
+      case SEGMENT:
+        this.segments.add(value);
+        return;
+      case THROW:
+        this.throws[k] = 1;
+        return;
+      case CLOSE:
+        this.kinds.pop();
+        return;
+      case REFERENCE:
+        return this.reference(r, key, value, at);
     }
   }
 

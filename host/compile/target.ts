@@ -30,6 +30,16 @@ export interface EmitTarget {
   /** `(function index + 1, 0 = null) -> funcref`; undefined = ref.func can be written. */
   refFunction(): number | undefined;
   carriesFuel(functionIndex: number): boolean;
+  /** Functions of this type in tables carry fuel. */
+  indirectCarriesFuel(typeIndex: number): boolean;
+  tag(index: number): number;
+  /** Types of a tag's values. */
+  tagTypes(index: number): readonly number[];
+  thrownFuelGlobal(): number;
+  /** Function that throws the exception with which the callee of a resumed call ended, if it did. */
+  deliverFunction(): number;
+  /** Index of a function type. */
+  blockType(params: readonly number[], results: readonly number[]): number;
   /** True: block types and types keep their indices (the fast copy). */
   readonly sameTypes: boolean;
 }

@@ -9,7 +9,7 @@
  * Does not: run anything.
  *
  * V1  Space of taken frames is used again once their segment is empty; the store holds at most the deepest stack.
- * V2  Frames leave the store only by `take` or `clear`.
+ * V2  Frames leave the store only by `take`, `dropToHandler` or `clear`.
  * V3  A funcref's slot holds its place in the table `refs` while the guest unwinds; after `note` its function's index + 1.
  */
 
@@ -106,6 +106,17 @@ export class FrameStack {
     // A continuation reads all its slots before it can write a frame, so the taken frame may be overwritten.
     this.wp.value = this.end();
     return head;
+  }
+
+  /** Drops frames that let an exception pass. False: none is left. */
+  dropToHandler(): boolean {
+    const { functions, imports } = this.loaded.module;
+    for (let head = this.peek(); head !== undefined; head = this.peek()) {
+      const safepoint = functions[head.func - imports.length]!.safepoints[head.safepoint]!;
+      if (safepoint.guarded === true) return true;
+      this.take();
+    }
+    return false;
   }
 
   /** The innermost frame without taking it. */

@@ -36,7 +36,7 @@ import {
   type LoadedModule,
   memoryOf,
 } from './loaded.js';
-import { captureTables, restoreTables } from './tables.js';
+import { captureTables, restoreSegments, restoreTables } from './tables.js';
 import { explainTrap, functionLabel } from './trap.js';
 import { ValueStore } from './value-store.js';
 import { blame, encodeValue, mismatch, valueBytes, zeroResult } from './values.js';
@@ -78,6 +78,8 @@ export class Instance {
   private used = 0n;
   private interrupt: Interrupt = { wait: undefined, exitCode: undefined, trap: undefined };
   private interrupted = false;
+  /** What a host function threw. */
+  private failure: { readonly error: unknown } | undefined;
   private resumedWait: Wait | undefined;
   private inHostCall = false;
   private running = false;
@@ -90,7 +92,7 @@ export class Instance {
   ) {
     this.hostFunctions = loaded.resolveImports(host.functions(this.control()));
     this.linked = loaded.link(memoryPages);
-    this.linked.port.call = (index, args) => this.hostCall(index, args);
+    this.linked.port.call = (index, args) => this.containedCall(index, args);
     this.frames = new FrameStack(loaded, this.linked.store);
     this.values = new ValueStore(loaded, this.linked, this.frames);
     this.interruptFlag = exportedGlobal(this.linked.exports, EXPORT.interrupt);
@@ -226,7 +228,7 @@ export class Instance {
     try {
       if (this.pending !== null && !this.retryPending()) return this.stopped();
       while (this.calls.length > 0) {
-        const after = this.step(left - 1);
+        const after = this.guardedStep(left - 1);
         if (after < 0) {
           const fuelLeft = this.takeFuelRegister();
           this.used += BigInt(left - 1 - fuelLeft);
@@ -239,6 +241,24 @@ export class Instance {
       return this.end({ kind: 'done', fuelUsed: this.used, results: this.finalResults() });
     } catch (error) {
       return this.trapped(error);
+    }
+  }
+
+  /** A step whose exception goes to the next frame that can catch it. Returns the fuel that is left, as `step` does. */
+  private guardedStep(fuel: number): number {
+    if (!this.loaded.catches) return this.step(fuel);
+    for (let left = fuel; ; ) {
+      try {
+        return this.step(left);
+      } catch (error) {
+        if (!(error instanceof WebAssembly.Exception)) throw error;
+        left = Number(exportedGlobal(this.linked.exports, EXPORT.thrownFuel).value);
+        if (this.frames.dropToHandler()) this.linked.port.thrown = { exception: error };
+        else {
+          this.used += BigInt(fuel - left);
+          throw error;
+        }
+      }
     }
   }
 
@@ -299,6 +319,9 @@ export class Instance {
     this.interrupt = { wait: undefined, exitCode: undefined, trap: undefined };
     this.interrupted = false;
     this.interruptFlag.value = 0;
+    const { failure } = this;
+    this.failure = undefined;
+    if (failure !== undefined) throw failure.error;
     if (exitCode !== undefined) {
       this.frames.clear();
       this.pending = null;
@@ -372,6 +395,19 @@ export class Instance {
     return this.loaded.module.memory === undefined
       ? new Uint8Array(0)
       : memoryOf(this.linked.exports);
+  }
+
+  /** A host call that fails never becomes an exception in a guest that could catch it: the guest is unwound first. */
+  private containedCall(index: number, args: (number | bigint)[]): number | bigint | void {
+    try {
+      return this.hostCall(index, args);
+    } catch (error) {
+      if (!this.loaded.catches) throw error;
+      this.failure = { error };
+      this.interrupted = true;
+      this.interruptFlag.value = 1;
+      return zeroResult(this.loaded.module.imports[index]!.results);
+    }
   }
 
   /** Calls a host function; notes a suspended call and raises the interrupt flag. */
@@ -463,11 +499,7 @@ export class Instance {
     this.frames.restore(state.frames);
     this.values.loadGlobals(state.globals);
     if (state.memory !== null) this.restoreMemory(state.memory, fillMemory);
-    for (const segment of state.droppedSegments) {
-      if (this.linked.exports[EXPORT.drop(segment)] === undefined)
-        throw mismatch(`it dropped segment ${segment}, the module never does`);
-      exportedFunction(this.linked.exports, EXPORT.drop(segment))();
-    }
+    restoreSegments(this.loaded, this.linked, state);
     restoreTables(this.loaded, this.linked, state);
     exportedGlobal(this.linked.exports, EXPORT.growRefused).value = state.growRefused ? 1 : 0;
     invariant((state.memory === null) === (module.memory === undefined), 'checked above');

@@ -33,6 +33,8 @@ export interface CompiledContinuation {
 /** Where host calls of a linked instance go; set by the Instance that uses it. */
 export interface HostPort {
   call(importIndex: number, args: (number | bigint)[]): number | bigint | void;
+  /** An exception that a resumed frame's callee ended with: thrown by the frame's continuation. */
+  thrown?: { readonly exception: unknown } | undefined;
 }
 
 /** The instances behind one shard: the program's and its frame store's. */
@@ -83,6 +85,8 @@ export class LoadedModule {
   readonly droppable: readonly number[];
   /** Element segments that the program may drop, ascending. */
   readonly droppableElements: readonly number[];
+  /** The program has exceptions of its own. */
+  readonly catches: boolean;
   /** Tables that the program may change, ascending. */
   readonly changingTables: readonly number[];
   private tables: ReadonlyMap<number, Uint32Array> | undefined;
@@ -99,6 +103,7 @@ export class LoadedModule {
     this.droppable = numbersOf(entries, EXPORT.dropped);
     this.droppableElements = numbersOf(entries, EXPORT.elemDropped);
     this.changingTables = numbersOf(entries, EXPORT.changing);
+    this.catches = entries.some((entry) => entry.name === EXPORT.thrownFuel);
   }
 
   /** Compiles the module. Throws SHERD_WASM_MALFORMED when the engine refuses it. */
@@ -239,17 +244,25 @@ export class LoadedModule {
   /** Instantiates a continuation on a linked instance; returns `(fuel) -> fuel`. */
   linkContinuation(linked: Linked, continuation: CompiledContinuation): (fuel: number) => number {
     const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {
+      deliver: {},
       store: {},
       function: {},
       export: {},
     };
+    const deliver = (): void => {
+      const { thrown } = linked.port;
+      linked.port.thrown = undefined;
+      if (thrown !== undefined) throw thrown.exception;
+    };
     for (const { kind, name } of continuation.imports) {
       const value =
-        kind === 'store'
-          ? linked.store[name]!
-          : kind === 'export'
-            ? linked.exports[name]!
-            : this.bind(linked, Number(name));
+        kind === 'deliver'
+          ? deliver
+          : kind === 'store'
+            ? linked.store[name]!
+            : kind === 'export'
+              ? linked.exports[name]!
+              : this.bind(linked, Number(name));
       imports[kind]![name] = value;
     }
     const instance = this.platform.instantiateWasm(continuation.module, imports);

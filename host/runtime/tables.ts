@@ -36,6 +36,15 @@ export function captureTables(loaded: LoadedModule, linked: Linked): TablesState
   };
 }
 
+/** Drops the data segments that the program had dropped. */
+export function restoreSegments(loaded: LoadedModule, linked: Linked, state: ShardState): void {
+  for (const segment of state.droppedSegments) {
+    if (!loaded.droppable.includes(segment))
+      throw mismatch(`it dropped segment ${segment}, the module never does`);
+    exportedFunction(linked.exports, EXPORT.drop(segment))();
+  }
+}
+
 /** Brings tables and element segments of a fresh instance to their captured state. */
 export function restoreTables(loaded: LoadedModule, linked: Linked, state: TablesState): void {
   for (const segment of state.droppedElements ?? []) {

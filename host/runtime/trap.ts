@@ -62,6 +62,10 @@ export function explainTrap(
   module: ShardModule,
   saved: readonly string[],
 ): TrapInfo | undefined {
+  if (error instanceof WebAssembly.Exception) {
+    const kind = 'uncaught exception';
+    return { trapKind: kind, message: kind, guestStack: saved.slice(0, STACK_LIMIT) };
+  }
   const isTrap = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
   if (!isTrap) return undefined;
   const message = error.message;

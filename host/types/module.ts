@@ -18,6 +18,8 @@ export interface SafepointInfo {
   readonly live: readonly number[];
   /** Result types of the call (`call`, `host`), else empty. */
   readonly results: readonly ValType[];
+  /** An exception from the call can be caught by the function. Absent: it goes on to the caller. */
+  readonly guarded?: true;
 }
 
 /** One spill slot: a local of the program, or a temporary that holds an operand. */

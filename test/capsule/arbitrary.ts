@@ -9,6 +9,7 @@ import type {
   PendingCall,
   Plain,
   ShardState,
+  TableState,
 } from '../../host/types/state.js';
 
 const WASM_PAGE_BYTES = 65_536;
@@ -102,6 +103,17 @@ export interface Case {
   readonly base: BaseImage;
 }
 
+const indices = fc
+  .uniqueArray(fc.nat(300), { maxLength: 3 })
+  .map((list) => list.sort((a, b) => a - b));
+
+const tableState = (index: number): fc.Arbitrary<TableState> =>
+  fc
+    .uniqueArray(fc.nat(999), { maxLength: 4 })
+    .map((slots) => slots.sort((a, b) => a - b))
+    .chain((slots) => fc.tuple(...slots.map((slot) => fc.nat(500).map((f) => [slot, f]))))
+    .map((pairs) => ({ index, size: 1000, changes: pairs.flat() }));
+
 /** Any state, with a base that its memory may share pages with. */
 export const anyCase: fc.Arbitrary<Case> = record({
   basePages: fc.nat(3),
@@ -126,10 +138,17 @@ export const anyCase: fc.Arbitrary<Case> = record({
     growRefused: fc.boolean(),
     host: plain,
   }),
-}).map(({ basePages, baseWrites, grown, stateWrites, hasMemory, state }) => {
+  droppedElements: indices,
+  tables: indices.chain((list) => fc.tuple(...list.map(tableState))),
+}).map(({ basePages, baseWrites, grown, stateWrites, hasMemory, state, ...references }) => {
+  const { droppedElements, tables } = references;
   const base = baseOf(hasMemory ? basePages : 0, baseWrites);
   const memory = hasMemory ? memoryOf(base, grown, stateWrites) : null;
-  return { state: { ...state, memory }, base };
+  const present = {
+    ...(droppedElements.length > 0 ? { droppedElements } : {}),
+    ...(tables.length > 0 ? { tables } : {}),
+  };
+  return { state: { ...state, ...present, memory }, base };
 });
 
 /** A small state that has one of everything; the golden fixture is made of it. Never change it. */

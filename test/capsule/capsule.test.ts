@@ -133,6 +133,9 @@ describe('canonical bytes', () => {
       { memory: { ...memory, bytes: changed } },
       { memory: { ...memory, limitPages: memory.limitPages + 1 } },
       { droppedSegments: [1] },
+      { droppedElements: [0] },
+      { tables: [{ index: 0, size: 3, changes: [] }] },
+      { tables: [{ index: 0, size: 3, changes: [1, 7] }] },
       { growRefused: false },
       { host: { ...(state.host as Record<string, Plain>), more: true } },
     ];

@@ -119,8 +119,8 @@ describe('every plain instruction', () => {
 
 describe('refused instructions', () => {
   test.each([
-    ['tail calls', [0x12, 0x00]],
-    ['exception handling', [0x08, 0x00]],
+    ['exception references', [0x0a]],
+    ['exception references', [0x1f, 0x40, 0x01, 0x03, 0x00, 0x0b]],
     ['typed function references', [0xd0, 0x00]],
     ['exception references', [0xd0, 0x69]],
     ['unknown opcode 0xfc 300', [0xfc, 0xac, 0x02]],
