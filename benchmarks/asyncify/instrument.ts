@@ -122,17 +122,28 @@ export interface Asyncified {
   readonly polls: number;
 }
 
-/** The baseline module: polls, asyncify, -O3. */
-export function asyncify(program: Uint8Array): Asyncified {
+export interface AsyncifyParts {
+  /** Polls in loops and recursive functions. */
+  readonly polls: boolean;
+  /** Binaryen's asyncify pass. */
+  readonly asyncify: boolean;
+}
+
+/** The baseline module: polls, asyncify, -O3; or only some of it, to see what each part costs. */
+export function asyncify(
+  program: Uint8Array,
+  parts: AsyncifyParts = { polls: true, asyncify: true },
+): Asyncified {
   const original = binaryen.readBinary(program);
-  const { text, polls } = addPolls(original.emitText());
+  const plain = original.emitText();
+  const { text, polls } = parts.polls ? addPolls(plain) : { text: plain, polls: 0 };
   original.dispose();
   const module = binaryen.parseText(text);
   try {
     module.setFeatures(FEATURES());
     binaryen.setOptimizeLevel(3);
     binaryen.setShrinkLevel(0);
-    module.runPasses(['asyncify']);
+    if (parts.asyncify) module.runPasses(['asyncify']);
     module.optimize();
     if (module.validate() === 0) throw new Error('asyncify gave an invalid module');
     return { bytes: module.emitBinary(), polls };

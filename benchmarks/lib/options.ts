@@ -5,25 +5,37 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 
-/** `--name value` pairs; unknown names are refused. */
+/** A wrong command line: run.mjs prints the message alone. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** `--name value` pairs; a name whose default is `no` is a flag and takes no value. Unknown names are refused. */
 export function parseOptions<T extends Readonly<Record<string, string>>>(
   args: readonly string[],
   defaults: T,
 ): T {
   const values: Record<string, string> = { ...defaults };
-  for (let i = 0; i < args.length; i += 2) {
+  for (let i = 0; i < args.length; i++) {
     const name = args[i]!.replace(/^--/, '');
-    const value = args[i + 1];
+    const flag = defaults[name] === 'no';
+    const value = flag ? 'yes' : args[i + 1];
     if (!args[i]!.startsWith('--') || !(name in defaults) || value === undefined) {
-      throw new Error(
-        `options are ${Object.keys(defaults)
-          .map((key) => `--${key} VALUE`)
-          .join(' ')}; not ${args[i]}`,
+      const known = Object.entries(defaults).map(([key, standard]) =>
+        standard === 'no' ? `--${key}` : `--${key} VALUE`,
       );
+      throw new UsageError(`options are ${known.join(' ')} --node PATH; not ${args[i]}`);
     }
     values[name] = value;
+    if (!flag) i++;
   }
   return values as T;
+}
+
+/** `NAME-node20`, and `-part` or `-quick` where the run was not the whole one: results of the one keep the other's. */
+export function resultName(name: string, whole: boolean, quick: boolean): string {
+  const major = process.versions.node.split('.')[0];
+  return `${name}-node${major}${whole ? '' : '-part'}${quick ? '-quick' : ''}`;
 }
 
 export interface Machine {

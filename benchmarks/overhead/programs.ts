@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { UsageError } from '../lib/options.js';
 import { KERNELS, type Kernel } from './kernels.js';
 
 const KERNEL_FOLDER = 'benchmarks/overhead/kernels';
@@ -101,7 +102,7 @@ export function chooseKernels(chosen: string): readonly Kernel[] {
     (name) => !KERNELS.some((kernel) => kernel.name === name || kernel.group === name),
   );
   if (unknown.length > 0)
-    throw new Error(
+    throw new UsageError(
       `no kernel ${unknown.join(', ')}; there are ${KERNELS.map(({ name }) => name).join(', ')}, and the groups polybench, classic, c`,
     );
   return KERNELS.filter(({ name, group }) => names.includes(name) || names.includes(group));

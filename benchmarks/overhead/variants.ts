@@ -5,6 +5,7 @@
  *   sherd                compileProgram + Instance, one budget larger than the whole run: the fast copy straight through
  *   sherd quantum        the same in quanta of QUANTUM_MS, over one long run
  *   asyncify             benchmarks/asyncify: polls + Binaryen's Asyncify at -O3, never unwound
+ *   ablation             Binaryen's -O3 alone, with polls that call the host, and with Asyncify but no polls
  *
  * V1  Every call gets a fresh instance, so that first touches of memory cost all variants the same.
  * V2  The engine sees different bytes for each variant: no compiled code is shared.
@@ -29,6 +30,9 @@ export const NAMES = {
   sherd: 'sherd',
   quantum: 'sherd quantum',
   asyncify: 'asyncify',
+  optimised: 'binaryen -O3',
+  polls: '+ polls that call the host',
+  unpolled: '+ asyncify, no polls',
 } as const;
 
 export interface Prepared {
@@ -60,13 +64,18 @@ export function plainVariant(name: string, program: Program, mark: string): Vari
   };
 }
 
-export function asyncifyVariant(program: Program, bytes: Uint8Array, mark: string): Variant {
+export function asyncifyVariant(
+  name: string,
+  program: Program,
+  bytes: Uint8Array,
+  mark: string,
+): Variant {
   const module = new WebAssembly.Module(unlike(bytes, mark));
   const poll = (): void => {
     throw new Error('the poll budget ran out');
   };
   return {
-    name: NAMES.asyncify,
+    name,
     prepare: () => {
       const run = exportOf(module, { poll: { poll } });
       return () => run(program.parameter) | 0;
@@ -138,7 +147,7 @@ export function prepare(program: Program, platform: Platform): Prepared {
       plainVariant(NAMES.plain, program, 'a'),
       plainVariant(NAMES.again, program, 'b'),
       sherdVariant(NAMES.sherd, program, loaded, MAX_BUDGET),
-      asyncifyVariant(program, baseline.bytes, 'asyncify'),
+      asyncifyVariant(NAMES.asyncify, program, baseline.bytes, 'asyncify'),
     ],
     modules: { plain: program.bytes, sherd: shard.bytes, asyncify: baseline.bytes },
     safepoints: shard.sizes.safepoints,
@@ -146,7 +155,20 @@ export function prepare(program: Program, platform: Platform): Prepared {
   };
 }
 
-function fuelOf(loaded: LoadedModule, program: Program): bigint {
+/** The baseline taken apart: what its parts cost one by one. */
+export function ablationVariants(program: Program): readonly Variant[] {
+  const made = (name: string, polls: boolean, pass: boolean): Variant => {
+    const { bytes } = asyncify(program.bytes, { polls, asyncify: pass });
+    return asyncifyVariant(name, program, bytes, name);
+  };
+  return [
+    made(NAMES.optimised, false, false),
+    made(NAMES.polls, true, false),
+    made(NAMES.unpolled, false, true),
+  ];
+}
+
+export function fuelOf(loaded: LoadedModule, program: Program): bigint {
   const instance = startInstance(loaded, program);
   finish(instance, MAX_BUDGET);
   return instance.fuelUsed;
@@ -169,7 +191,7 @@ export function quantumVariants({ program, loaded }: Prepared): readonly Variant
   ];
 }
 
-/** Time of the first call in a module the engine has never seen, compilation of the module left out. */
+/** Wall time of the first call in a module the engine has never seen; making the module and the instance is left out. */
 export function coldCalls(
   program: Program,
   modules: Prepared['modules'],
@@ -178,10 +200,10 @@ export function coldCalls(
 ): Record<'plain' | 'sherd' | 'asyncify', number> {
   const mark = `cold-${round}`;
   return {
-    plain: timeOnce(plainVariant(NAMES.plain, program, mark)).ms,
+    plain: timeOnce(plainVariant(NAMES.plain, program, mark)).wallMs,
     sherd: timeOnce(
       sherdVariant(NAMES.sherd, program, loadSherd(program, platform, mark), MAX_BUDGET),
-    ).ms,
-    asyncify: timeOnce(asyncifyVariant(program, modules.asyncify, mark)).ms,
+    ).wallMs,
+    asyncify: timeOnce(asyncifyVariant(NAMES.asyncify, program, modules.asyncify, mark)).wallMs,
   };
 }
