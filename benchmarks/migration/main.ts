@@ -1,13 +1,15 @@
 /**
  * benchmarks/migration: what it costs to make a running shard a value, and to make it run again.
  *
- *   node benchmarks/run.mjs migration [--rounds 15] [--moves 12] [--programs all|none|raytracer,…]
+ *   node benchmarks/run.mjs migration [--rounds 15] [--moves 12] [--programs all|none|raytracer,…] [--job yes|no]
  *
  * Measured: (1) encode and decode of synthetic states, beside a full dump, full dump + gzip, v8.serialize and a plain
  * memcpy of the same memory; CPU time, interleaved in one process, medians, ratio to memcpy with a 90 % bootstrap bound, an A/A
  * pair. (2) The wall-clock latency of capture + encode of a small state: p50 and p99 over 2,000 single calls. (3) Moves of real
- * programs within this process, each checked against a run that never stopped.
- * Not measured: sending, storing, other processes and machines, compression of capsules, deltas against an earlier one.
+ * programs within this process, each checked against a run that never stopped, with the same memory as a full dump. (4) The
+ * main job's moves between three node processes.
+ * Not measured: other machines, compression of capsules, deltas against an earlier one. Tails of moves between processes:
+ * benchmarks/moves.
  *
  * G1  The A/A pair's geometric mean must be within 1 ± AA_LIMIT, else the run is void: it says so and exits with 1.
  */
@@ -25,11 +27,13 @@ import {
 } from '../lib/statistics.js';
 import { estimateText, renderTable } from '../lib/table.js';
 import { interleave, type Variant, warmUp } from '../lib/timing.js';
+import type { ObservedMove } from '../moves/cluster.js';
+import { frozenMsOf, moveMainJob } from './job.js';
 import { type Move, type Moved, moveProgram, SUBJECTS } from './moves.js';
 import { makeSample, type Sample, SHAPES } from './states.js';
 import { verify, WAYS } from './ways.js';
 
-const AA_LIMIT = 0.05;
+const AA_LIMIT = 0.02;
 const SMALL_BAR_MS = 1;
 const LATENCY_CALLS = 2_000;
 const WARM_UP = { minMs: 60, minCalls: 5, settled: 0.1, maxMs: 1_500 };
@@ -226,6 +230,21 @@ function moveTable(moved: readonly Moved[]): string {
   return renderTable(header, rows);
 }
 
+function jobTable(moves: readonly ObservedMove[]): string {
+  const header = ['move', 'memory KiB', 'capsule KiB', 'freezing', 'frozen', 'restore', 'down'];
+  const row = (name: string | number, of: (pick: (move: ObservedMove) => number) => number) => [
+    name,
+    kib(of((move) => move.memoryBytes)),
+    kib(of((move) => move.capsuleBytes)),
+    ms(of((move) => move.pauseMs)),
+    ms(of(frozenMsOf)),
+    ms(of((move) => (move.restoreUs ?? Number.NaN) / 1000)),
+    ms(of((move) => move.downMs ?? Number.NaN)),
+  ];
+  const rows = moves.map((move, i) => row(i + 1, (pick) => pick(move)));
+  return renderTable(header, [...rows, row('median', (pick) => median(moves.map(pick)))]);
+}
+
 function frozenMs(move: Move): number {
   return move.captureMs + move.encodeMs + move.decodeMs + move.resumeMs;
 }
@@ -259,7 +278,7 @@ async function movePrograms(root: string, wanted: string, count: number): Promis
 }
 
 export async function main(args: readonly string[], root: string): Promise<number> {
-  const options = parseOptions(args, { rounds: '15', moves: '12', programs: 'all' });
+  const options = parseOptions(args, { rounds: '15', moves: '12', programs: 'all', job: 'yes' });
   const rounds = Number(options.rounds);
   const host = machine();
   console.log(
@@ -280,9 +299,12 @@ export async function main(args: readonly string[], root: string): Promise<numbe
       `\nmoves within one process, medians in ms; each run ends bit-identical to one that never moved\n${moveTable(moved)}\n`,
     );
   }
+  const job = options.job === 'no' ? [] : await moveMainJob(root, Number(options.moves));
+  if (job.length > 0)
+    console.log(`the main job between three node processes, ms\n${jobTable(job)}\n`);
   const aa = noise(results);
   const subtitle = `Node ${host.node}, ${host.cpu}; medians of ${rounds} interleaved rounds, whiskers 90 % bounds`;
-  const json = { machine: host, rounds, noise: aa, results, latencies: small, moved };
+  const json = { machine: host, rounds, noise: aa, results, latencies: small, moved, job };
   const files = [
     writeResult(root, 'migration.json', `${JSON.stringify(json, null, 1)}\n`),
     writeResult(root, 'migration.svg', chart(results, subtitle)),
