@@ -134,11 +134,20 @@ export class Follower {
     while (this.#printed < bytes) {
       this.#signal.throwIfAborted();
       invariant(!this.#pumpEnded, `output ended at byte ${this.#printed} of ${bytes}`);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        this.#signal.addEventListener('abort', () => resolve(), { once: true });
-      });
+      await this.#untilWoken();
     }
+  }
+
+  /** Resolves at the next news, or when aborted. */
+  #untilWoken(): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        this.#signal.removeEventListener('abort', end);
+        resolve();
+      };
+      this.#wake = end;
+      this.#signal.addEventListener('abort', end, { once: true });
+    });
   }
 }
 

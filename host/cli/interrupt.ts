@@ -3,12 +3,15 @@
  *
  *   running ──1st signal──▶ ending (the command's own `gently`) ──2nd signal──▶ `atOnce`, process ends with 128 + signal
  *
- * Does: turn SIGINT, SIGTERM and SIGHUP into the two stages. Does not: know what gently and at once mean.
+ * Does: turn SIGINT, SIGTERM and SIGHUP into the two stages; let a command end as by SIGHUP for another reason.
+ * Does not: know what gently and at once mean, or who started the process (starter.ts).
  *
  * I1  `gently` is called at most once, `atOnce` at most once and never before `gently`.
  * I2  After `dispose` signals have their default meaning again.
+ * I3  Under nohup a SIGHUP does nothing.
  */
 import { EXIT } from '../types/errors.js';
+import { startedWithNohup } from './starter.js';
 
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
@@ -45,11 +48,13 @@ export class Interrupts {
   constructor(
     handlers: InterruptHandlers,
     source: SignalSource = process as unknown as SignalSource,
+    nohup: boolean = startedWithNohup(),
   ) {
     this.#source = source;
     this.#handlers = handlers;
     for (const signal of Object.keys(CODES) as StopSignal[]) {
-      const listener = (): void => this.#arrived(signal);
+      const ignored = nohup && signal === 'SIGHUP';
+      const listener = (): void => (ignored ? undefined : this.arrived(signal));
       this.#listeners.set(signal, listener);
       source.on(signal, listener);
     }
@@ -65,7 +70,8 @@ export class Interrupts {
     this.#listeners.clear();
   }
 
-  #arrived(signal: StopSignal): void {
+  /** A signal has come, or something that is to be taken for one. */
+  arrived(signal: StopSignal): void {
     if (this.#first === undefined) {
       this.#first = signal;
       this.#handlers.gently(signal);

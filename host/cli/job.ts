@@ -11,8 +11,9 @@
  * J2  The snapshot of a file or directory is taken once, here; later changes of the host's files are not seen.
  */
 import { randomBytes } from 'node:crypto';
-import { fstatSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { isatty } from 'node:tty';
 import type { ControlClient } from '../control/client.js';
 import { chunksOf, snapshotDirectory, snapshotFile } from '../node/directories.js';
 import { chooseEntry } from '../node/entry.js';
@@ -22,9 +23,9 @@ import type { ChunkRef, DirectoryTree, ShardSpec } from '../types/host.js';
 import type { ShardModule } from '../types/module.js';
 import type { Hash } from '../types/platform.js';
 import { sha256 } from './cache.js';
-import { usageError } from './format.js';
+import { formatBytes, usageError } from './format.js';
 import type { LoadedProgram } from './program.js';
-import type { DirectoryOption, RunSettings } from './run-options.js';
+import { type DirectoryOption, type RunSettings, WASM_PAGE_BYTES } from './run-options.js';
 import { fileError } from './status.js';
 import { finishInterrupted, redoWriteBack } from './write-back.js';
 
@@ -127,6 +128,18 @@ export async function checkDirectories(
   }
 }
 
+/** Refuses a limit below what the program begins with. */
+export function checkMemoryLimit(program: LoadedProgram, path: string, limitPages: number): void {
+  const pages = program.module.memory?.minPages ?? 0;
+  if (limitPages === 0 || pages <= limitPages) return;
+  const [least, limit] = [pages, limitPages].map((each) => formatBytes(each * WASM_PAGE_BYTES));
+  throw new SherdError(
+    'SHERD_MEMORY_LIMIT',
+    `the program begins with ${least} of memory, more than --max-memory ${limit}`,
+    { at: path, next: `give at least ${least}`, exitCode: EXIT.refused },
+  );
+}
+
 const READS_INPUT = new Set(['fd_read', 'fd_pread', 'poll_oneoff']);
 
 /** Standard input as chunks: a file, or this process's stdin when it is no terminal and the program can read it. */
@@ -145,19 +158,24 @@ async function snapshotInput(
   );
   try {
     return await chunksOf(process.stdin, uploader.put);
+  } catch (cause) {
+    throw cause instanceof SherdError
+      ? cause
+      : fileError(cause, 'standard input', 'cannot be read');
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** False when stdin is a terminal or closed. */
+/** False when stdin is a terminal or closed, or cannot be read (nohup puts such a one in the terminal's place). */
 function hasInput(): boolean {
-  if (process.stdin.isTTY === true) return false;
+  if (isatty(0)) return false;
   try {
     fstatSync(0);
+    readSync(0, new Uint8Array(0));
     return true;
-  } catch {
-    return false;
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code === 'EAGAIN';
   }
 }
 

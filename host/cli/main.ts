@@ -17,8 +17,9 @@ async function main(): Promise<number> {
     return 0;
   } catch (thrown) {
     const failure = failureOf(thrown);
-    if (failure.detail !== undefined) await stderr.write(failure.detail);
-    if (failure.line !== undefined) await stderr.write(`${failure.line}\n`);
+    const lines = `${failure.detail ?? ''}${failure.line === undefined ? '' : `${failure.line}\n`}`;
+    // Whether anybody can read it does not change the exit code.
+    await stderr.write(lines).catch(() => undefined);
     await stdout.flush().catch(() => undefined);
     return failure.code;
   }

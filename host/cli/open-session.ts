@@ -36,6 +36,7 @@ async function openRunning(url: string, context: JobContext): Promise<Session> {
     directory: fabricDirectory(url),
     isPrivate: false,
     end: async () => undefined,
+    keep: async () => fabricDirectory(url),
     endNow: () => undefined,
   };
 }
@@ -59,6 +60,13 @@ async function openPrivate(settings: SessionSettings, context: JobContext): Prom
     throw cause;
   }
   let ended = false;
+  const endChildren = async (): Promise<void> => {
+    ended = true;
+    const pids = supervisor.pids.map(({ pid }) => pid);
+    supervisor.killNow();
+    const until = performance.now() + GONE_MS;
+    while (pids.some(isAlive) && performance.now() < until) await sleep(2);
+  };
   return {
     client: supervisor.client,
     directory: supervisor.directory,
@@ -66,12 +74,12 @@ async function openPrivate(settings: SessionSettings, context: JobContext): Prom
     // Nothing in a private cluster is worth storing: its children are killed.
     end: async () => {
       if (ended) return;
-      ended = true;
-      const pids = supervisor.pids.map(({ pid }) => pid);
-      supervisor.killNow();
-      const until = performance.now() + GONE_MS;
-      while (pids.some(isAlive) && performance.now() < until) await sleep(2);
+      await endChildren();
       await temporary.remove();
+    },
+    keep: async () => {
+      await endChildren();
+      return temporary.keep(supervisor.directory);
     },
     endNow: () => {
       ended = true;

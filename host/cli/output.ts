@@ -7,9 +7,12 @@
  *
  * O1  Chunks of one writer appear in the order of the calls, whole, once.
  * O2  After a write has failed every later one fails the same way.
+ * O3  What goes to a terminal that is gone (EIO) is dropped: the command ends by SIGHUP, or lives on without it.
  */
 import { write as writeFd } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isatty } from 'node:tty';
+import { fileError } from './status.js';
 
 /** The reader of our output has gone: not an error worth a message. */
 export class ClosedPipe extends Error {
@@ -21,6 +24,8 @@ export class ClosedPipe extends Error {
 
 export class FdWriter {
   readonly fd: number;
+  /** Asked at the start: a terminal that is gone is none any more. */
+  readonly #isTerminal: boolean;
   #tail: Promise<void> = Promise.resolve();
   /** The last byte written was a newline, or nothing was written yet. */
   atLineStart = true;
@@ -28,6 +33,7 @@ export class FdWriter {
 
   constructor(fd: number) {
     this.fd = fd;
+    this.#isTerminal = isatty(fd);
   }
 
   /** Resolves when the bytes are with the kernel. */
@@ -45,7 +51,7 @@ export class FdWriter {
   }
 
   #append(bytes: Uint8Array): Promise<void> {
-    const done = this.#tail.then(() => writeAll(this.fd, bytes));
+    const done = this.#tail.then(() => writeAll(this.fd, bytes, this.#isTerminal));
     this.#tail = done;
     done.catch(() => undefined); // the caller that awaits sees it; O2 through the chain
     return done;
@@ -57,7 +63,7 @@ export class FdWriter {
   }
 }
 
-async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
+async function writeAll(fd: number, bytes: Uint8Array, isTerminal: boolean): Promise<void> {
   let at = 0;
   while (at < bytes.length) {
     try {
@@ -65,7 +71,14 @@ async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code;
       if (code === 'EPIPE') throw new ClosedPipe();
-      if (code !== 'EAGAIN') throw cause;
+      if (code === 'EIO' && isTerminal) return;
+      if (code !== 'EAGAIN') {
+        throw fileError(
+          cause,
+          fd === 1 ? 'standard output' : 'standard error',
+          'cannot be written',
+        );
+      }
       await sleep(5); // a terminal shared with a program that made it non-blocking
     }
   }

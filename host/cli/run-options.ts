@@ -63,7 +63,7 @@ export interface RawRunOptions {
   readonly json?: boolean;
 }
 
-const WASM_PAGE_BYTES = 65_536;
+export const WASM_PAGE_BYTES = 65_536;
 const MAX_PAGES = 65_536;
 export const MAX_NODES = 64;
 

@@ -12,11 +12,13 @@
  * N1  Whatever happens, the session is ended and the status file, if asked for, is written before the process exits
  *     (except by SIGKILL).
  * N2  A pause that cannot be stored in the file is not a pause: the shard goes on.
+ * N3  Files that cannot be brought home are kept with the data directory, and the error says how to fetch them.
  */
 import type { ControlClient } from '../control/client.js';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import { exportCapsuleFile } from './capsule-file.js';
+import { fabricUrl } from './fabric-url.js';
 import { Follower, keepMoving, type Outcome, waitMs } from './follow.js';
 import { formatBytes, formatMs, formatShort } from './format.js';
 import { exitCodeOfSignal, Interrupts, type StopSignal } from './interrupt.js';
@@ -25,6 +27,7 @@ import { freshFuel, Progress } from './progress.js';
 import { asSherdError, EXIT_CLOSED_PIPE } from './report.js';
 import type { RunSettings } from './run-options.js';
 import type { Session } from './session.js';
+import { watchStarter } from './starter.js';
 import {
   checkStatusPath,
   errorStatus,
@@ -56,6 +59,8 @@ export interface JobContext {
 
 /** How long a pause may take before the user is told what else can be done. */
 const PAUSE_PATIENCE_MS = 5_000;
+/** What goes wrong for a moment and then works is not worth a line. */
+const TROUBLE_LASTS_MS = 1_000;
 
 /** Runs the job and returns the exit code. Errors before the start are thrown; the status file has them too. */
 export async function runJob(
@@ -95,6 +100,9 @@ class Run {
   #follower: Follower | undefined;
   #shardId: string | undefined;
   #interrupts: Interrupts | undefined;
+  #trouble = { text: '', sinceMs: 0, told: false };
+  /** A pause was reached and could not be stored (N2). */
+  #pauseFailed = false;
   /** Resolves when a signal ends the run without a pause. */
   #interrupted!: (signal: StopSignal) => void;
   readonly #interruption = new Promise<StopSignal>((resolve) => {
@@ -129,6 +137,12 @@ class Run {
         this.#session?.endNow();
       },
     });
+    const unwatch = watchStarter(() => {
+      this.#context.remark(
+        'what started this run has ended (nohup or setsid lets a run outlive it)',
+      );
+      this.#interrupts?.arrived('SIGHUP');
+    });
     const work = this.#work(openSession);
     try {
       const first = await Promise.race([work, this.#interruption]);
@@ -139,6 +153,7 @@ class Run {
       this.#progress.end();
       const session = await this.#opening?.catch(() => undefined);
       await session?.end();
+      unwatch();
       this.#interrupts.dispose();
     }
   }
@@ -157,6 +172,7 @@ class Run {
       shardId: this.#shardId,
       progress: this.#progress,
       signal: this.#abort.signal,
+      onView: (view) => this.#tellTrouble(view),
     });
     if (this.#settings.pauseAtFuel !== undefined || this.#settings.pauseAfterMs !== undefined) {
       this.#follower.expectPause();
@@ -185,6 +201,20 @@ class Run {
           .catch(reject);
       }
     });
+  }
+
+  /** Says once that the shard waits for something (a full disk …), when that lasts. */
+  #tellTrouble(view: ShardView): void {
+    const trouble = view.status === 'done' ? '' : (view.progress?.trouble ?? '');
+    if (trouble !== this.#trouble.text) {
+      this.#trouble = { text: trouble, sinceMs: performance.now(), told: false };
+    }
+    const lastsMs = performance.now() - this.#trouble.sinceMs;
+    if (trouble === '' || this.#trouble.told || lastsMs < TROUBLE_LASTS_MS) return;
+    this.#trouble.told = true;
+    this.#progress.clear();
+    const line = `sherd: ${this.#job.at}: it waits and tries again: ${trouble} — mend that, or end the run with Ctrl-C\n`;
+    void stderr.write(line).catch(() => undefined);
   }
 
   async #askForPause(client: ControlClient, shardId: string): Promise<void> {
@@ -255,6 +285,7 @@ class Run {
       );
     } catch (thrown) {
       const error = asSherdError(thrown);
+      this.#pauseFailed = true;
       await client.resume(view.id);
       this.#progress.clear();
       await stderr.write(`${error.toLine()}\n`);
@@ -277,21 +308,49 @@ class Run {
     if (exit === null)
       throw new SherdError('SHERD_INTERNAL', 'internal: a shard is done without an exit');
     const wanted = this.#settings.pauseAtFuel;
-    if (wanted !== undefined && exit.reason === 'exit') {
+    if (wanted !== undefined && exit.reason === 'exit' && !this.#pauseFailed) {
       this.#context.remark(
         `the program ended at fuel ${view.fuelUsed}, before the pause at ${wanted}`,
       );
     }
-    await stderr.write(describeExit(this.#job.at, exit));
+    // Whether anybody can read it does not change how the run ended.
+    await stderr.write(describeExit(this.#job.at, exit)).catch(() => undefined);
     let code = exit.code;
     if (exit.reason !== 'killed' && exit.reason !== 'failed') {
-      code = (await this.#job.finish(client, view, this.#context)) ?? code;
+      code = await this.#bringHome(client, view, exit.code);
     }
     const summary = this.#progress.enabled
       ? summaryOf(view, performance.now() - this.#startMs)
       : '';
     if (summary !== '') this.#context.remark(summary);
     return this.#report(exit.reason, code, exit.message, view, exit.guestStack);
+  }
+
+  /** N3. */
+  async #bringHome(client: ControlClient, view: ShardView, code: number): Promise<number> {
+    try {
+      return (await this.#job.finish(client, view, this.#context)) ?? code;
+    } catch (thrown) {
+      const error = asSherdError(thrown);
+      const session = this.#session;
+      if (session === undefined) throw error;
+      const fabric = fabricUrl(await session.keep());
+      const dirs = this.#settings.dirs
+        .filter((dir) => !dir.readOnly)
+        .map((dir) => ` --dir ${dir.guestPath}=${dir.hostPath}`)
+        .join('');
+      const up = session.isPrivate ? `sherd up --fabric ${fabric}, and there ` : '';
+      throw new SherdError(
+        error.code,
+        `${error.message}; the program's files are kept in ${fabric}`,
+        {
+          at: error.at,
+          next: `mend that, then: ${up}sherd result --fabric ${fabric}${dirs} ${view.id}`,
+          exitCode: EXIT.failedLater,
+          cause: error,
+        },
+      );
+    }
   }
 
   #report(

@@ -4,10 +4,10 @@
  * Does: build the report and put it in place atomically (temporary in the same directory, fsync, rename).
  * Does not: decide the exit code.
  *
- * T1  The file is either the old one or a whole new one.
+ * T1  The file is either the old one or a whole new one (a device or pipe is written into).
  * T2  `reason` is enough to tell sherd's own codes from the program's: only `exit` carries the program's code.
  */
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -101,9 +101,19 @@ export async function requireDirectoryOf(path: string, option: string): Promise<
   }
 }
 
-/** Temporary beside the target, written, synced, renamed. */
+/**
+ * Temporary beside the target, written, synced, renamed. What a symlink names is replaced, not the symlink; a device or
+ * a pipe (/dev/null, /dev/fd/3) is written into, for a rename would take its place.
+ */
 export async function writeFileAtomically(path: string, bytes: Uint8Array): Promise<void> {
-  const target = resolve(path);
+  const facts = await stat(path).catch(() => undefined);
+  if (facts !== undefined && !facts.isFile() && !facts.isDirectory()) {
+    await writeFile(path, bytes).catch((cause: unknown) => {
+      throw fileError(cause, path, 'cannot be written');
+    });
+    return;
+  }
+  const target = facts === undefined ? resolve(path) : await realpath(path);
   const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
   try {
     const file = await open(temporary, 'w', 0o644);
@@ -143,6 +153,7 @@ export function fileError(
     EISDIR: ['it is a directory', 'name a file'],
     ENOTDIR: ['a part of the path is not a directory', 'check the path'],
     EROFS: ['the file system is read-only', 'name another place'],
+    EFBIG: ['it would be larger than this process may write', 'raise the limit (ulimit -f)'],
     ENAMETOOLONG: ['the name is too long', 'name a shorter path'],
   };
   const [reason, next] = reasons[code] ?? [code === '' ? String(cause) : code, 'check the path'];

@@ -29,7 +29,7 @@ const CONTROL = 'control';
 const RESTART_MS = 50;
 const RESTART_MAX_MS = 5_000;
 const STEADY_MS = 10_000;
-const START_MS = 30_000;
+const START_MS = 60_000;
 const STOP_MS = 20_000;
 
 export interface SupervisorOptions {
@@ -247,7 +247,7 @@ export class Supervisor {
       const failing = this.#children.find((child) => !child.ready && hasFailed(child));
       if (failing !== undefined) throw startFailed(failing);
       if (performance.now() > until) {
-        throw startFailed(this.#children.find((child) => !child.ready) ?? this.#children[0]!);
+        throw notReady(this.#children.find((child) => !child.ready) ?? this.#children[0]!);
       }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
@@ -285,6 +285,15 @@ async function endChild(child: Child): Promise<void> {
 /** A second try follows the first end, except where the control itself has refused to start (a port in use …). */
 function hasFailed(child: Child): boolean {
   return child.exits >= 2 || (child.name === CONTROL && child.lastCode === EXIT.refused);
+}
+
+function notReady(child: Child): SherdError {
+  const said = child.lastLine === '' ? '' : `; it says: ${child.lastLine}`;
+  const message = `${child.name} is not ready after ${START_MS / 1_000} s${said}`;
+  return new SherdError('SHERD_TIMEOUT', message, {
+    next: 'try again when the machine is less busy',
+    exitCode: EXIT.failedLater,
+  });
 }
 
 /** Its own error line says what is wrong, with its code; else that it did not start. */

@@ -5,6 +5,8 @@
  *     owner                             { pid, started }   written first
  *     fabric/                           the cluster's data directory
  *
+ *   <tmp>/sherd-kept-<random>/        a data directory whose result could not be brought home; the user's from then on
+ *
  * Does: make one, remove it, and sweep those whose owner was killed before it could.
  * Does not: touch a directory of another user or one whose owner lives.
  *
@@ -12,7 +14,7 @@
  *     at another time (Linux; elsewhere a reused pid delays the sweep).
  */
 import { readFileSync, rmSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EXIT } from '../types/errors.js';
@@ -25,6 +27,8 @@ const UNOWNED_MS = 60_000;
 export interface Temporary {
   readonly directory: string;
   remove(): Promise<void>;
+  /** Takes a directory out of it, removes the rest, and gives the new path. */
+  keep(inside: string): Promise<string>;
   /** For the last moment of the process. */
   removeNow(): void;
 }
@@ -46,6 +50,12 @@ export async function makeTemporary(base: string = tmpdir()): Promise<Temporary>
   return {
     directory,
     remove: () => rm(directory, options),
+    keep: async (inside) => {
+      const place = await mkdtemp(join(base, 'sherd-kept-'));
+      await rename(inside, place);
+      await rm(directory, options);
+      return place;
+    },
     removeNow: () => {
       try {
         rmSync(directory, options);

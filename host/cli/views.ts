@@ -72,6 +72,7 @@ function whyText(view: ShardView): string {
   if (view.status !== 'running') return view.reason;
   const progress = view.progress;
   if (progress === null) return 'no word from its node yet';
+  if (progress.trouble !== '') return `waits, tries again: ${progress.trouble}`;
   const where = progress.safepoint === null ? '' : ` in ${progress.safepoint}`;
   const age = progress.ageMs > 2_000 ? `, ${formatMs(progress.ageMs)} ago` : '';
   return `${progress.activity}${where}${age}`;

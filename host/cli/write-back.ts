@@ -551,13 +551,20 @@ function unfinished(stage: string, failed: number, cause: unknown): SherdError {
   });
 }
 
+const DISK_REASONS: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EROFS: 'the file system is read-only',
+  EFBIG: 'a file would be larger than this process may write (ulimit -f)',
+};
+
 function diskError(cause: unknown, path: string): SherdError {
   if (cause instanceof SherdError) return cause;
-  if (!['ENOSPC', 'EDQUOT', 'EROFS'].includes(codeOf(cause))) {
+  const why = DISK_REASONS[codeOf(cause)];
+  if (why === undefined) {
     const error = asFileError(cause, path);
     return new SherdError(error.code, error.message, { at: path, next: error.next, cause });
   }
-  const message = codeOf(cause) === 'EROFS' ? 'the file system is read-only' : 'the disk is full';
-  const next = 'nothing was changed; make room and fetch the result again';
-  return new SherdError('SHERD_DISK', message, { at: path, next, cause });
+  const next = 'make room and fetch the result again';
+  return new SherdError('SHERD_DISK', `${why}; nothing was changed`, { at: path, next, cause });
 }

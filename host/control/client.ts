@@ -84,9 +84,11 @@ export async function readControlInfo(directory: string): Promise<ControlInfo> {
     }
     throw new Error('no url or token in it');
   } catch (cause) {
-    throw new SherdError('SHERD_NO_CLUSTER', `no running cluster (${reasonOf(cause)})`, {
-      at: file,
-      next: 'start one with: sherd up',
+    const gone = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    const why = gone ? '' : ` (${reasonOf(cause)})`;
+    throw new SherdError('SHERD_NO_CLUSTER', `no running cluster${why}`, {
+      at: gone ? directory : file,
+      next: `start one with: sherd up --fabric embedded:${directory}`,
       exitCode: EXIT.failedLater,
       cause,
     });

@@ -39,6 +39,7 @@ function wantedView(wanted: Wanted): WantedView {
 
 function progressView({ hint, atMs }: ProgressSeen, nowMs: number): ProgressView {
   const { nodeId, fuelUsed, fuelPerSecond, memoryBytes, capsuleBytes, safepoint, activity } = hint;
+  const { trouble } = hint;
   return {
     nodeId,
     fuelUsed: fuelUsed.toString(),
@@ -47,6 +48,7 @@ function progressView({ hint, atMs }: ProgressSeen, nowMs: number): ProgressView
     capsuleBytes,
     safepoint,
     activity,
+    trouble,
     ageMs: Math.max(0, Math.round(nowMs - atMs)),
   };
 }

@@ -62,6 +62,8 @@ export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
     if (!existsSync(paths.format)) {
       if (!create) throw missing(paths);
       if (existsSync(paths.records)) throw unreadable(paths, 'format.json is missing');
+      const there = statSync(paths.root, { throwIfNoEntry: false });
+      if (there !== undefined && !there.isDirectory()) throw notDirectory(paths);
       mkdirSync(paths.root, { recursive: true, mode: 0o700 });
       makeSubdirectories(paths);
       writeFormat(paths, DIRECTORY_FORMAT);
@@ -129,6 +131,14 @@ function missing(paths: DirectoryPaths): SherdError {
   return new SherdError('SHERD_FILE', what, {
     at: paths.root,
     next: `start a cluster there with: sherd up --fabric embedded:${paths.root}`,
+    exitCode: EXIT.refused,
+  });
+}
+
+function notDirectory(paths: DirectoryPaths): SherdError {
+  return new SherdError('SHERD_FILE', 'the data directory is not a directory', {
+    at: paths.root,
+    next: 'name a directory, or a place where one can be made',
     exitCode: EXIT.refused,
   });
 }

@@ -18,6 +18,7 @@ export const PERMANENT = new Set<string>([
   'SHERD_IMPORT_UNSUPPORTED',
   'SHERD_ENTRY_MISSING',
   'SHERD_LIMIT',
+  'SHERD_MEMORY_LIMIT',
 ]);
 
 export function needed(hash: Hash | null, bytes: Uint8Array | undefined): Uint8Array {

@@ -87,6 +87,8 @@ export class ShardExecutor {
   #captureAskedNs = 0n;
   #leaving: Leaving | null = null;
   #progress: RunProgress | null = null;
+  /** What was last published as going wrong. */
+  #shownTrouble = '';
   #asks = new Map<string, (stack: readonly string[]) => void>();
   #closed = false;
 
@@ -116,6 +118,8 @@ export class ShardExecutor {
     // A hint makes another process begin: nothing here is worth its waiting.
     for (const action of actions) if (action.kind === 'hint') this.#execute(action);
     for (const action of actions) if (action.kind !== 'hint') this.#execute(action);
+    if (this.life.trouble !== this.#shownTrouble || event.kind === 'store-failed')
+      this.#publishProgress(this.#progress);
     this.#schedule();
     this.#rested(this);
   }
@@ -368,7 +372,9 @@ export class ShardExecutor {
       if (this.#leaving?.captured.id === action.of) this.#leaving.storeUs = tookUs;
       this.handle({ kind: 'stored', opId, ...stored, costMs: tookUs / 1_000 });
     } catch (cause) {
-      if (live()) this.handle({ kind: 'store-failed', opId, message: lineOf(cause) });
+      const at = cause instanceof SherdError && cause.at !== undefined ? `${cause.at}: ` : '';
+      const message = at + lineOf(cause);
+      if (live()) this.handle({ kind: 'store-failed', opId, message });
     }
   }
 
@@ -484,19 +490,21 @@ export class ShardExecutor {
     this.#timer = setTimeout(() => this.handle({ kind: 'tick' }), delayMs);
   }
 
-  #publishProgress(progress: RunProgress): void {
+  #publishProgress(progress: RunProgress | null): void {
     const record = this.record;
-    const { state, fuelPerSecond, safepoint, activity } = progress;
+    const state = progress?.state ?? record;
+    this.#shownTrouble = this.life.trouble;
     const hint: ProgressHint = {
       shardId: this.shardId,
       nodeId: this.#context.nodeId,
       epoch: this.life.epoch,
-      fuelUsed: state.fuelUsed,
-      fuelPerSecond,
-      memoryBytes: state.memoryBytes,
+      fuelUsed: state?.fuelUsed ?? 0n,
+      fuelPerSecond: progress?.fuelPerSecond ?? 0,
+      memoryBytes: state?.memoryBytes ?? 0,
       capsuleBytes: record?.capsuleBytes ?? 0,
-      safepoint,
-      activity,
+      safepoint: progress?.safepoint ?? null,
+      activity: progress?.activity ?? 'loading',
+      trouble: this.#shownTrouble,
     };
     this.#publish(SUBJECT.progress(this.shardId), hint);
   }

@@ -131,6 +131,8 @@ export interface ProgressView {
   readonly safepoint: string | null;
   /** What the shard was doing then. */
   readonly activity: ShardActivity;
+  /** What goes wrong there (a full disk …) while its node tries again; empty = nothing. */
+  readonly trouble: string;
   /** How long ago that was. */
   readonly ageMs: number;
 }

@@ -52,6 +52,8 @@ export interface ProgressHint {
   readonly capsuleBytes: number;
   readonly safepoint: string | null;
   readonly activity: ShardActivity;
+  /** What goes wrong there at present (a full disk …) and is tried again; empty = nothing. */
+  readonly trouble: string;
 }
 
 export type MoveHint =

@@ -1,11 +1,14 @@
 /** `sherd down`: stops a cluster cleanly: shards are paused and stored, `sherd up` goes on with them. */
 import type { Command } from 'commander';
 import { readControlInfo } from '../../control/client.js';
+import { lockDirectory } from '../../fabric/embedded.js';
 import { EXIT, SherdError } from '../../types/errors.js';
 import { addClientOptions, type ClientOptions, clientOf, report } from '../command.js';
 import { fabricDirectory, fabricUrl } from '../fabric-url.js';
 import { parseDurationMs } from '../format.js';
 import { isAlive } from '../temporary.js';
+
+const LOOK_MS = 20;
 
 interface Options extends ClientOptions {
   readonly timeout: string;
@@ -31,8 +34,9 @@ export function addDown(program: Command): void {
             exitCode: EXIT.failedLater,
           });
         }
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
       }
+      await untilFree(directory, deadline);
       await report(options, { directory, paused }, () =>
         [
           `stopped  ${fabricUrl(directory)}`,
@@ -45,4 +49,18 @@ export function addDown(program: Command): void {
           .join(''),
       );
     });
+}
+
+/** Its `sherd up` ends a little after the control; from then on another one can have the directory. */
+async function untilFree(directory: string, deadlineMs: number): Promise<void> {
+  for (;;) {
+    try {
+      const lock = await lockDirectory(directory, { create: false });
+      return await lock.release();
+    } catch (thrown) {
+      const isBusy = thrown instanceof SherdError && thrown.code === 'SHERD_FABRIC_BUSY';
+      if (!isBusy || performance.now() > deadlineMs) throw thrown;
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  }
 }

@@ -14,7 +14,7 @@ export function addDu(program: Command): void {
             ...usage.shards.map((shard) => [shard.id, shard.name, formatBytes(shard.bytes)]),
             [
               'unreachable',
-              `${formatCount(usage.blobs - usage.reachableBlobs)} blobs; sherd gc frees them`,
+              `${formatCount(usage.blobs - usage.reachableBlobs)} blobs; sherd gc frees those older than 10 min`,
               formatBytes(usage.bytes - usage.reachableBytes),
             ],
           ],

@@ -1,7 +1,7 @@
 /** `sherd run PROG [ARGS…]`: runs a program as a shard, to its end or to a pause. */
 import type { Command } from 'commander';
 import { bringHome } from '../home.js';
-import { buildSpec, checkDirectories, submitJob, Uploader } from '../job.js';
+import { buildSpec, checkDirectories, checkMemoryLimit, submitJob, Uploader } from '../job.js';
 import { openSession } from '../open-session.js';
 import { stderr } from '../output.js';
 import { loadProgram } from '../program.js';
@@ -37,6 +37,7 @@ export function runOf(path: string, args: readonly string[], settings: RunSettin
       await checkDirectories(settings.dirs, context.remark);
       context.progress.note(`compiling ${path}`);
       const program = await loadProgram(path);
+      checkMemoryLimit(program, path, settings.maxMemoryPages);
       if (program.diagnostics !== '' && !settings.quiet)
         await stderr.write(`${program.diagnostics.trimEnd()}\n`);
       return async (session) => {

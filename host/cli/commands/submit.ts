@@ -1,7 +1,7 @@
 /** `sherd submit PROG [ARGS…]`: hands a program to a running cluster and prints the shard's id. */
 import type { Command } from 'commander';
 import { addClientOptions, clientOf, remark, report } from '../command.js';
-import { buildSpec, checkDirectories, submitJob, Uploader } from '../job.js';
+import { buildSpec, checkDirectories, checkMemoryLimit, submitJob, Uploader } from '../job.js';
 import { stderr } from '../output.js';
 import { loadProgram } from '../program.js';
 import { addProgramOptions, parseRunSettings, type RawRunOptions } from '../run-options.js';
@@ -20,6 +20,7 @@ export function addSubmit(program: Command): void {
       await checkDirectories(settings.dirs, say);
       await client.status(); // refuses before the work when nobody is there
       const loaded = await loadProgram(path);
+      checkMemoryLimit(loaded, path, settings.maxMemoryPages);
       if (loaded.diagnostics !== '' && !settings.quiet)
         await stderr.write(`${loaded.diagnostics.trimEnd()}\n`);
       const uploader = new Uploader(client);
