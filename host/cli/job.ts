@@ -11,7 +11,7 @@
  * J2  The snapshot of a file or directory is taken once, here; later changes of the host's files are not seen.
  */
 import { randomBytes } from 'node:crypto';
-import { fstatSync, readSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { isatty } from 'node:tty';
 import type { ControlClient } from '../control/client.js';
@@ -159,23 +159,24 @@ async function snapshotInput(
   try {
     return await chunksOf(process.stdin, uploader.put);
   } catch (cause) {
+    // nohup puts an input that cannot be read in the place of a terminal.
+    if ((cause as NodeJS.ErrnoException).code === 'EBADF') return [];
     throw cause instanceof SherdError
       ? cause
-      : fileError(cause, 'standard input', 'cannot be read');
+      : fileError(cause, 'standard input', 'cannot be read', EXIT.refused);
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** False when stdin is a terminal or closed, or cannot be read (nohup puts such a one in the terminal's place). */
+/** False when stdin is a terminal or closed. */
 function hasInput(): boolean {
   if (isatty(0)) return false;
   try {
     fstatSync(0);
-    readSync(0, new Uint8Array(0));
     return true;
-  } catch (cause) {
-    return (cause as NodeJS.ErrnoException).code === 'EAGAIN';
+  } catch {
+    return false;
   }
 }
 

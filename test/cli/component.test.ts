@@ -1,5 +1,6 @@
 /** Components are told apart by their header and are either unpacked or refused by name. */
 import { describe, expect, it } from 'vitest';
+import wabt from 'wabt';
 import { coreModuleOf, isComponent, isWasm, type Jco } from '../../host/cli/component.js';
 
 const COMPONENT = Uint8Array.of(0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0);
@@ -14,6 +15,21 @@ const jcoWith = (...cores: Uint8Array[]): (() => Promise<Jco>) => {
   };
   return async () => jco;
 };
+
+/** Program, adapter, shim and fixup, as `jco new` and `wasm-tools component new` put them into a component. */
+async function adapted(call: string): Promise<[Uint8Array, Uint8Array, Uint8Array, Uint8Array]> {
+  const library = await wabt();
+  const binary = (text: string): Uint8Array => library.parseWat('x.wat', text).toBinary({}).buffer;
+  return [
+    binary(`(module (import "wasi_snapshot_preview1" "${call}" (func (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1) (func (export "_start")))`),
+    binary(`(module (import "env" "memory" (memory 0)) (import "wasi:io/error@0.2.6" "drop" (func (param i32)))
+      (func (export "cabi_import_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+      (func (export "${call}") (param i32 i32 i32 i32) (result i32) (i32.const 0)))`),
+    binary('(module (table (export "$imports") 1 funcref) (func (export "0")))'),
+    binary('(module (import "shim" "$imports" (table 1 funcref)) (import "actual" "0" (func)))'),
+  ];
+}
 
 describe('components', () => {
   it('are told apart by their header', () => {
@@ -35,6 +51,20 @@ describe('components', () => {
 
   it('give their only core module', async () => {
     expect(await coreModuleOf(COMPONENT, 'x.wasm', jcoWith(EMPTY))).toEqual(EMPTY);
+  });
+
+  it('give the program that the preview 1 adapter serves', async () => {
+    const [program, adapter, shim, fixup] = await adapted('fd_write');
+    expect(await coreModuleOf(COMPONENT, 'x', jcoWith(adapter, shim, program, fixup))).toEqual(
+      program,
+    );
+    const [other] = await adapted('fd_read');
+    await expect(
+      coreModuleOf(COMPONENT, 'x', jcoWith(other, adapter, shim, fixup)),
+    ).rejects.toMatchObject({
+      code: 'SHERD_FEATURE_UNSUPPORTED',
+      message: expect.stringContaining('wasi_snapshot_preview1.fd_read'),
+    });
   });
 
   it('are refused when several modules are linked, or a foreign import is left', async () => {

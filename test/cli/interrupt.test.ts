@@ -23,7 +23,7 @@ class FakeProcess implements SignalSource {
   }
 }
 
-function make(): { source: FakeProcess; interrupts: Interrupts; log: string[] } {
+function make(nohup = false): { source: FakeProcess; interrupts: Interrupts; log: string[] } {
   const source = new FakeProcess();
   const log: string[] = [];
   const interrupts = new Interrupts(
@@ -32,6 +32,7 @@ function make(): { source: FakeProcess; interrupts: Interrupts; log: string[] } 
       atOnce: (signal) => log.push(`at once ${signal}`),
     },
     source,
+    nohup,
   );
   return { source, interrupts, log };
 }
@@ -56,6 +57,15 @@ describe('Interrupts', () => {
     source.send(signal);
     source.send(signal);
     expect(source.exits).toEqual([code]);
+  });
+
+  it('does nothing at SIGHUP under nohup', () => {
+    const { source, log } = make(true);
+    source.send('SIGHUP');
+    source.send('SIGHUP');
+    expect([log, source.exits]).toEqual([[], []]);
+    source.send('SIGTERM');
+    expect(log).toEqual(['gently SIGTERM']);
   });
 
   it('gives signals back', () => {

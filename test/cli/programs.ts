@@ -50,6 +50,11 @@ export const TEXT = {
     (func (export "_start") (loop $l
       (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then (unreachable)))
       (br $l))))`,
+  /** Prints one mebibyte at once. */
+  large: `(module ${FD_WRITE} (memory (export "memory") 18)
+    (func (export "_start")
+      (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 1048576))
+      (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))`,
   /** Copies standard input to standard output. */
   cat: `(module ${FD_WRITE}
     (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))

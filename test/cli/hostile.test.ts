@@ -1,0 +1,188 @@
+/** What goes wrong around a run: no room, no place, no reader, no parent. One line each, and nothing is lost. */
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readCapsuleFile } from '../../host/cli/capsule-file.js';
+import { isAlive } from '../../host/cli/temporary.js';
+import { SherdError } from '../../host/types/errors.js';
+import { type ProgramName, programDirectory, TEXT } from './programs.js';
+import { type Ended, MAIN, sherd, startSherd } from './sherd.js';
+
+const SLOW = 180_000;
+const SORT = fileURLToPath(new URL('../fixtures/wc_sort.wasm', import.meta.url));
+let cwd: string;
+
+const run = (...args: string[]): Promise<Ended> => sherd(args, { cwd });
+const statusOf = async (name: string) => JSON.parse(await readFile(join(cwd, name), 'utf8'));
+/** The same through a shell, for redirections and limits. */
+const shell = (script: string) =>
+  spawnSync('sh', ['-c', script, 'sh', process.execPath, MAIN], {
+    cwd,
+    env: { ...process.env, TMPDIR: cwd },
+    encoding: 'utf8',
+  });
+
+beforeAll(async () => {
+  cwd = await programDirectory(Object.keys(TEXT) as ProgramName[]);
+}, SLOW);
+afterAll(() => rm(cwd, { recursive: true, force: true }));
+
+describe('no room', { timeout: SLOW }, () => {
+  it('for the output: the line names it, the code is 1', () => {
+    const ended = shell('"$1" "$2" run counter.wasm > /dev/full');
+    expect([ended.status, ended.stderr.trimEnd().split('\n')]).toEqual([
+      1,
+      [expect.stringMatching(/^sherd: standard output: .*the disk is full.* \[SHERD_DISK\]$/)],
+    ]);
+  });
+
+  it('for the state of the program: it waits, says so once, and can be ended', async () => {
+    // A limit for the size of files, in place of a disk that is full: 300 KiB in blocks of 512 bytes.
+    const script = 'ulimit -f 600; exec "$1" "$2" run --status room.json large.wasm';
+    const child = spawn('sh', ['-c', script, 'sh', process.execPath, MAIN], {
+      cwd,
+      env: { ...process.env, TMPDIR: cwd },
+    });
+    let text = '';
+    child.stderr.setEncoding('utf8').on('data', (piece) => {
+      text += piece;
+    });
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    while (!text.includes('\n')) await sleep(20);
+    await sleep(2_500); // longer than the longest pause between two tries
+    child.kill('SIGINT');
+    expect(await exited).toBe(130);
+    expect(text.trimEnd().split('\n')).toEqual([
+      expect.stringMatching(
+        /^sherd: large\.wasm: it waits and tries again: .*SHERD_DISK.* Ctrl-C$/,
+      ),
+    ]);
+  });
+
+  it('for the files of the program: they are kept, and can be fetched as the line says', async () => {
+    await mkdir(join(cwd, 'in'), { recursive: true });
+    await mkdir(join(cwd, 'later'), { recursive: true });
+    await writeFile(join(cwd, 'in', 'in.txt'), 'b\na\n'.repeat(500));
+    // An empty directory in which nobody can make a file.
+    const nowhere = '/proc/tty/ldisc';
+    const dirs = ['--dir', '/in=in:ro', '--dir', `/d=${nowhere}`];
+    const ended = await run('run', ...dirs, SORT, '/d', '/in/in.txt');
+    expect([ended.code, ended.stderr.trimEnd().split('\n').length]).toEqual([1, 1]);
+    const next =
+      /sherd up --fabric (\S+), and there sherd result --fabric (\S+) --dir (\S+) (\S+) \[/;
+    const [, up, result, dir, id] = next.exec(ended.stderr) ?? [];
+    expect([up, dir]).toEqual([result, `/d=${nowhere}`]);
+    const cluster = startSherd(['up', '--fabric', up ?? ''], { cwd });
+    await cluster.until('Ctrl-C, or sherd down');
+    const fetched = await run('result', '--fabric', up ?? '', '--dir', '/d=later', id ?? '');
+    cluster.child.kill('SIGTERM');
+    await cluster.ended;
+    expect([fetched.code, fetched.text]).toEqual([0, ended.text]);
+    expect((await readdir(join(cwd, 'later', 'out'))).length).toBeGreaterThan(0);
+  });
+});
+
+describe('places', { timeout: SLOW }, () => {
+  it('--status goes into a pipe, and through a symlink, and leaves both what they are', async () => {
+    const [pipe, link] = [join(cwd, 'pipe'), join(cwd, 'link')];
+    spawnSync('mkfifo', [pipe]);
+    await writeFile(join(cwd, 'real.json'), 'old');
+    await symlink('real.json', link);
+    const reader = readFile(pipe, 'utf8');
+    expect((await run('run', '--status', pipe, 'counter.wasm')).code).toBe(7);
+    expect(JSON.parse(await reader)).toMatchObject({ reason: 'exit', code: 7 });
+    expect((await lstat(pipe)).isFIFO()).toBe(true);
+    expect((await run('run', '--status', 'link', 'counter.wasm')).code).toBe(7);
+    expect([await readlink(link), (await statusOf('real.json')).code]).toEqual(['real.json', 7]);
+  });
+
+  it('less memory than the program begins with is refused before the start', async () => {
+    const ended = await run('run', '--status', 'm.json', '--max-memory', '64KiB', 'counter.wasm');
+    expect([ended.code, ended.stderr]).toEqual([
+      2,
+      'sherd: counter.wasm: the program begins with 128.0 KiB of memory, more than --max-memory 64.0 KiB' +
+        ' — give at least 128.0 KiB [SHERD_MEMORY_LIMIT]\n',
+    ]);
+    expect(await statusOf('m.json')).toMatchObject({ reason: 'refused', code: 2 });
+  });
+
+  it('a data directory that is a file is refused', async () => {
+    await writeFile(join(cwd, 'file'), '');
+    const ended = await run('up', '--fabric', 'embedded:file');
+    expect([ended.code, ended.stderr]).toEqual([
+      2,
+      expect.stringMatching(/^sherd: \S*file: .*not a directory.*\n$/),
+    ]);
+  });
+
+  it('a data directory is free again when `down` returns', async () => {
+    const fabric = ['--fabric', 'embedded:cluster'];
+    for (let round = 0; round < 2; round++) {
+      const up = startSherd(['up', ...fabric], { cwd });
+      await up.until('Ctrl-C, or sherd down');
+      expect((await run('down', ...fabric)).code).toBe(0);
+      expect((await up.ended).code).toBe(0);
+    }
+  });
+});
+
+describe('no parent', { timeout: SLOW }, () => {
+  it('a run ends when the harness that started it is killed', async () => {
+    const code = `
+      const args = [process.argv[1], 'run', '--status', 'orphan.json', 'spin.wasm'];
+      const child = require('node:child_process').spawn(process.execPath, args, { stdio: 'ignore' });
+      console.log(child.pid);`;
+    const harness = spawn(process.execPath, ['-e', code, MAIN], {
+      cwd,
+      env: { ...process.env, TMPDIR: cwd },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const pid = Number(await new Promise((resolve) => harness.stdout.once('data', resolve)));
+    const owned = async (): Promise<boolean> => {
+      for (const name of await readdir(cwd)) {
+        if (!name.startsWith('sherd-')) continue;
+        const owner = await readFile(join(cwd, name, 'owner'), 'utf8').catch(() => '{}');
+        if (JSON.parse(owner).pid === pid) return true;
+      }
+      return false;
+    };
+    while (!(await owned())) await sleep(20);
+    harness.kill('SIGKILL');
+    while (isAlive(pid)) await sleep(20);
+    expect(await statusOf('orphan.json')).toMatchObject({ reason: 'interrupted', code: 129 });
+  });
+});
+
+describe('capsule files', { timeout: SLOW }, () => {
+  it('with any bit changed, or cut anywhere, are refused', async () => {
+    await run('run', '--pause-at', '100000', '-o', 'whole.capsule', 'counter.wasm');
+    const whole = await readFile(join(cwd, 'whole.capsule'));
+    const path = join(cwd, 'mutant.capsule');
+    const refused = async (bytes: Uint8Array): Promise<boolean> => {
+      await writeFile(path, bytes);
+      const thrown = await readCapsuleFile(path).catch((cause: unknown) => cause);
+      return thrown instanceof SherdError && thrown.exitCode === 2 && thrown.at === path;
+    };
+    for (let bit = 0; bit < whole.length * 8; bit += 97) {
+      const mutant = Buffer.from(whole);
+      mutant[bit >> 3]! ^= 1 << (bit & 7);
+      expect([bit, await refused(mutant)]).toEqual([bit, true]);
+    }
+    for (let length = 0; length < whole.length; length += 61) {
+      expect([length, await refused(whole.subarray(0, length))]).toEqual([length, true]);
+    }
+    expect(await refused(whole)).toBe(false);
+  });
+});
