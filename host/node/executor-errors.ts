@@ -37,3 +37,9 @@ export function lineOf(cause: unknown): string {
   }
   return String(cause);
 }
+
+/** The same, with the file or directory where it went wrong. */
+export function placedLineOf(cause: unknown): string {
+  const at = cause instanceof SherdError ? cause.at : undefined;
+  return at === undefined ? lineOf(cause) : `${at}: ${lineOf(cause)}`;
+}

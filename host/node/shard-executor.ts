@@ -26,7 +26,7 @@ import { SUBJECT } from '../types/hints.js';
 import { encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import { KEY, type NodeId, type ShardId, type ShardRecord } from '../types/records.js';
-import { lineOf, needed, PERMANENT } from './executor-errors.js';
+import { lineOf, needed, PERMANENT, placedLineOf } from './executor-errors.js';
 import { Harvests, outputBytes } from './harvests.js';
 import type { WorkerPool } from './pool.js';
 import type { BufferShelf } from './shelf.js';
@@ -372,8 +372,7 @@ export class ShardExecutor {
       if (this.#leaving?.captured.id === action.of) this.#leaving.storeUs = tookUs;
       this.handle({ kind: 'stored', opId, ...stored, costMs: tookUs / 1_000 });
     } catch (cause) {
-      const at = cause instanceof SherdError && cause.at !== undefined ? `${cause.at}: ` : '';
-      const message = at + lineOf(cause);
+      const message = placedLineOf(cause);
       if (live()) this.handle({ kind: 'store-failed', opId, message });
     }
   }
