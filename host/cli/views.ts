@@ -184,7 +184,7 @@ function clockTime(wallMs: number): string {
 export function renderEvent(event: TraceEvent): string {
   const about = [event.shardId, event.nodeId].filter((id) => id !== null).join(' ');
   const when = clockTime(event.atMs);
-  return `${when}  ${event.step} ${(STEPS[event.step] ?? '').padEnd(7)}  ${event.what.padEnd(14)}  ${about}  ${event.detail}`.trimEnd();
+  return `${when}  ${event.step} ${(STEPS[event.step] ?? '').padEnd(7)}  ${event.what.padEnd(20)}  ${about}  ${event.detail}`.trimEnd();
 }
 
 interface ExitText {

@@ -13,6 +13,8 @@
  */
 import { readShardModule } from '../compile/index.js';
 import { type Decomposition, decompose } from '../generator/decompose.js';
+import { FailureLog } from '../guardian/failures.js';
+import { shardSample } from '../oracle/demand.js';
 import { Oracle } from '../oracle/oracle.js';
 import { transitionOf } from '../protocol/brain-action.js';
 import { Trace as Workflow } from '../protocol/trace.js';
@@ -42,6 +44,12 @@ export interface BrainOptions {
   readonly host: string;
 }
 
+/** `made`: a shard that was just made, whose plan is shown. `silent`: only what is decided upon it is shown. */
+interface Feeding {
+  readonly made?: ShardRecord;
+  readonly silent?: boolean;
+}
+
 type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
 
 export class Brain {
@@ -49,12 +57,12 @@ export class Brain {
   readonly #scheduler = new Scheduler();
   readonly #oracle = new Oracle();
   readonly #workflow = new Workflow();
+  readonly #failures = new FailureLog();
   readonly #studied = new Map<Hash, Decomposition | null>();
   readonly #dead = new Set<NodeId>();
   #unlisten: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #running = false;
-  #tracing = false;
 
   constructor(options: BrainOptions) {
     this.#options = options;
@@ -72,8 +80,16 @@ export class Brain {
       progress: (seen) => this.#onProgress(seen),
     });
     for (const seen of cluster.nodes.values()) this.#onNode(seen);
-    for (const seen of cluster.shards.values()) this.#feed({ kind: 'shard', seen });
-    this.#tracing = true;
+    // What was there when this process began is no news; what is decided about it is.
+    this.#show(
+      this.#workflow.began(
+        this.#options.nowMs(),
+        [...cluster.shards.values()].map((seen) => seen.record),
+      ),
+    );
+    for (const seen of cluster.shards.values())
+      this.#feed({ kind: 'shard', seen }, { silent: true });
+    this.#readFailures().catch(() => undefined);
     this.#tick();
   }
 
@@ -119,12 +135,14 @@ export class Brain {
     this.#studied.set(moduleHash, module === null ? null : decompose(module, entry));
   }
 
-  #feed(event: Untimed<BrainEvent>, made?: ShardRecord): void {
+  #feed(event: Untimed<BrainEvent>, how: Feeding = {}): void {
     if (!this.#running) return;
     const timed = { ...event, nowMs: this.#options.nowMs() } as BrainEvent;
+    this.#failures.handle(timed);
     const actions = this.#scheduler.handle(timed);
-    this.#show(this.#workflow.of(timed, []));
-    if (made !== undefined) this.#showPlan(made);
+    const lines = this.#workflow.of(timed, []);
+    if (how.silent !== true) this.#show(lines);
+    if (how.made !== undefined) this.#showPlan(how.made);
     this.#show(this.#workflow.of({ kind: 'tick', nowMs: timed.nowMs }, actions));
     for (const action of actions) void this.#execute(action);
   }
@@ -133,7 +151,26 @@ export class Brain {
     if (!this.#running) return;
     this.#buryTheDead();
     this.#feed({ kind: 'tick' });
+    this.#saveFailures().catch(() => undefined);
     this.#timer = setTimeout(() => this.#tick(), TICK_MS);
+  }
+
+  /** Nodes take their checkpoint interval from this record. */
+  async #saveFailures(): Promise<void> {
+    const { cluster, nowMs } = this.#options;
+    const write = this.#failures.next(nowMs(), () => cluster.stamp(null));
+    if (write === null) return;
+    const answer = await cluster.writeFailures(write.expected, write.record);
+    if (!this.#failures.answer(answer)) await this.#readFailures();
+    if (answer.kind !== 'ok' || !this.#running) return;
+    this.#show(
+      this.#workflow.rated(nowMs(), write.record.counted.at(-1) ?? null, this.#failures.mtbfMs),
+    );
+  }
+
+  async #readFailures(): Promise<void> {
+    const seen = await this.#options.cluster.readFailures();
+    if (seen !== undefined) this.#failures.see(seen);
   }
 
   async #execute(action: BrainAction): Promise<void> {
@@ -164,7 +201,8 @@ export class Brain {
   }
 
   #carriedOut(action: BrainAction, before: ShardRecord): void {
-    const node = action.kind === 'assign' ? action.node : before.owner;
+    const placed = action.kind === 'assign' || action.kind === 'redirect';
+    const node = placed ? action.node : before.owner;
     if (node !== null) this.hint(node, { kind: 'look', shardId: action.shardId });
   }
 
@@ -186,7 +224,10 @@ export class Brain {
   }
 
   #onShard(seen: Seen<ShardRecord>, before: ShardRecord | undefined): void {
-    const made = before === undefined && isNew(seen.record) ? seen.record : undefined;
+    const { record } = seen;
+    const made = before === undefined && isNew(record) ? { made: record } : {};
+    if (before !== undefined && before.status !== 'done' && record.exit?.reason === 'exit')
+      this.#oracle.observeEnd(record.moduleHash, this.#options.nowMs(), record.fuelUsed);
     this.#feed({ kind: 'shard', seen }, made);
   }
 
@@ -209,11 +250,15 @@ export class Brain {
 
   #onProgress(seen: ProgressSeen): void {
     const { hint, atMs } = seen;
-    const { shardId, fuelUsed, fuelPerSecond, memoryBytes, capsuleBytes } = hint;
-    const sample = { shardId, atMs, fuelUsed, fuelPerSecond, memoryBytes, capsuleBytes };
-    const record = this.#options.cluster.shards.get(shardId)?.record;
-    if (record !== undefined) this.#oracle.observeShard(record.moduleHash, sample);
+    const record = this.#options.cluster.shards.get(hint.shardId)?.record;
+    if (record?.owner !== hint.nodeId || record.epoch !== hint.epoch) return;
+    const sample = shardSample(hint, atMs);
+    this.#oracle.observeShard(record.moduleHash, sample);
     this.#feed({ kind: 'progress', sample });
+    this.#feed({
+      kind: 'shard-forecast',
+      forecast: this.#oracle.outlook(record.moduleHash, sample),
+    });
   }
 
   /** Nodes of this machine whose process is gone; records of dead nodes that own nothing any more. */
@@ -231,9 +276,8 @@ export class Brain {
     }
   }
 
-  /** On the wall clock, and numbered by the trace. What was there when this process began is not news. */
+  /** On the wall clock, and numbered by the trace. */
   #show(events: readonly TraceEvent[]): void {
-    if (!this.#tracing) return;
     const { trace, wallMs } = this.#options;
     for (const event of events) trace.add({ ...event, atMs: wallMs() });
   }

@@ -11,6 +11,8 @@
  * C1  It is a cache: thrown away and rebuilt from the fabric at any time. A record is only ever replaced by a newer one.
  * C2  `change` returns only when its write is known to have landed, or throws the refusal that the newest record gives.
  */
+import { compareAndSettle } from '../fabric/settle.js';
+import type { FailureAnswer } from '../guardian/failures.js';
 import type { SentWrite, Stamp, Transition } from '../protocol/shard-record.js';
 import { nextStamp, refusalError, settle } from '../protocol/shard-record.js';
 import type { Seen } from '../types/brain.js';
@@ -20,6 +22,7 @@ import type { CasOutcome, Fabric, RecordEntry, Subscription, WatchEvent } from '
 import { type ProgressHint, SUBJECT } from '../types/hints.js';
 import { decodePlain } from '../types/pack.js';
 import {
+  type FailureRecord,
   KEY,
   type NodeId,
   type NodeRecord,
@@ -53,6 +56,7 @@ export class Cluster {
   readonly fabric: Fabric;
   readonly writer: string;
   readonly #nowMs: () => number;
+  readonly #wallMs: () => number;
   readonly #shards = new Map<ShardId, Seen<ShardRecord>>();
   readonly #nodes = new Map<NodeId, NodeSeen>();
   readonly #progress = new Map<ShardId, ProgressSeen>();
@@ -61,10 +65,11 @@ export class Cluster {
   readonly #subscriptions: Subscription[] = [];
   #attempt = 0;
 
-  constructor(fabric: Fabric, writer: string, nowMs: () => number) {
+  constructor(fabric: Fabric, writer: string, nowMs: () => number, wallMs: () => number) {
     this.fabric = fabric;
     this.writer = writer;
     this.#nowMs = nowMs;
+    this.#wallMs = wallMs;
   }
 
   /** Begins to watch; resolves when both snapshots are there. */
@@ -145,7 +150,7 @@ export class Cluster {
   }
 
   stamp(before: ShardRecord | null): Stamp {
-    const stamp = nextStamp(this.writer, before, this.#attempt);
+    const stamp = nextStamp(this.writer, before, this.#attempt, this.#wallMs());
     this.#attempt = stamp.attempt;
     return stamp;
   }
@@ -223,33 +228,56 @@ export class Cluster {
     if (seen !== undefined) await this.fabric.records.remove(KEY.node(id), seen.revision);
   }
 
-  /** Null: another write took the revision; the newest record is in the cache. */
+  /** How often nodes failed, as the store has it; undefined = nobody wrote it yet, or it cannot be read now. */
+  async readFailures(): Promise<Seen<FailureRecord> | undefined> {
+    const entry = await this.fabric.records.get(KEY.failures).catch(() => undefined);
+    return entry === undefined ? undefined : failuresIn(entry);
+  }
+
+  async writeFailures(expected: number, record: FailureRecord): Promise<FailureAnswer> {
+    const outcome = await this.fabric.records
+      .compareAndSet(KEY.failures, expected, encodeRecord(record))
+      .catch((cause: unknown): CasOutcome => ({ kind: 'unknown', cause }));
+    if (outcome.kind !== 'conflict') return outcome;
+    const { current } = outcome;
+    return { kind: 'conflict', current: current === undefined ? null : failuresIn(current) };
+  }
+
+  /** Null: another write took the revision; the newest record that the store shows is in the cache. */
   async #write(id: ShardId, write: SentWrite): Promise<Seen<ShardRecord> | null> {
-    const deadline = this.#nowMs() + SETTLE_MS;
-    let unsure = false;
-    for (;;) {
-      const outcome = await this.#compareAndSet(id, write);
-      if (outcome.kind === 'ok') {
-        const seen = { record: write.record, revision: outcome.revision };
-        this.#put(id, seen);
-        return seen;
-      }
-      await this.#refresh(id, outcome);
-      const now = this.#shards.get(id);
-      if (outcome.kind === 'conflict') {
-        if (now === undefined && !unsure && write.expected > 0) this.shard(id);
-        if (now !== undefined && now.revision > write.expected) {
-          return unsure && settle(now, write) === 'landed' ? now : null;
-        }
-      } else unsure = true;
-      if (this.#nowMs() >= deadline) {
-        throw new SherdError('SHERD_FABRIC', 'the store does not say whether the change was made', {
-          at: id,
-          next: 'look at the shard and ask again',
-        });
-      }
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    const key = KEY.shard(id);
+    const until = this.#nowMs() + SETTLE_MS;
+    const outcome = await compareAndSettle(
+      this.fabric.records,
+      key,
+      write.expected,
+      encodeRecord(write.record),
+      (value) => isUnder(write, decodeRecord<ShardRecord>(value, key)),
+      () => this.#pause(id, until),
+    );
+    if (outcome.kind === 'ok') {
+      const { later, revision } = outcome;
+      const record =
+        later === undefined ? write.record : decodeRecord<ShardRecord>(later.value, key);
+      this.#put(id, { record, revision });
+      return { record, revision };
     }
+    await this.#refresh(id, outcome);
+    if (write.expected > 0 && this.shard(id).revision <= write.expected) {
+      // The store shows an old record: what took the revision is not to be seen yet.
+      await this.#pause(id, until);
+    }
+    return null;
+  }
+
+  async #pause(id: ShardId, untilMs: number): Promise<void> {
+    if (this.#nowMs() >= untilMs) {
+      throw new SherdError('SHERD_FABRIC', 'the store does not say whether the change was made', {
+        at: id,
+        next: 'look at the shard and ask again',
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 
   /** What the store has, when that is newer than this revision. */
@@ -365,6 +393,18 @@ export class Cluster {
   #wake(id: ShardId): void {
     for (const wake of [...(this.#waiting.get(id) ?? [])]) wake();
   }
+}
+
+/** Is our write in this record, or under a later change of the request? */
+function isUnder(write: SentWrite, there: ShardRecord): boolean {
+  return settle({ record: there, revision: write.expected + 1 }, write) === 'landed';
+}
+
+function failuresIn(entry: RecordEntry): Seen<FailureRecord> {
+  return {
+    record: decodeRecord<FailureRecord>(entry.value, entry.key),
+    revision: entry.revision,
+  };
 }
 
 function idOf(prefix: string, key: string): string {

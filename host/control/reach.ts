@@ -23,9 +23,9 @@ import type { OutputChunk, ShardId, ShardRecord } from '../types/records.js';
 export const GRACE_MS = 10 * 60_000;
 
 export interface Retention {
-  /** Finished shards that are kept, the newest ones. */
+  /** Finished shards that are kept, those that ended last. */
   readonly finishedMax: number;
-  /** Finished shards older than this are removed. */
+  /** Finished shards are removed this long after their end. */
   readonly finishedMs: number;
 }
 
@@ -92,14 +92,19 @@ export function outdated(
   wallMs: number,
 ): ShardId[] {
   const finished = records.filter((record) => record.status === 'done');
-  finished.sort((a, b) => b.createdMs - a.createdMs);
+  finished.sort((a, b) => endedMs(b) - endedMs(a));
   return finished
     .filter(
       (record, at) =>
-        at >= retention.finishedMax || wallMs - record.createdMs > retention.finishedMs,
+        at >= retention.finishedMax || wallMs - endedMs(record) > retention.finishedMs,
     )
     .map((record) => record.id)
     .reverse();
+}
+
+/** When it ended. A node's clock that is behind the submitter's must not shorten what is kept. */
+function endedMs(record: ShardRecord): number {
+  return Math.max(record.endedMs ?? 0, record.createdMs);
 }
 
 class Walk {

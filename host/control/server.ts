@@ -81,7 +81,7 @@ export class ControlServer {
     const nowMs = (): number => performance.now();
     const wallMs = (): number => Date.now();
     const isGone = options.isGone ?? processIsGone;
-    this.cluster = new Cluster(fabric, this.#holder, nowMs);
+    this.cluster = new Cluster(fabric, this.#holder, nowMs, wallMs);
     const { cluster, trace, moves } = this;
     const host = os.hostname();
     this.brain = new Brain({ cluster, trace, platform, nowMs, wallMs, isGone, host });

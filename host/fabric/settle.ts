@@ -14,7 +14,8 @@
 import type { CasOutcome, RecordEntry, Records, Revision } from '../types/fabric.js';
 
 export type SettledOutcome =
-  | { readonly kind: 'ok'; readonly revision: Revision }
+  /** `later`: a newer write lies on top of ours, or ours was found by reading: what is there now. */
+  | { readonly kind: 'ok'; readonly revision: Revision; readonly later?: RecordEntry }
   | { readonly kind: 'conflict'; readonly current: RecordEntry | undefined };
 
 /** Looks at a conflict that does not say what is there, before it counts as a deleted key. */
@@ -34,17 +35,19 @@ export async function compareAndSettle(
 ): Promise<SettledOutcome> {
   let blindTries = 0;
   for (let tries = 1; ; tries++) {
-    const outcome: CasOutcome = await records.compareAndSet(key, expected, value);
+    const outcome = await records
+      .compareAndSet(key, expected, value)
+      .catch((cause: unknown): CasOutcome => ({ kind: 'unknown', cause }));
     if (outcome.kind === 'ok') return outcome;
     if (outcome.kind === 'unknown') {
       await pause(tries, outcome.cause);
       continue;
     }
     if (tries === 1) return outcome;
-    const current = outcome.current ?? (await records.get(key));
+    const current = outcome.current ?? (await records.get(key).catch(() => undefined));
     if (current !== undefined && current.revision > expected) {
       return isOurs(current.value)
-        ? { kind: 'ok', revision: current.revision }
+        ? { kind: 'ok', revision: current.revision, later: current }
         : { kind: 'conflict', current };
     }
     // Nothing there, or a stale read: look again a few times before taking it for deleted.

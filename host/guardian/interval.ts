@@ -36,6 +36,15 @@ export function checkpointIntervalMs(
   return Math.max(clamped, costMs / limits.budgetShare);
 }
 
+/** The policy of a shard's life (protocol/life-types) for its measured cost and the measured failure rate of nodes. */
+export function pace(
+  costMs: number | null,
+  mtbf: number,
+  limits: IntervalLimits = DEFAULT_INTERVAL,
+): { readonly checkpointMs: number } {
+  return { checkpointMs: checkpointIntervalMs(costMs, mtbf, limits) };
+}
+
 function dalyMs(costMs: number, mtbfMs: number): number {
   const mtbf = Number.isFinite(mtbfMs) && mtbfMs > 0 ? mtbfMs : Number.MAX_SAFE_INTEGER;
   if (costMs >= 2 * mtbf) return mtbf;

@@ -15,6 +15,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
+import { mtbfOf } from '../guardian/failures.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
 import { invariant } from '../types/errors.js';
 import type { CasOutcome, Fabric, RecordEntry, Subscription, WatchEvent } from '../types/fabric.js';
@@ -22,6 +23,7 @@ import { type AskedHint, type NodeHint, SUBJECT } from '../types/hints.js';
 import { decodePlain, encodePlain } from '../types/pack.js';
 import type { Hash } from '../types/platform.js';
 import {
+  type FailureRecord,
   KEY,
   type NodeId,
   type NodeRecord,
@@ -70,6 +72,7 @@ export class NodeProcess {
   readonly #shared = new Map<Hash, Promise<Uint8Array | undefined>>();
   readonly #warming = new Set<Hash>();
   readonly #subscriptions: Subscription[] = [];
+  #mtbfMs = mtbfOf(null);
   #beatTimer: NodeJS.Timeout | undefined;
   #beat = 0;
   #revision = 0;
@@ -97,6 +100,7 @@ export class NodeProcess {
       shelf: new BufferShelf(),
       fetchShared: (hash) => this.#fetchShared(hash),
       nowMs: () => performance.now(),
+      mtbfMs: () => this.#mtbfMs,
       route: (run, executor) => {
         if (executor === null) this.#routes.delete(run);
         else this.#routes.set(run, executor);
@@ -114,6 +118,7 @@ export class NodeProcess {
     node.#subscriptions.push(
       messages.subscribe(SUBJECT.node(node.id), (message) => node.#hint(message.payload)),
       records.watch(KEY.shards, (event) => node.#watch(event)),
+      records.watch(KEY.failures, (event) => node.#watchFailures(event)),
     );
     return node;
   }
@@ -166,6 +171,18 @@ export class NodeProcess {
       const there = new Set(event.entries.map((entry) => shardIdOf(entry.key)));
       for (const entry of event.entries) this.#see(entry);
       for (const id of this.#executors.keys()) if (!there.has(id)) void this.#look(id);
+    }
+  }
+
+  /** How often nodes fail decides how often shards are checkpointed here. */
+  #watchFailures(event: WatchEvent): void {
+    const entry = event.kind === 'snapshot' ? event.entries[0] : undefined;
+    const newest = event.kind === 'put' ? event.entry : entry;
+    if (newest === undefined) return;
+    try {
+      this.#mtbfMs = mtbfOf(decodeRecord<FailureRecord>(newest.value, newest.key));
+    } catch (cause) {
+      this.#options.log?.('unreadable record', null, String(cause));
     }
   }
 
@@ -346,7 +363,7 @@ export class NodeProcess {
       draining: this.#draining,
       engine: `node ${process.versions.node}, v8 ${process.versions.v8}`,
       memoryBytes: os.totalmem(),
-      sample: { ...measured, guestCpu: pool.busy, runnable: pool.runs },
+      sample: { ...measured, guestCpu: pool.busy, runnable: pool.demand },
       writer: this.id,
       attempt: this.#attempt,
     };

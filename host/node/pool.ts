@@ -112,6 +112,11 @@ export class WorkerPool {
     return this.#members.reduce((sum, member) => sum + busyShare(member), 0);
   }
 
+  /** Cores' worth of guest work that there would be if every run had a core to itself: those that wait need none. */
+  get demand(): number {
+    return this.#members.reduce((sum, member) => sum + wantedShare(member), 0);
+  }
+
   nextRun(): Run {
     return this.#nextRun++;
   }
@@ -305,7 +310,11 @@ export class WorkerPool {
 }
 
 function demandOf(member: Member): number {
-  let demand = member.thread === undefined ? 1_000 : 0;
+  return wantedShare(member) + (member.thread === undefined ? 1_000 : 0);
+}
+
+function wantedShare(member: Member): number {
+  let demand = 0;
   for (const use of member.runs.values()) demand += use.demand;
   return demand;
 }

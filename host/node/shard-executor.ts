@@ -16,6 +16,7 @@
  *     (harvests.ts).
  */
 
+import { pace } from '../guardian/interval.js';
 import type { LifeAction, LifeEvent, ReadAnswer, RunFacts } from '../protocol/life-types.js';
 import { NodeLife } from '../protocol/node-life.js';
 import type { Seen } from '../types/brain.js';
@@ -50,6 +51,8 @@ export interface ExecutorContext {
   /** Blobs that many shards ask for (specs, modules), fetched once. */
   readonly fetchShared: (hash: Hash) => Promise<Uint8Array | undefined>;
   nowMs(): number;
+  /** Mean time between failures of a node. */
+  mtbfMs(): number;
   /** This run's reports go to this executor from now on; null = to nobody. */
   route(run: Run, executor: ShardExecutor | null): void;
   log(what: string, shardId: ShardId, detail: string): void;
@@ -114,12 +117,14 @@ export class ShardExecutor {
   /** Takes an event in and does what follows from it. */
   handle(event: Untimed<LifeEvent>): void {
     if (this.#closed) return;
-    const actions = this.life.handle({ ...event, nowMs: this.#context.nowMs() } as LifeEvent);
+    const timed = { ...event, nowMs: this.#context.nowMs(), wallMs: Date.now() } as LifeEvent;
+    const actions = this.life.handle(timed);
     // A hint makes another process begin: nothing here is worth its waiting.
     for (const action of actions) if (action.kind === 'hint') this.#execute(action);
     for (const action of actions) if (action.kind !== 'hint') this.#execute(action);
     if (this.life.trouble !== this.#shownTrouble || event.kind === 'store-failed')
       this.#publishProgress(this.#progress);
+    this.life.setPolicy(pace(this.life.commitCostMs, this.#context.mtbfMs()));
     this.#schedule();
     this.#rested(this);
   }
@@ -504,6 +509,7 @@ export class ShardExecutor {
       safepoint: progress?.safepoint ?? null,
       activity: progress?.activity ?? 'loading',
       trouble: this.#shownTrouble,
+      share: progress?.share ?? 0,
     };
     this.#publish(SUBJECT.progress(this.shardId), hint);
   }

@@ -11,7 +11,7 @@
  *     capacity would hide the very contention that is to be seen.
  * O4  Bounded memory a node and a program.
  */
-import type { Forecast, Quantiles, Sample, ShardSample } from '../types/brain.js';
+import type { Forecast, Quantiles, Sample, ShardForecast, ShardSample } from '../types/brain.js';
 import type { Hash } from '../types/platform.js';
 import type { NodeId, NodeSampleValues } from '../types/records.js';
 import { MEASURABLE_MAX, quantile, Series } from './series.js';
@@ -41,6 +41,8 @@ interface NodeHistory {
 interface ProgramHistory {
   readonly memory: Series;
   readonly fuelPerSecond: Series;
+  /** Fuel of the shards that ran to their end. */
+  readonly total: Series;
 }
 
 const MODEL = 'last-value';
@@ -63,6 +65,28 @@ export class Oracle {
     const program = this.#program(moduleHash);
     program.memory.add(sample.atMs, sample.memoryBytes);
     program.fuelPerSecond.add(sample.atMs, sample.fuelPerSecond);
+  }
+
+  /** A shard of this program ran to its end. */
+  observeEnd(moduleHash: Hash, atMs: number, fuelUsed: bigint): void {
+    this.#program(moduleHash).total.add(atMs, Number(fuelUsed));
+  }
+
+  /** What a running shard still needs: the speed stays, and it ends like those of its program that came further than it has. */
+  outlook(moduleHash: Hash, sample: ShardSample): ShardForecast {
+    const program = this.#program(moduleHash);
+    const rate =
+      sample.fuelPerSecond > 0 && sample.fuelPerSecond <= MEASURABLE_MAX ? sample.fuelPerSecond : 0;
+    const used = Number(sample.fuelUsed);
+    const left = program.total.values.filter((total) => total > used).map((total) => total - used);
+    const remaining = left.length === 0 ? null : quantilesOf(left);
+    return {
+      shardId: sample.shardId,
+      fuelPerSecond: program.fuelPerSecond.length === 0 ? flat(rate) : around(rate, program),
+      remainingFuel: remaining,
+      remainingMs: remaining === null || rate === 0 ? null : scaled(remaining, 1_000 / rate),
+      model: MODEL,
+    };
   }
 
   forget(nodeId: NodeId): void {
@@ -130,10 +154,36 @@ export class Oracle {
     if (known !== undefined) return known;
     const oldest = this.#programs.size >= PROGRAMS_MAX ? this.#programs.keys().next() : undefined;
     if (oldest?.done === false) this.#programs.delete(oldest.value);
-    const program = { memory: new Series(64), fuelPerSecond: new Series(64) };
+    const program = {
+      memory: new Series(64),
+      fuelPerSecond: new Series(64),
+      total: new Series(64),
+    };
     this.#programs.set(moduleHash, program);
     return program;
   }
+}
+
+/** The last speed, with the band of this program's changes of speed. */
+function around(rate: number, program: ProgramHistory): Quantiles {
+  const residuals = [...program.fuelPerSecond.residuals(0).end, 0].sort((a, b) => a - b);
+  const at = (q: number): number => Math.max(0, rate + quantile(residuals, q));
+  return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
+}
+
+function flat(value: number): Quantiles {
+  return { p50: value, p90: value, p99: value };
+}
+
+function quantilesOf(values: readonly number[]): Quantiles {
+  const ascending = [...values].sort((a, b) => a - b);
+  const at = (q: number): number => quantile(ascending, q);
+  return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
+}
+
+function scaled({ p50, p90, p99 }: Quantiles, by: number): Quantiles {
+  const at = (value: number): number => Math.min(MEASURABLE_MAX, value * by);
+  return { p50: at(p50), p90: at(p90), p99: at(p99) };
 }
 
 /** What runs and what would run, in cores (O3). */

@@ -29,6 +29,11 @@ export class Series {
     return this.#values.at(-1) ?? 0;
   }
 
+  /** In time order. */
+  get values(): readonly number[] {
+    return this.#values;
+  }
+
   get length(): number {
     return this.#values.length;
   }

@@ -5,7 +5,15 @@
  */
 import type { BrainAction } from '../types/brain.js';
 import type { ShardRecord } from '../types/records.js';
-import { assign, recover, type Stamp, setWanted, type Transition } from './shard-record.js';
+import {
+  assign,
+  clearWanted,
+  recover,
+  redirect,
+  type Stamp,
+  setWanted,
+  type Transition,
+} from './shard-record.js';
 
 /** An action that changes a record (`explain` is only shown). */
 export type RecordAction = Exclude<BrainAction, { kind: 'explain' }>;
@@ -21,5 +29,9 @@ export function transitionOf(action: RecordAction, record: ShardRecord, stamp: S
       return setWanted(record, { op: 'preempt', actionId }, stamp);
     case 'recover':
       return recover(record, action.lost, action.why, stamp);
+    case 'redirect':
+      return redirect(record, action.lost, action.node, stamp);
+    case 'cancel':
+      return clearWanted(record, action.request, stamp);
   }
 }

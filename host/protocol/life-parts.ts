@@ -95,6 +95,11 @@ export function stopFuelOf(
   return quota === null || at < quota ? at : quota;
 }
 
+/** What commits cost of late, with this one: a quarter of the way towards it, so that one slow disk write is no trend. */
+export function smoothCost(before: number | null, costMs: number): number {
+  return before === null ? costMs : before + (costMs - before) / 4;
+}
+
 export interface SinceCommit {
   /** It computed something that is not committed. */
   readonly progressed: boolean;

@@ -58,7 +58,8 @@ export type ReadAnswer =
   | { readonly kind: 'absent' }
   | { readonly kind: 'failed' };
 
-export type LifeEvent = { readonly nowMs: number } & (
+/** `wallMs`: the wall clock, which goes into the record when the shard ends; never decided from. */
+export type LifeEvent = { readonly nowMs: number; readonly wallMs?: number } & (
   | { readonly kind: 'tick' }
   /** The record as seen by watch or read: may be old, repeated, or one of our own writes. */
   | { readonly kind: 'record'; readonly seen: Seen<ShardRecord> }

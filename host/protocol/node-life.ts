@@ -49,6 +49,7 @@ import {
   quotaExit,
   recordFacts,
   releaseFor,
+  smoothCost,
   snapshotOf,
   stopFuelOf,
 } from './life-parts.js';
@@ -85,8 +86,9 @@ export class NodeLife {
   readonly #node: NodeId;
   readonly #writer: string;
   #policy: LifePolicy;
-  #out: LifeAction[] = [];
+  readonly #out: LifeAction[] = [];
   #nowMs = 0;
+  #wallMs: number | null = null;
 
   #known: Seen<ShardRecord> | null = null;
   #goneAtRevision = 0;
@@ -132,13 +134,12 @@ export class NodeLife {
   /** Takes one event in; gives what is to be done now, in order. */
   handle(event: LifeEvent): LifeAction[] {
     this.#nowMs = Math.max(this.#nowMs, event.nowMs);
+    this.#wallMs = event.wallMs ?? this.#wallMs;
     this.#apply(event);
     for (let steps = 0; this.#step(); steps++) {
       invariant(steps < 32, `shard ${this.shardId}: its life does not come to rest`);
     }
-    const out = this.#out;
-    this.#out = [];
-    return out;
+    return this.#out.splice(0);
   }
 
   /** E.g. the guardian's newest interval. */
@@ -170,7 +171,7 @@ export class NodeLife {
     return this.#known;
   }
 
-  /** What the newest commit cost, ms; null = none yet. */
+  /** What commits cost of late, ms; null = there was none yet. */
   get commitCostMs(): number | null {
     return this.#costMs;
   }
@@ -354,7 +355,7 @@ export class NodeLife {
   #send(kind: WriteKind, make: (stamp: Stamp, claim: Claim) => Transition): false {
     const known = this.#known;
     invariant(known !== null && this.#write === null, 'one write at a time, over a known record');
-    const stamp = nextStamp(this.#writer, known.record, this.#attempt);
+    const stamp = nextStamp(this.#writer, known.record, this.#attempt, this.#wallMs);
     const next = make(stamp, { node: this.#node, epoch: this.#epoch });
     invariant(next.ok, next.ok ? '' : `shard ${this.shardId}: ${next.refusal.message}`);
     this.#attempt = stamp.attempt;
@@ -381,7 +382,7 @@ export class NodeLife {
     this.#out.push({ kind: 'forget', of: pipe.of });
     this.#pipe = null;
     this.#committedMs = this.#nowMs;
-    this.#costMs = pipe.costMs;
+    this.#costMs = smoothCost(this.#costMs, pipe.costMs);
     this.#budgetMs = pipe.startedMs + pipe.costMs / this.#policy.budgetShare;
     if (this.#hopeless === null) this.#crashes = 0;
   }

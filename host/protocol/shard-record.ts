@@ -11,13 +11,13 @@
  *            ▲ ▲ ▲                   ▲    │            │ │ │
  *            │ │ │                   └────┴─ handOver ─┘ │ │
  *            │ │ └── recover (epoch + 1), requeue ───────┤ │
- *     resume │ └──────────────────────────────────────── │ │
+ *     resume │ └──────────────────────────────────────── │ │      redirect: assigned → assigned (epoch + 1)
  *            │                          pause            │ │ finish
  *          paused ◀──────────────────────────────────────┘ ▼
  *            └──────────────── killNow (from anywhere) ──▶ done
  *
  * T1  owner ≠ null exactly while status is assigned or running.
- * T2  epoch grows by one with every new owner and with every taking away (recover, killNow of an owned shard); a release by
+ * T2  epoch grows by one with every new owner and with every taking away (recover, redirect, killNow of an owned shard); a release by
  *     the owner itself (pause, requeue, finish) leaves it, because the next assign raises it.
  * T3  Only the owner, at its epoch, changes capsule, output, fuel and times; each of these only goes forward.
  * T4  A release without a snapshot is always right: the shard then goes on from its newest commit.
@@ -34,6 +34,8 @@ import type { NodeId, ShardExit, ShardId, ShardRecord, Wanted } from '../types/r
 export interface Stamp {
   readonly writer: string;
   readonly attempt: number;
+  /** The writer's wall clock: becomes `endedMs` when the shard ends. */
+  readonly wallMs?: number;
 }
 
 /** What an owner proves to be one. */
@@ -277,6 +279,35 @@ export function recover(before: ShardRecord, lost: NodeId, why: string, stamp: S
   });
 }
 
+/**
+ * assigned → assigned to another node: the owner was lost before it took the shard up. Nothing ran there, so this is no restart, and
+ * the move that brought it there, if any, stays one move. A request that needs no owner is answered by `recover`.
+ */
+export function redirect(
+  before: ShardRecord,
+  lost: NodeId,
+  node: NodeId,
+  stamp: Stamp,
+): Transition {
+  if (before.owner !== lost) return refuse('not-owner', `shard ${before.id} is not on ${lost}`);
+  if (before.status !== 'assigned') return badStatus(before, 'redirect');
+  if (node === lost) return refuse('bad-value', `shard ${before.id} is on ${node} already`);
+  if (!isRedirectable(before.wanted)) {
+    return refuse('busy', `shard ${before.id}: ${before.wanted?.op} is asked for already`);
+  }
+  return done(before, stamp, {
+    owner: node,
+    epoch: before.epoch + 1,
+    wanted: queueable(before.wanted),
+    reason: `redirected from ${lost} to ${node}`,
+  });
+}
+
+/** May the shard change its owner with this request open? A kill or a pause at once is to be answered instead. */
+export function isRedirectable(wanted: Wanted | null): boolean {
+  return wanted === null || rank(wanted) === 0 || queueable(wanted) !== null;
+}
+
 /** paused → queued. */
 export function resume(before: ShardRecord, stamp: Stamp): Transition {
   if (before.status !== 'paused') return badStatus(before, 'resume');
@@ -377,9 +408,15 @@ export function sameCourse(a: ShardRecord, b: ShardRecord): boolean {
 }
 
 /** A stamp that differs from what is in the record, for this writer. */
-export function nextStamp(writer: string, before: ShardRecord | null, lastAttempt: number): Stamp {
+export function nextStamp(
+  writer: string,
+  before: ShardRecord | null,
+  lastAttempt: number,
+  wallMs: number | null = null,
+): Stamp {
   const there = before !== null && before.writer === writer ? before.attempt : 0;
-  return { writer, attempt: Math.max(there, lastAttempt) + 1 };
+  const stamp = { writer, attempt: Math.max(there, lastAttempt) + 1 };
+  return wallMs === null ? stamp : { ...stamp, wallMs };
 }
 
 export function killedExit(message: string): ShardExit {
@@ -463,10 +500,9 @@ function computed(before: ShardRecord, now: EndState): boolean {
 }
 
 function done(before: ShardRecord, stamp: Stamp, change: Partial<ShardRecord>): Transition {
-  return {
-    ok: true,
-    record: { ...before, ...change, writer: stamp.writer, attempt: stamp.attempt },
-  };
+  const { writer, attempt, wallMs } = stamp;
+  const ended = change.status === 'done' && wallMs !== undefined ? { endedMs: wallMs } : {};
+  return { ok: true, record: { ...before, ...change, ...ended, writer, attempt } };
 }
 
 function refuse(code: RefusalCode, message: string): Transition {

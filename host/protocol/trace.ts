@@ -4,13 +4,13 @@
  * Does: number the steps of the workflow, notice changes between two sights of a record. Does not: decide, store or print.
  *
  *   1 program received   2 cut into shards   3 needs predicted   4 assigned (or why not)
- *   5 runs, ends         6 load watched, bottleneck predicted    7 preempted, captured, moved, resumed, recovered
+ *   5 runs, ends         6 load and failures watched, bottleneck predicted   7 preempted, captured, moved, resumed, recovered
  *
  * V1  One line a change: a record seen again, or an unchanged forecast, gives none.
  * V2  Its state is one small note a shard and a node that exist.
  */
 import type { BrainAction, BrainEvent, Forecast, TraceEvent } from '../types/brain.js';
-import type { NodeId, ShardId, ShardRecord } from '../types/records.js';
+import type { NodeId, NodeRecord, ShardId, ShardRecord } from '../types/records.js';
 
 type Step = TraceEvent['step'];
 
@@ -30,11 +30,16 @@ export interface PredictionNote {
 /** Contention from which on a forecast counts as a predicted bottleneck, and below which it is over. */
 const ALARM = 0.5;
 const ALL_CLEAR = 0.3;
+/** Work beyond the workers, in cores, from which on shards are said to take turns. */
+const TURNS = 0.5;
 
 export class Trace {
   readonly #shards = new Map<ShardId, ShardRecord>();
   readonly #alarmed = new Set<NodeId>();
   readonly #watched = new Set<NodeId>();
+  /** Nodes whose shards take turns. */
+  readonly #sharing = new Set<NodeId>();
+  #lastDead: NodeId | null = null;
   #seq = 0;
   #atMs = 0;
   #out: TraceEvent[] = [];
@@ -44,6 +49,27 @@ export class Trace {
     this.#atMs = event.nowMs;
     this.#event(event);
     for (const action of actions) this.#action(action);
+    return this.#take();
+  }
+
+  /** The brain begins: what it found. */
+  began(nowMs: number, records: readonly ShardRecord[]): TraceEvent[] {
+    this.#atMs = nowMs;
+    const count = (...statuses: ShardRecord['status'][]): number =>
+      records.filter(({ status }) => statuses.includes(status)).length;
+    const detail = `${count('running', 'assigned')} shard(s) run, ${count('queued')} wait, ${count('paused')} paused, ${count('done')} done`;
+    this.#add(6, 'control began', null, null, detail);
+    return this.#take();
+  }
+
+  /** The guardian wrote down how often nodes fail; said when another one has died. */
+  rated(nowMs: number, lastDead: NodeId | null, mtbfMs: number): TraceEvent[] {
+    this.#atMs = nowMs;
+    if (lastDead !== this.#lastDead) {
+      const hours = (mtbfMs / 3_600_000).toFixed(1);
+      this.#add(6, 'failure rate', null, null, `a node fails every ${hours} h: checkpoints follow`);
+    }
+    this.#lastDead = lastDead;
     return this.#take();
   }
 
@@ -85,10 +111,12 @@ export class Trace {
             `${event.seen.record.workers} workers`,
           );
         }
+        this.#turns(event.seen.record);
         break;
       case 'node-gone':
       case 'node-dead':
         this.#alarmed.delete(event.nodeId);
+        this.#sharing.delete(event.nodeId);
         if (this.#watched.delete(event.nodeId))
           this.#add(6, 'lost', null, event.nodeId, event.kind);
         break;
@@ -131,6 +159,20 @@ export class Trace {
     }
   }
 
+  /** More shards want to run on a node than it has workers: they are preempted by quantum. */
+  #turns({ id, workers, sample }: NodeRecord): void {
+    const wanted = sample.runnable;
+    const sharing = this.#sharing.has(id);
+    const detail = `${wanted.toFixed(1)} shards' worth of work for ${workers} worker(s)`;
+    if (!sharing && wanted >= workers + TURNS) {
+      this.#sharing.add(id);
+      this.#add(7, 'preempt by quantum', null, id, `${detail}: they take turns`);
+    } else if (sharing && wanted <= workers) {
+      this.#sharing.delete(id);
+      this.#add(7, 'turns over', null, id, detail);
+    }
+  }
+
   #forecast(forecast: Forecast): void {
     const alarmed = this.#alarmed.has(forecast.nodeId);
     const detail = `probability ${forecast.contention.toFixed(2)} within ${forecast.horizonMs} ms (${forecast.model})`;
@@ -156,6 +198,12 @@ export class Trace {
         break;
       case 'migrate':
         this.#add(7, 'migrate', action.shardId, action.target, action.why);
+        break;
+      case 'redirect':
+        this.#add(7, 'redirect', action.shardId, action.node, action.why);
+        break;
+      case 'cancel':
+        this.#add(7, 'move cancelled', action.shardId, null, action.why);
         break;
       case 'recover':
         this.#add(7, 'recover', action.shardId, action.lost, action.why);

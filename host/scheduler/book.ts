@@ -11,6 +11,8 @@
  * K1  It is a cache of records: `setShard`/`setNode` with any newer record brings it up to date.
  * K2  A claim counts a shard on a node: its owner, the target of a move that is asked, the target of an action in flight.
  * K3  urgency = priority × ageingMs − waiting since: ageing without ever re-sorting.
+ * K4  A claim weighs what the shard was last measured to want, in eighths of a core (so that sums are exact): a shard that sleeps
+ *     most of the time leaves room for others. Not measured yet = a whole core.
  */
 import { IndexedHeap } from '../core/indexed-heap.js';
 import type { BrainAction, Seen } from '../types/brain.js';
@@ -19,7 +21,7 @@ import type { NodeId, NodeRecord, ShardId, ShardRecord } from '../types/records.
 export interface SchedulerOptions {
   /** A node's lease, ms of the observer's clock. */
   readonly leaseMs: number;
-  /** Shards a node takes, for each of its workers. */
+  /** Cores' worth of shards a node takes, for each of its workers. */
   readonly slotsPerWorker: number;
   /** Waiting this long counts as one step of priority. */
   readonly ageingMs: number;
@@ -31,6 +33,9 @@ export interface SchedulerOptions {
   readonly gainMin: number;
   /** A shard that was placed or moved stays at least this long. */
   readonly settleMs: number;
+  /** What a move costs the shard: so much, and so much for each MiB of it, ms. */
+  readonly moveMs: number;
+  readonly moveMsPerMiB: number;
   /** An action whose effect is not seen after this long is decided anew. */
   readonly retryMs: number;
 }
@@ -43,8 +48,15 @@ export const DEFAULT_SCHEDULER: SchedulerOptions = {
   contentionAlarm: 0.5,
   gainMin: 0.25,
   settleMs: 5_000,
+  moveMs: 20,
+  moveMsPerMiB: 2,
   retryMs: 2_000,
 };
+
+/** A whole core, in the unit of claims (K4). */
+export const DEMAND_MAX = 8;
+/** A measurement's weight is one in so many. */
+const DEMAND_SMOOTHING = 4;
 
 export interface ShardEntry {
   readonly id: ShardId;
@@ -60,6 +72,14 @@ export interface ShardEntry {
   victim: ShardId | null;
   /** A client's wish that waits for its turn. */
   move: { readonly target: NodeId | null } | null;
+  /** What it wants, eighths of a core, 1..8 (K4). */
+  demand: number;
+  /** Smoothed measurement behind it, in cores. */
+  demandMean: number;
+  /** Most memory that it was measured to have. */
+  memoryBytes: number;
+  /** Forecast time until it ends; null = not known. */
+  remainingMs: number | null;
   /** Said last. */
   why: string;
 }
@@ -75,6 +95,8 @@ export interface NodeEntry {
   proven: boolean;
   readonly shards: Set<ShardId>;
   memoryClaimed: number;
+  /** What its claims want, eighths of a core. */
+  demand: number;
   /** Free memory when it has a slot for a shard, else null. */
   room: number | null;
   /** Cores' worth of work that is not ours, by forecast. */
@@ -119,6 +141,10 @@ export class Book {
         inFlight: null,
         victim: null,
         move: null,
+        demand: DEMAND_MAX,
+        demandMean: 1,
+        memoryBytes: 0,
+        remainingMs: null,
         why: '',
       };
       this.shards.set(record.id, fresh);
@@ -132,6 +158,20 @@ export class Book {
     entry.record = record;
     entry.revision = revision;
     return entry;
+  }
+
+  /** Takes a measurement in. It counts once it is an eighth of a core away from what counts now, or more memory. */
+  measure(entry: ShardEntry, demand: number | undefined, memoryBytes: number): void {
+    if (demand !== undefined && demand >= 0 && demand <= 1)
+      entry.demandMean += (demand - entry.demandMean) / DEMAND_SMOOTHING;
+    const wanted = entry.demandMean * DEMAND_MAX;
+    const bytes = Number.isFinite(memoryBytes) ? memoryBytes : 0;
+    const demandMoved = Math.abs(wanted - entry.demand) >= 1;
+    if (!demandMoved && bytes <= this.needBytes(entry)) return;
+    this.unindex(entry);
+    if (demandMoved) entry.demand = Math.min(DEMAND_MAX, Math.max(1, Math.round(wanted)));
+    entry.memoryBytes = Math.max(entry.memoryBytes, bytes);
+    this.index(entry);
   }
 
   removeShard(id: ShardId): ShardEntry | undefined {
@@ -155,6 +195,7 @@ export class Book {
       proven: false,
       shards: new Set(),
       memoryClaimed: 0,
+      demand: 0,
       room: null,
       background: 0,
       contention: 0,
@@ -182,6 +223,7 @@ export class Book {
       const node = this.nodes.get(id);
       if (node === undefined || !node.shards.delete(entry.id)) continue;
       node.memoryClaimed -= this.needBytes(entry);
+      node.demand -= entry.demand;
       this.indexNode(node);
     }
     entry.claims = [];
@@ -212,17 +254,19 @@ export class Book {
     return node.alive && node.proven && node.record !== null && !node.record.draining;
   }
 
-  /** Shards and foreign work, for each worker. */
+  /** What its shards want and foreign work, cores for each worker. */
   load(node: NodeEntry): number {
-    return (node.shards.size + node.background) / this.workers(node);
+    return (node.demand / DEMAND_MAX + node.background) / this.workers(node);
   }
 
   workers(node: NodeEntry): number {
     return Math.max(1, node.record?.workers ?? 1);
   }
 
+  /** Is there room for a whole core more? */
   hasSlot(node: NodeEntry): boolean {
-    return node.shards.size < this.workers(node) * this.options.slotsPerWorker;
+    const limit = this.workers(node) * this.options.slotsPerWorker * DEMAND_MAX;
+    return node.demand + DEMAND_MAX <= limit;
   }
 
   fits(node: NodeEntry, bytes: number): boolean {
@@ -236,7 +280,7 @@ export class Book {
   }
 
   needBytes(entry: ShardEntry): number {
-    return Math.max(entry.record.memoryBytes, this.options.shardMemoryBytes);
+    return Math.max(entry.record.memoryBytes, entry.memoryBytes, this.options.shardMemoryBytes);
   }
 
   /** Comparisons made in all indexes. */
@@ -250,6 +294,7 @@ export class Book {
     if (owner !== null) claims.add(owner);
     if (wanted?.op === 'move') claims.add(wanted.target);
     if (entry.inFlight?.kind === 'assign') claims.add(entry.inFlight.node);
+    if (entry.inFlight?.kind === 'redirect') claims.add(entry.inFlight.node);
     if (entry.inFlight?.kind === 'migrate') claims.add(entry.inFlight.target);
     return claims;
   }
@@ -258,6 +303,7 @@ export class Book {
     entry.claims.push(node.id);
     node.shards.add(entry.id);
     node.memoryClaimed += this.needBytes(entry);
+    node.demand += entry.demand;
     this.indexNode(node);
   }
 
@@ -270,10 +316,11 @@ function byAge(a: ShardEntry, b: ShardEntry): number {
   return a.record.createdMs - b.record.createdMs || compareIds(a.id, b.id);
 }
 
-/** Cheapest to stop first: low priority, little to save, placed last. */
+/** Cheapest to stop first: low priority, much to gain, little to save, placed last. */
 function cheaper(a: ShardEntry, b: ShardEntry): number {
   return (
     a.record.priority - b.record.priority ||
+    b.demand - a.demand ||
     a.record.memoryBytes - b.record.memoryBytes ||
     b.placedMs - a.placedMs ||
     compareIds(a.id, b.id)

@@ -19,9 +19,13 @@
  * D3  Memory is a hard limit; slots are a limit for placing and preempting, not for evacuating a draining node.
  * D4  A predicted bottleneck moves one shard at a time off a node, and only when the target is still gainMin less loaded after the
  *     move: the way back would gain less than nothing, so nothing bounces.
+ *     What is moved is what gains most: slowdown avoided × work left − cost of moving; a shard that is about to end stays.
  * D5  Work per event is O(log n) per action, with at most ROUND_MAX looks at shards that cannot be placed.
  * D6  A node is trusted with shards when its record is new or its revision moved while we watched: after a takeover, records of the
  *     long dead get nothing. Every node counts as alive for one lease.
+ * D7  A move whose target is lost, or begins to drain, before the owner has answered is taken back (or goes elsewhere, when the owner
+ *     must be emptied). One whose target is lost before it took the shard up goes straight to another node: nothing ran there, so
+ *     there is nothing to recover.
  */
 import { Leases } from '../core/leases.js';
 import type { BrainAction, BrainEvent, Forecast, Seen } from '../types/brain.js';
@@ -29,6 +33,7 @@ import type { NodeId, NodeRecord, ShardId } from '../types/records.js';
 import {
   Book,
   DEFAULT_SCHEDULER,
+  DEMAND_MAX,
   type NodeEntry,
   type SchedulerOptions,
   type ShardEntry,
@@ -36,10 +41,12 @@ import {
 
 /** Shards and nodes that are looked at in vain, at most, in one round. */
 const ROUND_MAX = 16;
+/** A shard of which nobody knows how long it will run: as long as it ran already, and at least this. */
+const UNKNOWN_LEFT_MS = 10_000;
 /** The first beats of a node's life. */
 const NEW_BEATS = 1;
 
-type Decision = 'assign' | 'migrate' | 'recover' | 'preempt';
+type Decision = Exclude<BrainAction['kind'], 'explain'>;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
@@ -49,6 +56,7 @@ export class Scheduler {
   readonly #inFlight = new Map<string, { readonly entry: ShardEntry; readonly sinceMs: number }>();
   readonly #toRecover = new Set<ShardEntry>();
   readonly #toEvacuate = new Set<ShardEntry>();
+  readonly #toCancel = new Set<ShardEntry>();
   readonly #wishes = new Set<ShardEntry>();
   readonly #toExplain = new Set<ShardEntry>();
   readonly #alarmed = new Set<NodeEntry>();
@@ -130,6 +138,17 @@ export class Scheduler {
       case 'forecast':
         this.#forecast(event.forecast);
         break;
+      case 'progress': {
+        const { shardId, demand, memoryBytes } = event.sample;
+        const entry = this.#book.shards.get(shardId);
+        if (entry?.record.status === 'running') this.#book.measure(entry, demand, memoryBytes);
+        break;
+      }
+      case 'shard-forecast': {
+        const entry = this.#book.shards.get(event.forecast.shardId);
+        if (entry !== undefined) entry.remainingMs = event.forecast.remainingMs?.p50 ?? null;
+        break;
+      }
       case 'request-move': {
         const entry = this.#book.shards.get(event.shardId);
         if (entry === undefined) break;
@@ -137,7 +156,7 @@ export class Scheduler {
         this.#wishes.add(entry);
         break;
       }
-      default: // tick: time has passed; progress: not used yet; action-done: D2, the record tells
+      default: // tick: time has passed; action-done: D2, the record tells
     }
   }
 
@@ -147,19 +166,27 @@ export class Scheduler {
     entry.inFlight = null;
     this.#toRecover.delete(entry);
     this.#toEvacuate.delete(entry);
+    this.#toCancel.delete(entry);
     this.#book.index(entry);
     const { owner, status, wanted } = entry.record;
     if (status === 'queued') this.#toExplain.add(entry);
     if (owner === null) return;
     if (!this.#leases.knows(owner)) this.#leases.expect(owner, this.#nowMs);
     if (!this.#leases.isAlive(owner)) this.#toRecover.add(entry);
+    else if (wanted?.op === 'move' && this.#isLost(wanted.target)) this.#toCancel.add(entry);
     else if (wanted === null && this.#book.node(owner).record?.draining === true)
       this.#toEvacuate.add(entry);
   }
 
   #forget(entry: ShardEntry): void {
     if (entry.inFlight !== null) this.#inFlight.delete(entry.inFlight.id);
-    for (const set of [this.#toRecover, this.#toEvacuate, this.#wishes, this.#toExplain])
+    for (const set of [
+      this.#toRecover,
+      this.#toEvacuate,
+      this.#toCancel,
+      this.#wishes,
+      this.#toExplain,
+    ])
       set.delete(entry);
   }
 
@@ -192,11 +219,21 @@ export class Scheduler {
     this.#book.indexNode(node);
     for (const id of [...node.shards]) {
       const entry = this.#book.shards.get(id);
-      if (entry === undefined || entry.record.owner !== nodeId) continue;
-      this.#book.index(entry);
-      this.#toEvacuate.delete(entry);
-      this.#toRecover.add(entry);
+      if (entry === undefined) continue;
+      const { owner, wanted } = entry.record;
+      if (owner === nodeId) {
+        this.#book.index(entry);
+        this.#toEvacuate.delete(entry);
+        this.#toRecover.add(entry);
+      } else if (owner !== null && wanted?.op === 'move' && wanted.target === nodeId)
+        this.#toCancel.add(entry);
     }
+  }
+
+  /** Gone, silent, or about to go: nothing should be moved there. One that was never seen has one lease to show up. */
+  #isLost(target: NodeId): boolean {
+    if (!this.#leases.knows(target)) this.#leases.expect(target, this.#nowMs);
+    return !this.#leases.isAlive(target) || this.#book.nodes.get(target)?.record?.draining === true;
   }
 
   #reopenShardsOf(node: NodeEntry): void {
@@ -229,6 +266,8 @@ export class Scheduler {
   #round(): void {
     for (const entry of this.#toRecover) this.#recover(entry);
     this.#toRecover.clear();
+    for (const entry of this.#toCancel) this.#takeBack(entry);
+    this.#toCancel.clear();
     for (const entry of this.#wishes) this.#grant(entry);
     this.#place();
     this.#evacuate();
@@ -240,10 +279,41 @@ export class Scheduler {
 
   #recover(entry: ShardEntry): void {
     const lost = entry.record.owner;
-    if (lost === null || entry.inFlight?.kind === 'recover') return;
+    const deciding = entry.inFlight?.kind;
+    if (lost === null || deciding === 'recover' || deciding === 'redirect') return;
     const how = this.#book.node(lost).lost;
+    if (entry.record.status === 'assigned' && this.#redirect(entry, lost, how)) return;
     const why = `${lost} ${how === '' ? 'is not there' : how}: goes on from its newest capsule`;
     this.#decide(entry, { kind: 'recover', ...this.#name('recover', entry), lost, why });
+  }
+
+  /** Sends on what its lost owner had not taken up; false = it has to wait for a place, or has a request that needs none. */
+  #redirect(entry: ShardEntry, lost: NodeId, how: string): boolean {
+    const { wanted } = entry.record;
+    if (wanted?.op === 'kill' || (wanted?.op === 'pause' && wanted.atFuel === null)) return false;
+    const node = this.#bestPlace(entry, lost);
+    if (node === null) return false;
+    const why = `${lost} ${how === '' ? 'is not there' : how} before it took it up: goes to ${node.id}`;
+    const name = this.#name('redirect', entry);
+    this.#decide(entry, { kind: 'redirect', ...name, lost, node: node.id, why });
+    return true;
+  }
+
+  /** The target of an asked move is lost (D7). */
+  #takeBack(entry: ShardEntry): void {
+    const { wanted, owner } = entry.record;
+    if (entry.inFlight !== null || owner === null || wanted?.op !== 'move') return;
+    const target = this.#book.nodes.get(wanted.target);
+    const how = target?.record?.draining === true ? 'drains' : target?.lost || 'is not there';
+    const leaves = this.#book.node(owner).record?.draining === true;
+    const other = leaves ? (this.#bestPlace(entry, owner) ?? this.#anyPlace(entry)) : null;
+    if (other !== null) {
+      this.#migrate(entry, other, `${owner} is draining, and ${wanted.target} ${how}`);
+      return;
+    }
+    const why = `${wanted.target} ${how} before the move began: stays on ${owner}`;
+    const name = this.#name('cancel', entry);
+    this.#decide(entry, { kind: 'cancel', ...name, request: wanted.actionId, why });
   }
 
   /** Gives places to the most urgent; asks cheaper shards to make room for those that find none. */
@@ -375,7 +445,8 @@ export class Scheduler {
   #relieve(node: NodeEntry): void {
     const book = this.#book;
     if (!book.usable(node)) return;
-    let best: ShardEntry | null = null;
+    let best: { readonly entry: ShardEntry; readonly target: NodeEntry } | null = null;
+    let bestGainMs = 0;
     let looks = 0;
     for (const id of node.shards) {
       const entry = book.shards.get(id);
@@ -383,24 +454,43 @@ export class Scheduler {
       if (entry === undefined || looks > ROUND_MAX * 4) break;
       if (entry.record.owner !== node.id) continue;
       if (entry.inFlight?.kind === 'migrate' || entry.record.wanted?.op === 'move') return;
-      if (
-        entry.inFlight !== null ||
-        entry.record.wanted !== null ||
-        entry.record.status !== 'running'
-      )
-        continue;
-      if (entry.placedMs + this.#options.settleMs > this.#nowMs) continue;
-      if (best === null || entry.record.memoryBytes < best.record.memoryBytes) best = entry;
+      if (!this.#isMovable(entry)) continue;
+      const target = this.#bestPlace(entry, node.id);
+      const gainMs = target === null ? 0 : this.#gainMs(entry, node, target);
+      if (target === null || gainMs <= bestGainMs) continue;
+      best = { entry, target };
+      bestGainMs = gainMs;
     }
-    const target = best === null ? null : this.#bestPlace(best, node.id);
-    if (best === null || target === null) return;
-    const gain = book.load(node) - (book.load(target) + 1 / book.workers(target));
-    if (gain < this.#options.gainMin) return;
-    this.#migrate(
-      best,
-      target,
-      `bottleneck predicted on ${node.id} (${node.contention.toFixed(2)}), gain ${gain.toFixed(2)}`,
+    if (best === null) return;
+    const { entry, target } = best;
+    const gain = this.#gain(entry, node, target).toFixed(2);
+    const why = `bottleneck predicted on ${node.id} (${node.contention.toFixed(2)}), gain ${gain}`;
+    this.#migrate(entry, target, why);
+  }
+
+  /** It runs, nothing is under way for it, and it has settled. */
+  #isMovable(entry: ShardEntry): boolean {
+    const { status, wanted } = entry.record;
+    if (entry.inFlight !== null || wanted !== null || status !== 'running') return false;
+    return entry.placedMs + this.#options.settleMs <= this.#nowMs;
+  }
+
+  /** Load per worker that the shard leaves behind for less, after the move. */
+  #gain(entry: ShardEntry, source: NodeEntry, target: NodeEntry): number {
+    const book = this.#book;
+    return (
+      book.load(source) - (book.load(target) + entry.demand / DEMAND_MAX / book.workers(target))
     );
+  }
+
+  /** Slowdown avoided × work left − cost of moving; 0 = too little to move for (D4). */
+  #gainMs(entry: ShardEntry, source: NodeEntry, target: NodeEntry): number {
+    const gain = this.#gain(entry, source, target);
+    if (gain < this.#options.gainMin) return 0;
+    const { moveMs, moveMsPerMiB } = this.#options;
+    const leftMs = entry.remainingMs ?? Math.max(UNKNOWN_LEFT_MS, entry.record.ranMs);
+    const costMs = moveMs + moveMsPerMiB * (this.#book.needBytes(entry) / 1_048_576);
+    return gain * leftMs * (entry.demand / DEMAND_MAX) - costMs;
   }
 
   // ── actions ─────────────────────────────────────────────────────────────────────────────────────────────────────────

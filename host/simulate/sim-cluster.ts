@@ -5,6 +5,7 @@
  * heal. Does not: judge (checkers).
  *
  *   SIGKILL of a node: at a random time, or just before / just after its n-th action of a kind
+ *   the target of a move dies or drains before it took the shard up
  *   lost workers · drain · SIGTERM · partition of a node or of the control, longer and shorter than a lease
  *   control killed, or cut off while its successor runs already · the supervisor notices a death, or does not
  *   the fabric's own: unknown outcomes (applied, lost, late), blind conflicts, stale reads, lagging and resyncing watches,
@@ -256,8 +257,10 @@ export class SimCluster {
     const { client, world } = this;
     const roll = world.pick(20);
     const node = world.choose(this.aliveNodes);
-    if (roll < 5 && node !== undefined) await this.#asked('move', client.move(id, node.name));
-    else if (roll < 8) this.controls.findLast((one) => one.alive)?.requestMove(id, null);
+    if (roll < 5 && node !== undefined) {
+      if (this.options.processFaults && world.dice.hits(0.3)) this.#loseTarget(node);
+      await this.#asked('move', client.move(id, node.name));
+    } else if (roll < 8) this.controls.findLast((one) => one.alive)?.requestMove(id, null);
     else if (roll < 10) await this.#asked('pause', client.pause(id, null));
     else if (roll < 11)
       await this.#asked('pause at fuel', client.pause(id, BigInt(world.pick(40_000))));
@@ -265,6 +268,16 @@ export class SimCluster {
     else if (roll < 16 && world.dice.hits(0.4))
       await this.#asked('kill', client.killShard(id, world.dice.hits(0.3)));
     else await client.read(id);
+  }
+
+  /** It dies, or begins to drain, while the move is asked, handed over, or not taken up yet. */
+  #loseTarget(node: SimNode): void {
+    this.world.time.schedule(this.world.dice.between([0, 120]), () => {
+      if (this.#healing || !node.alive) return;
+      this.#count('move target lost');
+      if (this.world.dice.hits(0.3)) node.stop();
+      else node.kill('target of a move');
+    });
   }
 
   async #asked(what: string, done: Promise<void>): Promise<void> {

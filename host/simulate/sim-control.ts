@@ -5,6 +5,8 @@
  *
  * Two of them may run at once (a cut-off one and its successor): every act is a compare-and-set, so that harms nothing.
  */
+import { FailureLog } from '../guardian/failures.js';
+import { shardSample } from '../oracle/demand.js';
 import { Oracle } from '../oracle/oracle.js';
 import { transitionOf } from '../protocol/brain-action.js';
 import type { Stamp } from '../protocol/shard-record.js';
@@ -12,8 +14,10 @@ import { Scheduler } from '../scheduler/scheduler.js';
 import type { BrainAction, BrainEvent, Seen } from '../types/brain.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
 import type { RecordEntry, WatchEvent } from '../types/fabric.js';
-import { encodePlain } from '../types/pack.js';
+import { type ProgressHint, SUBJECT } from '../types/hints.js';
+import { decodePlain, encodePlain } from '../types/pack.js';
 import {
+  type FailureRecord,
   KEY,
   type NodeId,
   type NodeRecord,
@@ -31,6 +35,7 @@ type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
 export class SimControl extends SimProcess {
   readonly #scheduler = new Scheduler({ settleMs: 2_000 });
   readonly #oracle = new Oracle();
+  readonly #failures = new FailureLog();
   readonly #shards = new Map<ShardId, Seen<ShardRecord>>();
   readonly #nodes = new Map<NodeId, number>();
   #attempt = 0;
@@ -48,7 +53,14 @@ export class SimControl extends SimProcess {
       if (event.kind === 'delete' && this.alive)
         this.#nodeGone(event.key.slice(KEY.nodes.length + 1));
     });
-    this.every(TICK_MS, () => this.#feed({ kind: 'tick' }));
+    this.fabric.messages.subscribe(SUBJECT.progressAll, (message) => {
+      if (this.alive) this.#onProgress(decodePlain(message.payload) as ProgressHint);
+    });
+    this.#readFailures();
+    this.every(TICK_MS, () => {
+      this.#feed({ kind: 'tick' });
+      this.#saveFailures();
+    });
   }
 
   nodeDied(nodeId: NodeId): void {
@@ -83,6 +95,9 @@ export class SimControl extends SimProcess {
     const known = this.#shards.get(seen.record.id);
     if (known !== undefined && known.revision >= seen.revision) return;
     this.#shards.set(seen.record.id, seen);
+    const { record } = seen;
+    if (record.exit?.reason === 'exit')
+      this.#oracle.observeEnd(record.moduleHash, this.world.nowMs, record.fuelUsed);
     this.#feed({ kind: 'shard', seen });
   }
 
@@ -98,11 +113,55 @@ export class SimControl extends SimProcess {
     if (forecast !== undefined) this.#feed({ kind: 'forecast', forecast });
   }
 
+  #onProgress(hint: ProgressHint): void {
+    const record = this.#shards.get(hint.shardId)?.record;
+    if (record?.owner !== hint.nodeId || record.epoch !== hint.epoch) return;
+    const sample = shardSample(hint, this.world.nowMs);
+    this.#oracle.observeShard(record.moduleHash, sample);
+    this.#feed({ kind: 'progress', sample });
+    this.#feed({
+      kind: 'shard-forecast',
+      forecast: this.#oracle.outlook(record.moduleHash, sample),
+    });
+  }
+
   #feed(event: Untimed<BrainEvent>): void {
     this.world.guard(() => {
-      const actions = this.#scheduler.handle({ ...event, nowMs: this.world.nowMs } as BrainEvent);
-      for (const action of actions) this.#execute(action);
+      const timed = { ...event, nowMs: this.world.nowMs } as BrainEvent;
+      this.#failures.handle(timed);
+      for (const action of this.#scheduler.handle(timed)) this.#execute(action);
     });
+  }
+
+  /** As control does. */
+  #saveFailures(): void {
+    const write = this.#failures.next(this.world.nowMs, () => this.#stamp());
+    if (write === null) return;
+    const { records } = this.fabric;
+    this.when(
+      records.compareAndSet(KEY.failures, write.expected, encodeRecord(write.record)),
+      (outcome) => {
+        const known =
+          outcome.kind === 'conflict'
+            ? this.#failures.answer({
+                kind: 'conflict',
+                current: outcome.current === undefined ? null : failuresIn(outcome.current),
+              })
+            : this.#failures.answer(outcome);
+        if (!known) this.#readFailures();
+      },
+      () => this.#failures.answer({ kind: 'unknown' }),
+    );
+  }
+
+  #readFailures(): void {
+    this.when(
+      this.fabric.records.get(KEY.failures),
+      (entry) => {
+        if (entry !== undefined) this.#failures.see(failuresIn(entry));
+      },
+      () => undefined,
+    );
   }
 
   #execute(action: BrainAction): void {
@@ -162,4 +221,11 @@ export class SimControl extends SimProcess {
     this.#attempt += 1;
     return { writer: this.name, attempt: this.#attempt };
   }
+}
+
+function failuresIn(entry: RecordEntry): Seen<FailureRecord> {
+  return {
+    record: decodeRecord<FailureRecord>(entry.value, entry.key),
+    revision: entry.revision,
+  };
 }

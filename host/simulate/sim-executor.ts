@@ -5,10 +5,12 @@
  *
  * It is the twin of host/node's executor: it keeps L1–L4 of life-types.ts, and dies in the middle of any action when told so.
  */
+import { pace } from '../guardian/interval.js';
 import type { CasAnswer, LifeAction, LifeEvent, RunFacts } from '../protocol/life-types.js';
 import { NodeLife } from '../protocol/node-life.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
 import type { CasOutcome, RecordEntry } from '../types/fabric.js';
+import { type ProgressHint, SUBJECT } from '../types/hints.js';
 import { encodePlain } from '../types/pack.js';
 import type { Hash } from '../types/platform.js';
 import {
@@ -44,6 +46,7 @@ export class SimExecutor {
   runId: string | null = null;
   readonly #process: SimProcess;
   readonly #before: (action: LifeAction) => boolean;
+  readonly #mtbfMs: () => number;
   readonly #shardId: ShardId;
   #loaded: { readonly spec: SimSpec; readonly state: SimState } | null = null;
   #kept = new Map<string, Kept>();
@@ -56,10 +59,16 @@ export class SimExecutor {
   #wakeMs: number | null = null;
 
   /** `before` is asked before each action; false = the process is dead now. */
-  constructor(process: SimProcess, shardId: ShardId, before: (action: LifeAction) => boolean) {
+  constructor(
+    process: SimProcess,
+    shardId: ShardId,
+    before: (action: LifeAction) => boolean,
+    mtbfMs: () => number,
+  ) {
     this.#process = process;
     this.#shardId = shardId;
     this.#before = before;
+    this.#mtbfMs = mtbfMs;
     this.life = new NodeLife({
       nodeId: process.name,
       shardId,
@@ -71,10 +80,11 @@ export class SimExecutor {
   handle(event: Untimed<LifeEvent>): void {
     if (!this.#process.alive) return;
     const nowMs = this.#process.world.nowMs;
-    for (const action of this.life.handle({ ...event, nowMs } as LifeEvent)) {
+    for (const action of this.life.handle({ ...event, nowMs, wallMs: nowMs } as LifeEvent)) {
       if (!this.#process.alive || !this.#before(action)) return;
       this.#execute(action);
     }
+    this.life.setPolicy(pace(this.life.commitCostMs, this.#mtbfMs()));
     this.#schedule();
   }
 
@@ -101,12 +111,31 @@ export class SimExecutor {
     }
     if (nowMs - this.#progressMs < (guest.outputBytes > 0 ? 50 : 200)) return;
     this.#progressMs = nowMs;
+    this.#hintProgress(guest, fuelPerMs);
     this.handle({
       kind: 'progress',
       runId,
       run: this.#facts(guest),
       outputBytes: guest.outputBytes,
     });
+  }
+
+  #hintProgress(guest: SimGuest, fuelPerMs: number): void {
+    const hint: ProgressHint = {
+      shardId: this.#shardId,
+      nodeId: this.#process.name,
+      epoch: this.life.epoch,
+      fuelUsed: guest.state.fuelUsed,
+      fuelPerSecond: fuelPerMs * 1_000,
+      memoryBytes: 1_048_576,
+      capsuleBytes: 0,
+      safepoint: null,
+      // A guest that shares its worker has nothing to wait for; one of ten hints is of a guest that says otherwise.
+      activity: this.#process.world.dice.hits(0.1) ? 'sleeping' : 'running',
+      share: Math.min(1, fuelPerMs / 10),
+      trouble: '',
+    };
+    this.#process.fabric.messages.publish(SUBJECT.progress(this.#shardId), encodePlain(hint));
   }
 
   /** The worker dies under it. */

@@ -6,11 +6,18 @@
  * It can be told to die at the n-th action of a kind, just before or just after it: SIGKILL at any step.
  */
 
+import { mtbfOf } from '../guardian/failures.js';
 import type { LifeAction } from '../protocol/life-types.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
 import type { RecordEntry, WatchEvent } from '../types/fabric.js';
 import { decodePlain } from '../types/pack.js';
-import { KEY, type NodeRecord, type ShardId, type ShardRecord } from '../types/records.js';
+import {
+  type FailureRecord,
+  KEY,
+  type NodeRecord,
+  type ShardId,
+  type ShardRecord,
+} from '../types/records.js';
 import { SimExecutor } from './sim-executor.js';
 import { SimProcess, type World } from './world.js';
 
@@ -27,6 +34,8 @@ export interface DeathWish {
 
 export class SimNode extends SimProcess {
   readonly executors = new Map<ShardId, SimExecutor>();
+  /** Mean time between failures of a node, from the guardian's record. */
+  mtbfMs = mtbfOf(null);
   readonly #workers: number;
   #wish: DeathWish | null;
   #draining = false;
@@ -46,6 +55,9 @@ export class SimNode extends SimProcess {
     this.fabric.messages.subscribe(`node.${this.name}`, (message) => {
       if (this.alive) this.#look((decodePlain(message.payload) as { shardId: ShardId }).shardId);
     });
+    this.fabric.records.watch(KEY.failures, (event) =>
+      this.world.guard(() => this.#watchedFailures(event)),
+    );
     this.#writeBeat();
     this.every(BEAT_MS, () => this.#writeBeat());
     this.every(TURN_MS, () => this.#turn());
@@ -83,6 +95,14 @@ export class SimNode extends SimProcess {
     if (event.kind === 'snapshot') for (const entry of event.entries) this.#see(entry);
   }
 
+  #watchedFailures(event: WatchEvent): void {
+    if (!this.alive) return;
+    const entry = event.kind === 'put' ? event.entry : undefined;
+    const newest = event.kind === 'snapshot' ? event.entries[0] : entry;
+    if (newest !== undefined)
+      this.mtbfMs = mtbfOf(decodeRecord<FailureRecord>(newest.value, newest.key));
+  }
+
   #look(shardId: ShardId): void {
     this.when(
       this.fabric.records.get(KEY.shard(shardId)),
@@ -98,7 +118,12 @@ export class SimNode extends SimProcess {
     let executor = this.executors.get(record.id);
     if (executor === undefined) {
       if (record.owner !== this.name) return;
-      executor = new SimExecutor(this, record.id, (action) => this.#mayAct(action));
+      executor = new SimExecutor(
+        this,
+        record.id,
+        (action) => this.#mayAct(action),
+        () => this.mtbfMs,
+      );
       this.executors.set(record.id, executor);
       if (this.#stopping) executor.handle({ kind: 'stop' });
     }

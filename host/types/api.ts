@@ -170,6 +170,7 @@ export interface ShardView {
   /** Why it does not run; empty while it runs. */
   readonly reason: string;
   readonly createdMs: number;
+  readonly endedMs?: number;
   readonly ranMs: number;
   readonly revision: number;
   readonly progress: ProgressView | null;

@@ -28,6 +28,19 @@ export interface ShardSample {
   readonly fuelPerSecond: number;
   readonly memoryBytes: number;
   readonly capsuleBytes: number;
+  /** Cores' worth that it would use if it were alone, 0..1; absent = not measured. */
+  readonly demand?: number;
+}
+
+/** What a shard will still need, from what it does now and what shards of its program did before. */
+export interface ShardForecast {
+  readonly shardId: ShardId;
+  readonly fuelPerSecond: Quantiles;
+  /** Fuel until it ends; null = no shard of its program has come further yet. */
+  readonly remainingFuel: Quantiles | null;
+  /** Time until it ends at that speed, ms; null = not known. */
+  readonly remainingMs: Quantiles | null;
+  readonly model: string;
 }
 
 export interface Forecast {
@@ -57,6 +70,7 @@ export type BrainEvent =
   | { readonly kind: 'node-dead'; readonly nowMs: number; readonly nodeId: NodeId }
   | { readonly kind: 'progress'; readonly nowMs: number; readonly sample: ShardSample }
   | { readonly kind: 'forecast'; readonly nowMs: number; readonly forecast: Forecast }
+  | { readonly kind: 'shard-forecast'; readonly nowMs: number; readonly forecast: ShardForecast }
   /** A client's request. */
   | {
       readonly kind: 'request-move';
@@ -95,6 +109,25 @@ export type BrainAction =
       readonly shardId: ShardId;
       readonly revision: number;
       readonly lost: NodeId;
+      readonly why: string;
+    }
+  /** Its owner was lost before it took the shard up, so nothing ran there: straight to another node. */
+  | {
+      readonly kind: 'redirect';
+      readonly id: string;
+      readonly shardId: ShardId;
+      readonly revision: number;
+      readonly lost: NodeId;
+      readonly node: NodeId;
+      readonly why: string;
+    }
+  /** Takes back a move whose target is lost before the owner has answered. `request` = its actionId. */
+  | {
+      readonly kind: 'cancel';
+      readonly id: string;
+      readonly shardId: ShardId;
+      readonly revision: number;
+      readonly request: string;
       readonly why: string;
     }
   /** Stop a lower-priority shard and queue it again, so that another one can have its place. */

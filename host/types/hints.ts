@@ -54,6 +54,8 @@ export interface ProgressHint {
   readonly activity: ShardActivity;
   /** What goes wrong there at present (a full disk …) and is tried again; empty = nothing. */
   readonly trouble: string;
+  /** Share of a core that it had since the last hint, 0..1. */
+  readonly share?: number;
 }
 
 export type MoveHint =

@@ -85,6 +85,8 @@ export interface ShardRecord {
   readonly reason: string;
   /** Wall clock of the submitter, ms; for display only. */
   readonly createdMs: number;
+  /** Wall clock of whoever ended it, ms; for display and retention. Absent: not done, or a record of before this was kept. */
+  readonly endedMs?: number;
   /** Guest running time so far, ms (pauses left out); for the time quota. */
   readonly ranMs: number;
   readonly writer: string;
@@ -115,6 +117,7 @@ export interface NodeSampleValues {
   readonly guestCpu: number;
   readonly memoryUsedBytes: number;
   readonly eventLoopDelayMs: number;
+  /** Cores' worth of guest work if every shard had a core to itself; shards that wait count for little. */
   readonly runnable: number;
 }
 
@@ -129,10 +132,24 @@ export interface ControlRecord {
   readonly attempt: number;
 }
 
+/** How often nodes failed; written by whoever runs the brain, read by nodes for their checkpoint interval. */
+export interface FailureRecord {
+  readonly v: 1;
+  /** Deaths of nodes; older ones weigh less. */
+  readonly failures: number;
+  /** Time during which nodes were watched, summed over the nodes; older time weighs less. */
+  readonly nodeTimeMs: number;
+  /** The nodes that died last: they are not counted again. */
+  readonly counted: readonly NodeId[];
+  readonly writer: string;
+  readonly attempt: number;
+}
+
 export const KEY = {
   shard: (id: ShardId): string => `shard.${id}`,
   node: (id: NodeId): string => `node.${id}`,
   control: 'control',
+  failures: 'failures',
   shards: 'shard',
   nodes: 'node',
 } as const;

@@ -89,6 +89,24 @@ describe('WorkerPool', () => {
     expect(pool.betterElsewhere(3)).toBe(false);
   });
 
+  it('says what its runs want: a core each, but for those that wait', () => {
+    const { pool, threads } = poolOf(2);
+    for (const run of [1, 2, 3]) pool.load(pool.place(), takeUp(run), MODULE);
+    expect(pool.demand).toBe(3);
+    const state = { fuelUsed: 1n, memoryBytes: 0, ranMs: 0 };
+    const common = { state, fuelPerSecond: 1, outputBytes: 0, safepoint: null };
+    threads[0]!.report({
+      kind: 'progress',
+      runs: [
+        { run: 1, share: 0.5, activity: 'runnable', ...common },
+        { run: 3, share: 0.25, activity: 'sleeping', ...common },
+      ],
+    });
+    expect([pool.demand, pool.busy]).toEqual([2.25, 0.75]);
+    threads[0]!.report({ kind: 'dropped', run: 1 });
+    expect(pool.demand).toBe(1.25);
+  });
+
   it('sends a module to a thread once, and again after a load that failed', () => {
     const { pool, threads } = poolOf(1);
     pool.load(0, takeUp(1), MODULE);

@@ -1,8 +1,10 @@
 /** Last-value forecasts: residuals, honest bands, contention, and no NaN ever. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { shardSample } from '../../host/oracle/demand.js';
 import { demandCores, Oracle } from '../../host/oracle/oracle.js';
 import { quantile, Series } from '../../host/oracle/series.js';
+import type { ProgressHint } from '../../host/types/hints.js';
 import type { NodeSampleValues } from '../../host/types/records.js';
 
 const CAPACITY = { cores: 4, memoryBytes: 1_000 };
@@ -189,5 +191,82 @@ describe('needs of a shard', () => {
     const oracle = new Oracle();
     for (let i = 0; i < 1_500; i++) oracle.observeShard(`m${i}`, sample(1, 1));
     expect([oracle.needs('m0', 0).samples, oracle.needs('m1499', 0).samples]).toEqual([0, 1]);
+  });
+});
+
+const HINT: ProgressHint = {
+  shardId: 's',
+  nodeId: 'a',
+  epoch: 1,
+  fuelUsed: 100n,
+  fuelPerSecond: 50,
+  memoryBytes: 1,
+  capsuleBytes: 2,
+  safepoint: null,
+  activity: 'running',
+  trouble: '',
+};
+
+describe('demand of a shard', () => {
+  it.each<[Partial<ProgressHint>, number]>([
+    [{ activity: 'running', share: 0.2 }, 1],
+    [{ activity: 'runnable', share: 0 }, 1],
+    [{ activity: 'sleeping', share: 0.2 }, 0.2],
+    [{ activity: 'fetching' }, 0],
+    [{ activity: 'sleeping', share: 7 }, 1],
+  ])('%o', (change, demand) => {
+    expect(shardSample({ ...HINT, ...change }, 9)).toMatchObject({ atMs: 9, demand });
+  });
+});
+
+describe('what a running shard still needs', () => {
+  const sample = shardSample(HINT, 9);
+
+  it('is not known before a shard of its program has come further', () => {
+    const oracle = new Oracle();
+    expect(oracle.outlook('m', sample)).toMatchObject({ remainingFuel: null, remainingMs: null });
+    oracle.observeEnd('m', 1, 100n);
+    oracle.observeEnd('other', 2, 900n);
+    expect(oracle.outlook('m', sample)).toMatchObject({ remainingFuel: null, remainingMs: null });
+  });
+
+  it('is what others of its program needed from here on, at its own speed', () => {
+    const oracle = new Oracle();
+    for (const [at, total] of [
+      [1, 50n],
+      [2, 200n],
+      [3, 300n],
+      [4, 400n],
+    ] as const)
+      oracle.observeEnd('m', at, total);
+    const { remainingFuel, remainingMs, fuelPerSecond } = oracle.outlook('m', sample);
+    expect([remainingFuel?.p50, remainingMs?.p50]).toEqual([200, 4_000]);
+    expect(fuelPerSecond.p50).toBe(50);
+    const still = oracle.outlook('m', { ...sample, fuelPerSecond: 0 });
+    expect([still.remainingFuel?.p50, still.remainingMs]).toEqual([200, null]);
+  });
+
+  it('is never negative, never NaN, and its quantiles are in order', () => {
+    const total = fc.bigInt({ min: 0n, max: 1_000n });
+    fc.assert(
+      fc.property(
+        fc.array(total, { maxLength: 80 }),
+        total,
+        fc.double(),
+        (totals, fuelUsed, rate) => {
+          const oracle = new Oracle();
+          totals.forEach((fuel, i) => {
+            oracle.observeEnd('m', i, fuel);
+          });
+          const outlook = oracle.outlook('m', { ...sample, fuelUsed, fuelPerSecond: rate });
+          for (const q of [outlook.remainingFuel, outlook.remainingMs, outlook.fuelPerSecond]) {
+            if (q === null) continue;
+            expect(q.p50).toBeGreaterThanOrEqual(0);
+            expect(q.p90).toBeGreaterThanOrEqual(q.p50);
+            expect(q.p99).toBeGreaterThanOrEqual(q.p90);
+          }
+        },
+      ),
+    );
   });
 });

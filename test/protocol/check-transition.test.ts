@@ -38,12 +38,23 @@ describe('between two records', () => {
     ],
     ['moves count direct hand-overs', running, { owner: 'b', epoch: 4, status: 'assigned' }],
     ['moves count direct hand-overs', running, { moves: 1 }],
+    [
+      'moves count direct hand-overs',
+      owned('a', 3),
+      { owner: 'b', epoch: 4, moves: 1, writer: 'control' },
+    ],
+    ['moves count direct hand-overs', owned('a', 3), { owner: 'b', epoch: 4, writer: 'a' }],
     ['restarts count recoveries', running, { owner: null, epoch: 4, status: 'queued' }],
     ['restarts count recoveries', running, { restarts: 1 }],
     ['writes differ', running, { attempt: running.attempt }],
   ])('%s', (rule, before, change) => {
     const after = { ...before, attempt: before.attempt + 1, ...change };
     expect(checkTransition(before, after).join('\n')).toContain(rule);
+  });
+
+  it('sending on what nobody took up is fine', () => {
+    const after = { ...owned('b', 4), attempt: 2, writer: 'control' };
+    expect(checkTransition(owned('a', 3), after)).toEqual([]);
   });
 
   it('a plain request is fine', () => {

@@ -174,6 +174,50 @@ describe('requests', () => {
   });
 });
 
+describe('sending on what a lost owner did not take up', () => {
+  const there = owned('a', 4, { moves: 2, fuelUsed: 9n, capsule: HASH(5) });
+
+  it.each([
+    ['nothing asked', null, null],
+    ['a move', move, null],
+    ['a preemption', preempt, null],
+    ['a pause at a fuel value, which is kept', pauseAt, pauseAt],
+  ] as const)('with %s', (_what, wanted, kept) => {
+    const before = { ...there, wanted };
+    const after = ok(shard.redirect(before, 'a', 'b', { writer: 'c', attempt: 7 }));
+    expect(after).toMatchObject({ status: 'assigned', owner: 'b', epoch: 5, wanted: kept });
+    expect([after.moves, after.restarts, after.capsule]).toEqual([2, 0, HASH(5)]);
+    expect(checkTransition(before, after)).toEqual([]);
+    const claim = { node: 'a', epoch: 4 };
+    expect(code(shard.takeUp(after, claim, S))).toBe('not-owner');
+  });
+
+  it('refuses what ran, another owner, the same node, and what is to be paused or killed', () => {
+    const to = (before: ShardRecord, lost = 'a', node = 'b') =>
+      code(shard.redirect(before, lost, node, S));
+    expect(to({ ...there, status: 'running' })).toBe('bad-status');
+    expect(to(there, 'x')).toBe('not-owner');
+    expect(to(there, 'a', 'a')).toBe('bad-value');
+    expect(to({ ...there, wanted: pauseNow })).toBe('busy');
+    expect(to({ ...there, wanted: kill })).toBe('busy');
+  });
+});
+
+describe('the end', () => {
+  const ending = { exit, fuelUsed: 1n, memoryBytes: 1, ranMs: 1, chunk: null, artifacts: null };
+  const running = owned('a', 1, { status: 'running' });
+
+  it('has the time of whoever wrote it, and nothing else has', () => {
+    const stamp = { writer: 'a', attempt: 2, wallMs: 77 };
+    expect(ok(shard.finish(running, A1, ending, stamp)).endedMs).toBe(77);
+    expect(ok(shard.killNow(running, 'k', stamp)).endedMs).toBe(77);
+    const killed = ok(shard.recover({ ...running, wanted: kill }, 'a', 'died', stamp));
+    expect(killed.endedMs).toBe(77);
+    expect('endedMs' in ok(shard.commit(running, A1, snapshot(1), stamp))).toBe(false);
+    expect('endedMs' in ok(shard.finish(running, A1, ending, S))).toBe(false);
+  });
+});
+
 describe('settling an unknown outcome', () => {
   const before = owned('a', 1, { status: 'running', writer: 'a', attempt: 4 });
   const ours = ok(
@@ -218,7 +262,7 @@ describe('settling an unknown outcome', () => {
 
 /** A step of a random history: some claim, some values, some function. */
 const step = fc.record({
-  what: fc.nat(13),
+  what: fc.nat(14),
   asOwner: fc.constantFrom(true, true, true, false),
   who: fc.constantFrom('a', 'b', 'c'),
   epochOff: fc.constantFrom(0, 0, 0, 0, 0, 1, -1),
@@ -265,6 +309,8 @@ function apply(r: ShardRecord, s: Step, attempt: number): shard.Transition {
       return s.fuel === 5 && s.output === 3
         ? shard.killNow(r, 'k', stamp)
         : shard.answer(r, claim, stamp);
+    case 13:
+      return shard.redirect(r, r.owner ?? 'a', s.who, { writer: 'control', attempt });
     default:
       return s.fuel < 5
         ? shard.explain(r, 'x', stamp)

@@ -85,6 +85,40 @@ describe('trace', () => {
     expect(seen.of({ kind: 'node-gone', nodeId: 'a' })).toEqual([]);
   });
 
+  it('says when shards begin and cease to take turns', () => {
+    const seen = new Seen();
+    let revision = 0;
+    const at = (runnable: number): string[] => {
+      const record = node('a', { workers: 2, sample: { ...node('a').sample, runnable } });
+      revision += 1;
+      return seen.of({ kind: 'node', seen: { record, revision } });
+    };
+    expect([1, 2, 2.3, 2.5, 4, 2.2, 2, 3].map(at)).toEqual([
+      ['6 watching'],
+      [],
+      [],
+      ['7 preempt by quantum'],
+      [],
+      [],
+      ['7 turns over'],
+      ['7 preempt by quantum'],
+    ]);
+    seen.of({ kind: 'node-dead', nodeId: 'a' });
+    expect(at(4)).toEqual(['6 watching', '7 preempt by quantum']);
+  });
+
+  it('says what a new control found, and the failure rate when it changes', () => {
+    const { trace } = new Seen();
+    const records = [queued('a'), owned('n', 1, { id: 'b' }), queued('c', { status: 'paused' })];
+    const [began] = trace.began(3, records);
+    expect(began).toMatchObject({ step: 6, detail: '1 shard(s) run, 1 wait, 1 paused, 0 done' });
+    expect(trace.rated(4, null, 86_400_000)).toEqual([]);
+    expect(trace.rated(5, 'n', 43_200_000)).toMatchObject([
+      { what: 'failure rate', detail: 'a node fails every 12.0 h: checkpoints follow' },
+    ]);
+    expect(trace.rated(6, 'n', 43_300_000)).toEqual([]);
+  });
+
   it('numbers its lines and names who is concerned', () => {
     const { trace } = new Seen();
     const base = { id: 'x', shardId: 's-1', revision: 1, why: 'because' } as const;
@@ -93,6 +127,8 @@ describe('trace', () => {
       { kind: 'preempt', ...base, by: 's-2' },
       { kind: 'migrate', ...base, target: 'b' },
       { kind: 'recover', ...base, lost: 'a' },
+      { kind: 'redirect', ...base, lost: 'a', node: 'b' },
+      { kind: 'cancel', ...base, request: 'm' },
     ];
     const events = trace.of({ kind: 'tick', nowMs: 7 }, actions);
     expect(events.map((e) => [e.seq, e.atMs, e.step, e.nodeId])).toEqual([
@@ -100,6 +136,8 @@ describe('trace', () => {
       [2, 7, 7, null],
       [3, 7, 7, 'b'],
       [4, 7, 7, 'a'],
+      [5, 7, 7, 'b'],
+      [6, 7, 7, null],
     ]);
     expect(events[1]?.detail).toContain('s-2');
   });

@@ -5,7 +5,7 @@
  * for one revision. Does not: run shards; tests say when a node takes up or answers.
  */
 import { expect } from 'vitest';
-import { assign, recover, setWanted } from '../../host/protocol/shard-record.js';
+import { transitionOf } from '../../host/protocol/brain-action.js';
 import type { SchedulerOptions } from '../../host/scheduler/book.js';
 import { Scheduler } from '../../host/scheduler/scheduler.js';
 import type { BrainAction, BrainEvent } from '../../host/types/brain.js';
@@ -68,15 +68,7 @@ export class Bench {
     const seen = this.shards.get(action.shardId);
     if (seen === undefined || seen.revision !== action.revision) return [];
     const stamp = { writer: 'control', attempt: this.#revision };
-    const actionId = action.id;
-    const next =
-      action.kind === 'assign'
-        ? assign(seen.record, action.node, stamp)
-        : action.kind === 'recover'
-          ? recover(seen.record, action.lost, action.why, stamp)
-          : action.kind === 'migrate'
-            ? setWanted(seen.record, { op: 'move', actionId, target: action.target }, stamp)
-            : setWanted(seen.record, { op: 'preempt', actionId }, stamp);
+    const next = transitionOf(action, seen.record, stamp);
     if (!next.ok) throw new Error(next.refusal.message);
     return this.put(next.record);
   }

@@ -176,6 +176,16 @@ describe('committers and transitions', () => {
     expect(checker.onChange(running, recovered, context)).toEqual([]);
   });
 
+  it('knows sending on what nobody took up from committing', () => {
+    const there = owned('a', 3);
+    const sent = { ...there, owner: 'b', epoch: 4, writer: 'control', attempt: 9 };
+    expect(committers().onChange(there, sent, bench())).toEqual([]);
+    const stolen = { ...running, owner: 'b', epoch: 2, status: 'assigned', writer: 'c' } as const;
+    expect(committers().onChange(running, stolen, bench()).length).toBe(1);
+    expect(committers().onChange(there, { ...sent, fuelUsed: 5n }, bench()).length).toBe(1);
+    expect(committers().onChange(there, { ...sent, moves: 1 }, bench()).length).toBe(1);
+  });
+
   it('finds an illegal change', () => {
     const wrong = { ...running, epoch: 9, attempt: 2 };
     expect(transitions().onChange(running, wrong, bench()).join()).toContain(

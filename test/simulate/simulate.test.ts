@@ -56,7 +56,7 @@ describe('a simulated cluster', () => {
       }
       expect(failed).toEqual([]);
     },
-    600_000,
+    Math.max(600_000, SEEDS * 15_000),
   );
 
   it.skipIf(ONE !== undefined)('met everything that can go wrong', () => {
@@ -64,6 +64,7 @@ describe('a simulated cluster', () => {
       ...[
         'node died',
         'death noticed',
+        'move target lost',
         'control died',
         'two controls',
         'worker lost',
@@ -72,6 +73,7 @@ describe('a simulated cluster', () => {
       ],
       ...['node cut off', 'control cut off', 'move', 'pause', 'pause at fuel', 'resume', 'kill'],
       ...['action assign', 'action migrate', 'action recover', 'action preempt', 'action explain'],
+      ...['action redirect', 'action cancel'],
       ...[
         'unknownApplied',
         'unknownLost',
