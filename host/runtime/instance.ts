@@ -36,7 +36,7 @@ import {
   type LoadedModule,
   memoryOf,
 } from './loaded.js';
-import { captureTables, restoreSegments, restoreTables } from './tables.js';
+import { captureTables, droppedSegments, restoreSegments, restoreTables } from './tables.js';
 import { explainTrap, functionLabel } from './trap.js';
 import { ValueStore } from './value-store.js';
 import { blame, encodeValue, mismatch, valueBytes, zeroResult } from './values.js';
@@ -462,6 +462,16 @@ export class Instance {
   capture(): ShardState {
     invariant(!this.running, 'capture while the guest runs');
     invariant(this.ended === undefined, 'capture of a finished shard');
+    return this.state();
+  }
+
+  /** What a finished shard left behind: its state, with nothing to call. */
+  remains(): ShardState {
+    invariant(this.ended !== undefined, 'the shard is not finished');
+    return { ...this.state(), args: new Uint8Array(0), pending: null };
+  }
+
+  private state(): ShardState {
     const { module } = this.loaded;
     return {
       programHash: module.programHash,
@@ -482,7 +492,7 @@ export class Instance {
               limitPages: this.limit(),
               bytes: this.guestMemory(),
             },
-      droppedSegments: this.droppedSegments(),
+      droppedSegments: droppedSegments(this.loaded, this.linked),
       ...captureTables(this.loaded, this.linked),
       growRefused: this.growRefused,
       host: this.host.snapshot(),
@@ -582,13 +592,5 @@ export class Instance {
       );
     }
     exportedGlobal(this.linked.exports, EXPORT.limit).value = limit;
-  }
-
-  private isSet(flag: string): boolean {
-    return Number(exportedGlobal(this.linked.exports, flag).value) !== 0;
-  }
-
-  private droppedSegments(): number[] {
-    return this.loaded.droppable.filter((segment) => this.isSet(EXPORT.dropped(segment)));
   }
 }

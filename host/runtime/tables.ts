@@ -36,6 +36,13 @@ export function captureTables(loaded: LoadedModule, linked: Linked): TablesState
   };
 }
 
+/** The data segments that the program dropped, ascending. */
+export function droppedSegments(loaded: LoadedModule, linked: Linked): number[] {
+  return loaded.droppable.filter(
+    (segment) => exportedGlobal(linked.exports, EXPORT.dropped(segment)).value !== 0,
+  );
+}
+
 /** Drops the data segments that the program had dropped. */
 export function restoreSegments(loaded: LoadedModule, linked: Linked, state: ShardState): void {
   for (const segment of state.droppedSegments) {

@@ -1,7 +1,8 @@
 /**
  * Random valid modules that favour what is hard to stop and to resume: nested loops with operands below them on the stack,
  * loops and blocks with parameters and several results, br_table, branches out of and back into loops, calls in the middle
- * of expressions, recursion, indirect calls, all value types alive at once, dead code, memory growth.
+ * of expressions, recursion, indirect calls, all value types alive at once, dead code, memory growth; and by
+ * generate-features.ts references, tables that change, tail calls and exceptions.
  *
  *   (func $run (param i32 i32 i64 f32 f64 v128…) …)      parameter 0 of every function is the depth that is left:
  *     gas; statements; results                           a call happens only while it is not zero
@@ -12,6 +13,14 @@
  * G2  No bits of an open NaN become visible: canonicalised before a store, a reinterpretation, a global, a result.
  * G3  The same seed and settings give the same text.
  */
+import {
+  changingSlot,
+  featureHeader,
+  featureStatement,
+  referenceTest,
+  tryValue,
+  type Writing,
+} from './generate-features.js';
 import {
   LOADS,
   OPERATORS,
@@ -40,12 +49,12 @@ export const SETTINGS: GeneratorSettings = {
   simd: true,
 };
 
-interface Signature {
+export interface Signature {
   readonly params: readonly WasmType[];
   readonly results: readonly WasmType[];
 }
 
-interface Label {
+export interface Label {
   readonly name: string;
   /** What a branch to it carries. */
   readonly types: readonly WasmType[];
@@ -58,7 +67,7 @@ export const LOG_FACTOR = 0x9e3779b1 | 0;
 const RUN_PARAMS: readonly WasmType[] = ['i32', 'i32', 'i64', 'f64'];
 const RUN_RESULTS: readonly WasmType[] = ['i64', 'i32', 'f64', 'f32'];
 
-const signatureText = ({ params, results }: Signature): string =>
+export const signatureText = ({ params, results }: Signature): string =>
   [
     params.length > 0 ? ` (param ${params.join(' ')})` : '',
     results.length > 0 ? ` (result ${results.join(' ')})` : '',
@@ -69,7 +78,7 @@ export function generateModule(seed: number, settings: GeneratorSettings = SETTI
   return new ModuleGenerator(new Random(seed), settings).generate();
 }
 
-class ModuleGenerator {
+export class ModuleGenerator {
   readonly signatures: Signature[] = [];
   readonly types: readonly WasmType[];
 
@@ -83,8 +92,12 @@ class ModuleGenerator {
   generate(): string {
     const { random, settings } = this;
     this.signatures.push({ params: RUN_PARAMS, results: RUN_RESULTS });
-    for (let i = 1; i < settings.functions; i++)
-      this.signatures.push(this.signature(4, 3, ['i32']));
+    for (let i = 1; i < settings.functions; i++) {
+      const same = i > 1 && random.chance(0.4);
+      this.signatures.push(
+        same ? random.pick(this.signatures.slice(1)) : this.signature(4, 3, ['i32']),
+      );
+    }
     const bodies = this.signatures.map((_, index) => new FunctionGenerator(this, index).generate());
     const start = random.chance(0.2) ? [this.startFunction(), '(start $start)'] : [];
     const table = Array.from({ length: 8 }, (_, slot) => `$f${slot % this.signatures.length}`);
@@ -114,6 +127,7 @@ class ModuleGenerator {
       '(global $g3 (export "g3") (mut f32) (f32.const 0.5))',
       '(global $g4 (export "g4") (mut f64) (f64.const -1.25))',
       '(global $g5 (mut v128) (v128.const i32x4 1 2 3 4))',
+      ...featureHeader(table),
       '(export "run" (func $f0))',
       '(func $nan32 (param f32) (result f32) local.get 0 f32.const nan local.get 0 local.get 0 f32.eq select)',
       '(func $nan64 (param f64) (result f64) local.get 0 f64.const nan local.get 0 local.get 0 f64.eq select)',
@@ -130,18 +144,21 @@ class ModuleGenerator {
   }
 }
 
-class FunctionGenerator {
-  private readonly random: Random;
-  private readonly locals: WasmType[];
-  private readonly own: Signature;
-  private readonly labels: Label[] = [];
+class FunctionGenerator implements Writing {
+  readonly random: Random;
+  private readonly locals: string[];
+  readonly own: Signature;
+  readonly labels: Label[] = [];
+  readonly caught: string[] = [];
   private readonly code: string[] = [];
   private budget: number;
+  /** Its local of type funcref. */
+  readonly reference: number;
   private labelCount = 0;
 
   constructor(
-    private readonly module: ModuleGenerator,
-    private readonly index: number,
+    readonly module: ModuleGenerator,
+    readonly index: number,
   ) {
     this.random = module.random;
     this.own = module.signatures[index]!;
@@ -149,7 +166,8 @@ class FunctionGenerator {
     const extra = Array.from({ length: this.random.between(2, 7) }, () =>
       this.random.pick(module.types),
     );
-    this.locals = [...this.own.params, 'i32', ...extra];
+    this.locals = [...this.own.params, 'i32', ...extra, 'funcref'];
+    this.reference = this.locals.length - 1;
   }
 
   generate(): string {
@@ -161,7 +179,7 @@ class FunctionGenerator {
     return `(func $f${this.index}${signatureText(this.own)} (local ${declared.join(' ')})\n  ${this.code.join('\n  ')})`;
   }
 
-  private emit(...lines: string[]): void {
+  emit(...lines: string[]): void {
     this.code.push(...lines);
     this.budget -= lines.length / 3;
   }
@@ -171,19 +189,19 @@ class FunctionGenerator {
     this.emit('global.get $gas', 'i32.const 1', 'i32.sub', 'global.set $gas');
   }
 
-  private label(types: readonly WasmType[], isLoop: boolean): Label {
+  label(types: readonly WasmType[], isLoop: boolean): Label {
     return { name: `$l${this.labelCount++}`, types, isLoop };
   }
 
   /** Runs `body` with a label in scope. */
-  private within(label: Label, body: () => void): void {
+  within(label: Label, body: () => void): void {
     this.labels.push(label);
     body();
     this.labels.pop();
   }
 
   /** A local of this type; parameter 0 (the depth) is read-only. A fresh one when there is none yet. */
-  private localOf(type: WasmType, toWrite: boolean): number {
+  localOf(type: WasmType, toWrite: boolean): number {
     const found = this.locals.flatMap((at, index) =>
       at === type && !(toWrite && index === 0) ? [index] : [],
     );
@@ -197,9 +215,9 @@ class FunctionGenerator {
 
   // ---- values: each leaves one value of the type on the stack
 
-  private value(type: WasmType, depth: number): void {
+  value(type: WasmType, depth: number): void {
     if (depth <= 0 || this.budget <= 0) return this.leaf(type);
-    const choice = this.random.below(22);
+    const choice = this.random.below(24);
     if (choice < 9) this.operator(type, depth);
     else if (choice < 11) this.load(type, depth);
     else if (choice < 12) this.ifValue(type, depth);
@@ -209,6 +227,8 @@ class FunctionGenerator {
     else if (choice < 19) this.select(type, depth);
     else if (choice < 20) this.tee(type, depth);
     else if (choice < 21 && type === 'i32') this.environment(depth);
+    else if (choice === 22) tryValue(this, type, depth);
+    else if (choice === 23 && type === 'i32') referenceTest(this, depth);
     else this.leaf(type);
   }
 
@@ -219,7 +239,7 @@ class FunctionGenerator {
     else this.emit(`global.get ${GLOBAL_TYPES.indexOf(type, 1)}`);
   }
 
-  private constant(type: WasmType): string {
+  constant(type: WasmType): string {
     const { random } = this;
     if (type === 'i32')
       return `i32.const ${random.chance(0.5) ? random.below(20) - 4 : random.bits() | 0}`;
@@ -260,7 +280,7 @@ class FunctionGenerator {
   }
 
   /** A value whose bits anyone may see. */
-  private visible(type: WasmType, depth: number): void {
+  visible(type: WasmType, depth: number): void {
     this.value(type, depth);
     this.canonical(type);
   }
@@ -393,7 +413,7 @@ class FunctionGenerator {
   }
 
   /** Calls a function while there is depth left, else gives constants: leaves its results on the stack. */
-  private call(target: number, depth: number): Signature {
+  call(target: number, depth: number): Signature {
     const signature = this.module.signatures[target]!;
     const label = this.label(signature.results, false);
     this.emit(
@@ -405,7 +425,10 @@ class FunctionGenerator {
     this.within(label, () => {
       this.emit('local.get 0', 'i32.const 1', 'i32.sub');
       for (const param of signature.params.slice(1)) this.value(param, depth - 2);
-      if (this.random.chance(0.3)) {
+      if (this.random.chance(0.2)) {
+        changingSlot(this, target, depth);
+        this.emit(`call_indirect $m${signatureText(signature)}`);
+      } else if (this.random.chance(0.3)) {
         this.slot(target, depth);
         this.emit(`call_indirect${signatureText(signature)}`);
       } else this.emit(`call $f${target}`);
@@ -430,9 +453,10 @@ class FunctionGenerator {
     if (this.random.chance(0.5)) this.statement(depth);
   }
 
-  private statement(depth: number): void {
+  statement(depth: number): void {
     if (depth <= 0 || this.budget <= 0) return this.assign(0);
-    const choice = this.random.below(24);
+    const choice = this.random.below(32);
+    if (choice >= 24) return featureStatement(this, choice, depth);
     if (choice < 5) this.assign(depth);
     else if (choice < 8) this.store(depth);
     else if (choice < 10) this.ifStatement(depth);
@@ -501,7 +525,7 @@ class FunctionGenerator {
   }
 
   /** Takes these values off the stack: into locals, or drops them. */
-  private consume(types: readonly WasmType[]): void {
+  consume(types: readonly WasmType[]): void {
     for (const type of [...types].reverse()) {
       this.emit(this.random.chance(0.7) ? `local.set ${this.localOf(type, true)}` : 'drop');
     }
