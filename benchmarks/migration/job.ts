@@ -8,13 +8,13 @@
  *
  * Does: run it once, moving it to and fro until it ends or `count` moves are done. Does not: check the picture (demo does).
  */
-import { BenchCluster, compileGuest, type ObservedMove, sleep } from '../moves/cluster.js';
+import { BenchCluster, loadGuest, type ObservedMove, sleep } from '../moves/cluster.js';
 
 const REST_MS = 250;
 const ARGS = ['960', '540', '6'];
 
 export async function moveMainJob(root: string, count: number): Promise<ObservedMove[]> {
-  const program = await compileGuest(root, 'assembly/programs/raytracer.ts');
+  const program = await loadGuest(root, 'assembly/programs/raytracer.ts');
   const cluster = await BenchCluster.start(3);
   const moves: ObservedMove[] = [];
   try {

@@ -10,12 +10,8 @@
  *
  * M1  The run that moved and a run that never stopped have the same capsule at the end, bit for bit, else it throws.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
-import { compileAssemblyScript } from '../../host/compile/assemblyscript.js';
-import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import {
   createGuestHost,
@@ -25,6 +21,7 @@ import {
   restoreGuestHost,
 } from '../../host/runtime/index.js';
 import type { GuestHost, ShardSpec } from '../../host/types/host.js';
+import { compileGuest } from '../lib/guest.js';
 
 export interface Subject {
   readonly name: string;
@@ -72,12 +69,7 @@ async function load(
   root: string,
   subject: Subject,
 ): Promise<{ loaded: LoadedModule; spec: ShardSpec }> {
-  const path = join(root, 'assembly/programs', `${subject.name}.ts`);
-  const readSource = (name: string): string | null =>
-    existsSync(name) ? readFileSync(name, 'utf8') : null;
-  const guestDirectory = join(root, 'assembly/guest');
-  const { wasm } = await compileAssemblyScript(path, readSource, { guestDirectory });
-  const module = compileProgram(wasm, nodePlatform);
+  const module = await compileGuest(root, `assembly/programs/${subject.name}.ts`);
   const spec: ShardSpec = {
     v: 1,
     programName: subject.name,

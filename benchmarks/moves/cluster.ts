@@ -10,19 +10,16 @@
  *                                          │ capture, encode, store, hand over ──▶ │ fetch, restore
  *                                          ●──────────────── downMs ──────────────▶● runs
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { buildSpec, submitJob, Uploader } from '../../host/cli/job.js';
 import { openSession } from '../../host/cli/open-session.js';
 import type { LoadedProgram } from '../../host/cli/program.js';
 import { Progress } from '../../host/cli/progress.js';
 import { parseRunSettings } from '../../host/cli/run-options.js';
 import type { Session } from '../../host/cli/session.js';
-import { compileAssemblyScript } from '../../host/compile/assemblyscript.js';
-import { compileProgram } from '../../host/compile/index.js';
 import type { ControlClient } from '../../host/control/client.js';
-import { nodePlatform } from '../../host/node/platform.js';
 import type { MoveEntry, PauseEntry } from '../../host/types/api.js';
+import { compileGuest } from '../lib/guest.js';
 
 const PATIENCE_MS = 60_000;
 const TICK_MS = 20;
@@ -137,13 +134,9 @@ export class BenchCluster {
   }
 }
 
-/** Compiles an AssemblyScript program of the project. */
-export async function compileGuest(root: string, path: string): Promise<LoadedProgram> {
-  const readSource = (name: string): string | null =>
-    existsSync(name) ? readFileSync(name, 'utf8') : null;
-  const guestDirectory = join(root, 'assembly/guest');
-  const { wasm } = await compileAssemblyScript(join(root, path), readSource, { guestDirectory });
-  const module = compileProgram(wasm, nodePlatform);
+/** An AssemblyScript program of the project, as the command line would have loaded it. */
+export async function loadGuest(root: string, path: string): Promise<LoadedProgram> {
+  const module = await compileGuest(root, path);
   return { name: basename(path, '.ts'), module, diagnostics: '', cached: false };
 }
 

@@ -23,7 +23,7 @@ import { bootstrap, type Estimate, median, quantile, ratioOf } from '../lib/stat
 import { estimateText, renderTable } from '../lib/table.js';
 import {
   BenchCluster,
-  compileGuest,
+  loadGuest,
   type ObservedMove,
   type ObservedPause,
   sleep,
@@ -73,7 +73,7 @@ const downOf: Figure = (move) => move.downMs ?? Number.NaN;
 
 async function runVariant(
   cluster: BenchCluster,
-  program: Awaited<ReturnType<typeof compileGuest>>,
+  program: Awaited<ReturnType<typeof loadGuest>>,
   variant: Variant,
   moves: number,
   pauses: number,
@@ -211,7 +211,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   console.log(
     `moves · Node ${host.node}, V8 ${host.v8} · ${host.cpu}, ${host.cores} cores · ${rounds} rounds\n`,
   );
-  const program = await compileGuest(root, 'benchmarks/moves/guests/churn.ts');
+  const program = await loadGuest(root, 'benchmarks/moves/guests/churn.ts');
   const results: Result[] = VARIANTS.filter(({ name }) => names?.includes(name) ?? true).map(
     (variant) => ({ variant, rounds: [], pauses: [] }),
   );

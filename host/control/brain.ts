@@ -183,27 +183,24 @@ export class Brain {
       if (next.ok) {
         outcome = await cluster.attempt(action.shardId, action.revision, next.record);
         if (outcome === 'ok') this.#carriedOut(action, seen.record);
-        if (outcome === 'ok') this.#prepare(action, seen.record);
       }
     }
     this.#feed({ kind: 'action-done', actionId: action.id, outcome });
   }
 
-  /** The target compiles the module while the source still runs the shard. */
-  #prepare(action: BrainAction, record: ShardRecord): void {
-    if (action.kind !== 'migrate') return;
-    this.hint(action.target, {
-      kind: 'prepare',
-      moduleHash: record.moduleHash,
-      memoryBytes: record.memoryBytes,
-      capsuleBytes: record.capsuleBytes,
-    });
+  /**
+   * The target compiles the module while the source still runs the shard. To be called after the source was asked: while
+   * the target gets ready the source must not have to wait for a core.
+   */
+  prepare(target: NodeId, { moduleHash, memoryBytes, capsuleBytes }: ShardRecord): void {
+    this.hint(target, { kind: 'prepare', moduleHash, memoryBytes, capsuleBytes });
   }
 
   #carriedOut(action: BrainAction, before: ShardRecord): void {
     const placed = action.kind === 'assign' || action.kind === 'redirect';
     const node = placed ? action.node : before.owner;
     if (node !== null) this.hint(node, { kind: 'look', shardId: action.shardId });
+    if (action.kind === 'migrate') this.prepare(action.target, before);
   }
 
   hint(nodeId: NodeId, hint: NodeHint): void {

@@ -3,8 +3,8 @@
  *
  * V1  The two halves come in any order, or not at all; an entry appears with the source's half and is completed by
  *     the target's.
- * V3  Of pauses the last one of a shard is known.
  * V2  At most MOVES_KEPT entries a shard, the oldest go first.
+ * V3  Of pauses the last one of a shard is known.
  */
 import type { MoveEntry, PauseEntry } from '../types/api.js';
 import type { MoveHint } from '../types/hints.js';

@@ -137,13 +137,7 @@ export class Shards {
         ? unchanged(before)
         : setWanted(before, { op: 'move', actionId, target: node }, stamp),
     );
-    // After the request: while the target gets ready the source must not have to wait for a core.
-    brain.hint(node, {
-      kind: 'prepare',
-      moduleHash: record.moduleHash,
-      memoryBytes: record.memoryBytes,
-      capsuleBytes: record.capsuleBytes,
-    });
+    brain.prepare(node, record);
     return view;
   }
 

@@ -14,6 +14,9 @@
 import type { NodeId } from '../types/records.js';
 import { IndexedHeap } from './indexed-heap.js';
 
+/** How long a node's record may stand still, ms of the observer's clock. */
+export const LEASE_MS = 3_000;
+
 interface Lease {
   readonly nodeId: NodeId;
   revision: number;

@@ -334,14 +334,19 @@ export class EmbeddedBlobs implements Blobs {
   }
 }
 
+/** `into` when it is large enough, else memory of its own. */
+function roomFor(bytes: number, into: ArrayBuffer | undefined): Buffer {
+  const fits = into !== undefined && into.byteLength >= bytes;
+  return fits ? Buffer.from(into, 0, bytes) : Buffer.allocUnsafeSlow(bytes);
+}
+
 /** The file at once when it is small, else undefined. `into` is used when it is large enough. */
 function readSmall(path: string, into: ArrayBuffer | undefined): Buffer | undefined {
   const file = openSync(path, 'r');
   try {
     const { size } = fstatSync(file);
     if (size > AT_ONCE_BYTES) return undefined;
-    const fits = into !== undefined && into.byteLength >= size;
-    const content = fits ? Buffer.from(into, 0, size) : Buffer.allocUnsafeSlow(size);
+    const content = roomFor(size, into);
     let bytes = 0;
     while (bytes < size) {
       const more = readSync(file, content, bytes, size - bytes, bytes);
@@ -359,8 +364,7 @@ async function readLarge(path: string, into: ArrayBuffer | undefined): Promise<B
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
-    const fits = into !== undefined && into.byteLength >= size;
-    const content = fits ? Buffer.from(into, 0, size) : Buffer.allocUnsafeSlow(size);
+    const content = roomFor(size, into);
     let bytes = 0;
     while (bytes < size) {
       const { bytesRead } = await file.read(content, bytes, Math.min(CHUNK_BYTES, size - bytes));

@@ -5,8 +5,8 @@
  *
  * G1  Subscribers of the same process get messages without the hub.
  * G2  The hub is looked up in the store at every try, so it may come back elsewhere.
- * G4  A hub in this very process gets frames by a call (embedded-hub H4).
  * G3  A hub of another protocol version is an error that stays (`problem`); the fabric goes on by polling.
+ * G4  A hub in this very process gets frames by a call (embedded-hub H4).
  */
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';

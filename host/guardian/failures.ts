@@ -16,12 +16,11 @@
  * F4  A write whose outcome is unknown is sent again unchanged until it is settled.
  * F5  The observer's own standing still is no node time (as in core/leases G2).
  */
-import { Leases } from '../core/leases.js';
+import { LEASE_MS, Leases } from '../core/leases.js';
 import type { BrainEvent, Seen } from '../types/brain.js';
 import type { FailureRecord, NodeId, NodeRecord } from '../types/records.js';
 import { mtbfMs } from './interval.js';
 
-const LEASE_MS = 3_000;
 const HALF_LIFE_MS = 86_400_000;
 /** Node time is written down this often, when nobody dies. */
 const SAVE_MS = 30_000;

@@ -5,8 +5,8 @@
  * Does not: schedule (rotation) or talk (worker).
  *
  * G1  A module is compiled once a worker, however many shards use it.
- * G3  A capsule's buffer is this thread's alone; once restored nothing refers to it, and it is used for the next one.
  * G2  A capsule is refused before anything of it runs when its module is not the one that the record names.
+ * G3  A capsule's buffer is this thread's alone; once restored nothing refers to it, and it is used for the next one.
  */
 import { decodeCapsule, encodeCapsule } from '../capsule/index.js';
 import { readShardModule } from '../compile/index.js';

@@ -12,6 +12,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { coresWanted } from '../oracle/demand.js';
 import { invariant } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
 import { workerError } from './rotation.js';
@@ -267,10 +268,11 @@ export class WorkerPool {
 
   #onReport(member: Member, report: WorkerReport): void {
     if (report.kind === 'progress') {
-      for (const { run, share, activity } of report.runs) {
-        const waits = activity === 'sleeping' || activity === 'fetching';
+      for (const progress of report.runs) {
+        const { run, share } = progress;
         const use = member.runs.get(run);
-        if (use !== undefined) member.runs.set(run, { ...use, share, demand: waits ? share : 1 });
+        if (use !== undefined)
+          member.runs.set(run, { ...use, share, demand: coresWanted(progress) });
       }
     } else if (report.kind === 'prepared') {
       if (report.error !== null) member.modules.delete(report.moduleHash);

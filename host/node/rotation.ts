@@ -25,6 +25,7 @@ import type { Hash } from '../types/platform.js';
 import type { ShardExit } from '../types/records.js';
 import type { RunResult, Wait } from '../types/state.js';
 import { exitOfResult } from './exits.js';
+import { bufferOf } from './shelf.js';
 import type {
   Harvest,
   Run,
@@ -181,7 +182,7 @@ export class Rotation {
       };
       this.#port.report(
         { kind: 'captured', captured: { ...captured, harvest, stoppedNs, encodeUs } },
-        bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [],
+        bufferOf(bytes),
       );
     } catch (cause) {
       this.#port.report({ kind: 'capture-failed', run, id, error: workerError(cause) });

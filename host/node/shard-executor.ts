@@ -30,7 +30,7 @@ import { KEY, type NodeId, type ShardId, type ShardRecord } from '../types/recor
 import { lineOf, needed, PERMANENT, placedLineOf } from './executor-errors.js';
 import { Harvests, outputBytes } from './harvests.js';
 import type { WorkerPool } from './pool.js';
-import type { BufferShelf } from './shelf.js';
+import { type BufferShelf, bufferOf } from './shelf.js';
 import type {
   Captured,
   Run,
@@ -293,7 +293,7 @@ export class ShardExecutor {
       const specHash = action.spec;
       const priority = this.record?.priority ?? 0;
       const shard = { run, shardId, moduleHash, specHash, spec, priority };
-      const transfer = capsule?.buffer instanceof ArrayBuffer ? [capsule.buffer] : [];
+      const transfer = capsule === null ? [] : bufferOf(capsule);
       pool.load(worker, { ...shard, capsule, capsuleVerified: true }, module, transfer);
     } catch (cause) {
       const permanent = PERMANENT.has((cause as { code?: string }).code ?? '');

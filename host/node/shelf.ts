@@ -56,6 +56,11 @@ export class BufferShelf {
   }
 }
 
+/** A capsule's buffer, for a transfer list; it must be nobody else's. */
+export function bufferOf(capsule: Uint8Array): ArrayBuffer[] {
+  return capsule.buffer instanceof ArrayBuffer ? [capsule.buffer] : [];
+}
+
 /** With room for a capsule that grows by a quarter until the next time. */
 function fresh(bytes: number): ArrayBuffer {
   if (bytes > LARGEST_BYTES) return new ArrayBuffer(bytes);

@@ -15,6 +15,7 @@
  *     most of the time leaves room for others. Not measured yet = a whole core.
  */
 import { IndexedHeap } from '../core/indexed-heap.js';
+import { LEASE_MS } from '../core/leases.js';
 import type { BrainAction, Seen } from '../types/brain.js';
 import type { NodeId, NodeRecord, ShardId, ShardRecord } from '../types/records.js';
 
@@ -41,7 +42,7 @@ export interface SchedulerOptions {
 }
 
 export const DEFAULT_SCHEDULER: SchedulerOptions = {
-  leaseMs: 3_000,
+  leaseMs: LEASE_MS,
   slotsPerWorker: 2,
   ageingMs: 30_000,
   shardMemoryBytes: 16 * 1_048_576,

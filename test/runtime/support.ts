@@ -2,6 +2,7 @@
  * Helpers for tests that run small modules: text to binary, a host without imports, raw values, chains of captures.
  */
 import wabt from 'wabt';
+import { bareHost } from '../../benchmarks/lib/bare-host.js';
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { Instance } from '../../host/runtime/instance.js';
@@ -44,18 +45,7 @@ export type HostTable = (control: HostControl) => Record<string, HostFunction>;
 
 /** A host that offers the given functions under module `env`. */
 export function hostOf(table: HostTable = () => ({})): GuestHost {
-  return {
-    functions: (control) => new Map([['env', new Map(Object.entries(table(control)))]]),
-    snapshot: () => null,
-    drainOutput: () => [],
-    newBlobs: () => new Map(),
-    markDurable: () => undefined,
-    references: () => [],
-    suspendClock: () => undefined,
-    resumeClock: () => undefined,
-    guestMonotonicNs: () => 0n,
-    trees: () => [],
-  };
+  return bareHost((control) => new Map([['env', new Map(Object.entries(table(control)))]]));
 }
 
 /** Raw little-endian arguments: number → i32, bigint → i64. */

@@ -14,6 +14,8 @@ import { node, queued } from '../protocol/records.js';
 
 type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
 
+export const MIB = 1_048_576;
+
 export class Bench {
   readonly scheduler: Scheduler;
   readonly shards = new Map<string, { record: ShardRecord; revision: number }>();
@@ -122,4 +124,16 @@ export class Bench {
   of(kind: BrainAction['kind']): BrainAction[] {
     return this.all.filter((action) => action.kind === kind);
   }
+}
+
+/** A node with this many settled shards, the first the smallest, and an empty one beside it. */
+export function crowded(shards: number): Bench {
+  const bench = new Bench({ slotsPerWorker: 4, settleMs: 1_000 });
+  bench.node('a', { workers: 1 });
+  for (let i = 0; i < shards; i++)
+    bench.applyAll(bench.shard(`s${i}`, { memoryBytes: (20 + i) * MIB }));
+  bench.nodesAct();
+  bench.node('b', { workers: 1 });
+  bench.pass(1_500);
+  return bench;
 }

@@ -2,9 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Forecast, ShardForecast } from '../../host/types/brain.js';
-import { Bench } from './bench.js';
+import { Bench, crowded, MIB } from './bench.js';
 
-const MIB = 1_048_576;
 const forecast = (nodeId: string, contention: number, cpu = 0): Forecast => ({
   nodeId,
   horizonMs: 1_000,
@@ -135,17 +134,6 @@ describe('measured use', () => {
 });
 
 describe('a predicted bottleneck', () => {
-  function crowded(shards: number): Bench {
-    const bench = new Bench({ slotsPerWorker: 4, settleMs: 1_000 });
-    bench.node('a', { workers: 1 });
-    for (let i = 0; i < shards; i++)
-      bench.applyAll(bench.shard(`s${i}`, { memoryBytes: (20 + i) * MIB }));
-    bench.nodesAct();
-    bench.node('b', { workers: 1 });
-    bench.pass(1_500);
-    return bench;
-  }
-
   it('leaves alone what is about to end, and what sleeps, and moves what gains most', () => {
     const bench = crowded(4);
     bench.feed({ kind: 'shard-forecast', forecast: remaining('s0', 50) });

@@ -2,9 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import type { BrainAction, Forecast } from '../../host/types/brain.js';
 import { owned, queued } from '../protocol/records.js';
-import { Bench } from './bench.js';
+import { Bench, crowded, MIB } from './bench.js';
 
-const MIB = 1_048_576;
 const kinds = (actions: readonly BrainAction[]): string[] => actions.map((action) => action.kind);
 const forecast = (nodeId: string, contention: number, cpu = 0): Forecast => ({
   nodeId,
@@ -311,17 +310,6 @@ describe('a client asks for a move', () => {
 });
 
 describe('a predicted bottleneck', () => {
-  function crowded(shards: number): Bench {
-    const bench = new Bench({ slotsPerWorker: 4, settleMs: 1_000 });
-    bench.node('a', { workers: 1 });
-    for (let i = 0; i < shards; i++)
-      bench.applyAll(bench.shard(`s${i}`, { memoryBytes: (20 + i) * MIB }));
-    bench.nodesAct();
-    bench.node('b', { workers: 1 });
-    bench.pass(1_500);
-    return bench;
-  }
-
   it('moves the smallest shard to where it gains', () => {
     const bench = crowded(3);
     expect(bench.feed({ kind: 'forecast', forecast: forecast('a', 0.3) })).toEqual([]);

@@ -18,6 +18,7 @@
  */
 import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { bareHost } from '../../benchmarks/lib/bare-host.js';
 import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
@@ -65,23 +66,10 @@ const PRINTS = 'print print_i32 print_i64 print_f32 print_f64 print_i32_f32 prin
 );
 
 /** The host functions of the suite's `spectest`; they do nothing. */
-function bareHost(): GuestHost {
-  const functions: HostFunctions = new Map([
-    ['spectest', new Map(PRINTS.map((name) => [name, () => undefined] as const))],
-  ]);
-  return {
-    functions: () => functions,
-    snapshot: () => null,
-    drainOutput: () => [],
-    newBlobs: () => new Map(),
-    markDurable: () => undefined,
-    references: () => [],
-    suspendClock: () => undefined,
-    resumeClock: () => undefined,
-    guestMonotonicNs: () => 0n,
-    trees: () => [],
-  };
-}
+const SPECTEST_FUNCTIONS: HostFunctions = new Map([
+  ['spectest', new Map(PRINTS.map((name) => [name, () => undefined] as const))],
+]);
+const suiteHost = (): GuestHost => bareHost(() => SPECTEST_FUNCTIONS);
 
 const SPECTEST = {
   ...Object.fromEntries(PRINTS.map((name) => [name, () => undefined])),
@@ -115,10 +103,10 @@ function firstState(loaded: LoadedModule): ShardState | undefined {
   if (entry === undefined) return undefined;
   const info = module.functions[module.exports.get(entry)! - module.imports.length]!;
   const entryArgs = new Uint8Array(info.params.reduce((n, t) => n + (t === 'v128' ? 16 : 8), 0));
-  const fresh = Instance.start(loaded, bareHost(), { entry, entryArgs, limitPages: 0 });
+  const fresh = Instance.start(loaded, suiteHost(), { entry, entryArgs, limitPages: 0 });
   const state = { ...keep(fresh.capture()), calls: [], args: new Uint8Array(0) };
   if (!module.hasStart) return state;
-  const started = Instance.resume(loaded, bareHost(), { ...state, calls: [''] });
+  const started = Instance.resume(loaded, suiteHost(), { ...state, calls: [''] });
   started.run(MAX_BUDGET);
   return keep(started.remains());
 }
@@ -165,7 +153,7 @@ function resumed(loaded: LoadedModule, state: ShardState): Instance {
   const base = loaded.baseImage();
   const facts = { specHash: '0'.repeat(64), epoch: 1, shardId: 's-suite', references: [] };
   const { bytes } = encodeCapsule({ state, base, ...facts }, nodePlatform);
-  return Instance.resume(loaded, bareHost(), decodeCapsule(bytes, nodePlatform).state(base));
+  return Instance.resume(loaded, suiteHost(), decodeCapsule(bytes, nodePlatform).state(base));
 }
 
 const shown = (_: string, value: unknown): unknown => {
@@ -200,7 +188,7 @@ function pauseEverywhere(
   const fuel =
     result.kind === 'trap' ? PAUSES_MAX : Number(straight.remains.fuelUsed - from.fuelUsed);
   for (const at of positions(fuel)) {
-    const first = Instance.resume(loaded, bareHost(), from);
+    const first = Instance.resume(loaded, suiteHost(), from);
     if (first.run(at).kind !== 'quantum') return undefined; // it ended (or trapped) before
     counts.pauses++;
     const got = facts(finish(resumed(loaded, first.capture())));
@@ -256,7 +244,7 @@ function call(subject: Subject, command: Command, counts: Counts): void {
   const raw = rawArguments(args);
   if (raw === undefined) return counts.refuse('an externref that is not null');
   const from = { ...subject.state, calls: [field], args: raw };
-  const straight = finish(Instance.resume(loaded, bareHost(), from));
+  const straight = finish(Instance.resume(loaded, suiteHost(), from));
   subject.state = straight.remains;
   if (engineSays === false) {
     counts.engine++;
