@@ -15,11 +15,13 @@
  * P4  The data directory is locked as long as the supervisor lives: one cluster a directory.
  * P5  After `stop` or a client's shutdown nothing is started again, and no child is left.
  */
+
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ControlClient, readControlInfo } from '../control/client.js';
+import { ENGINE_OPTIONS } from '../fabric/background.js';
 import { lockDirectory } from '../fabric/embedded.js';
 import type { ControlInfo } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -181,7 +183,7 @@ export class Supervisor {
     const started = fork(fileURLToPath(new URL(child.script, code)), [...child.args], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       detached: true,
-      execArgv: [],
+      execArgv: [...ENGINE_OPTIONS],
     });
     child.process = started;
     let rest = '';

@@ -13,6 +13,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { type DirectoryDoorbells, doorbellsOf } from '../fabric/doorbell.js';
 import {
   CONTROL_FILE,
   type ControlInfo,
@@ -40,15 +41,20 @@ import type { TraceEvent } from '../types/brain.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
 import type { NodeId, ShardId, ShardStatus } from '../types/records.js';
+import { type HttpAnswer, type HttpCall, httpCall } from './http-call.js';
 
 const SILENCE_MS = 20_000;
 const RETRY_MS = 50;
 const PATIENCE_MS = 15_000;
+/** How often, about once a ms, a client looks whether the doorbell was heard before it goes on without knowing. */
+const RING_TRIES = 8;
 
 export interface ClientOptions {
   /** How long reads go on trying while no control answers. 0 = one attempt. */
   readonly patienceMs?: number;
   readonly signal?: AbortSignal;
+  /** The data directory, when the cluster runs on this machine: a pause is then rung for before it is asked for. */
+  readonly directory?: string;
   /** How the cluster is called in errors; default: the request. */
   readonly where?: string;
 }
@@ -100,6 +106,7 @@ export class ControlClient {
   readonly #patienceMs: number;
   readonly #signal: AbortSignal | undefined;
   readonly #where: string | undefined;
+  readonly #bells: DirectoryDoorbells | undefined;
   /** Where it answered last; looked up again after every failure (a new process has a new port and token). */
   #known: ControlInfo | undefined;
 
@@ -108,11 +115,16 @@ export class ControlClient {
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#signal = options.signal;
     this.#where = options.where;
+    this.#bells = options.directory === undefined ? undefined : doorbellsOf(options.directory);
   }
 
   /** The client of the cluster whose data directory this is. */
   static forDirectory(directory: string, options: ClientOptions = {}): ControlClient {
-    return new ControlClient(() => readControlInfo(directory), { where: directory, ...options });
+    return new ControlClient(() => readControlInfo(directory), {
+      where: directory,
+      directory,
+      ...options,
+    });
   }
 
   async putBlob(hash: Hash, bytes: Uint8Array): Promise<void> {
@@ -153,7 +165,8 @@ export class ControlClient {
   }
 
   /** Asks for a pause; the answer shows the request, `untilStatus(id, ['paused', 'done'])` waits for it. */
-  pause(id: ShardId, request: PauseRequest = {}): Promise<ShardView> {
+  async pause(id: ShardId, request: PauseRequest = {}): Promise<ShardView> {
+    await this.#ring(id, request);
     return this.#json<ShardView>('POST', `/v1/shards/${id}/pause`, request, true);
   }
 
@@ -299,6 +312,19 @@ export class ControlClient {
     }
   }
 
+  /**
+   * The shard stands still before anybody was asked: its thread hears the doorbell, wherever it is. Then this thread
+   * gives its core away for a moment, for it may be the one that the shard needs to get there.
+   */
+  async #ring(id: ShardId, request: PauseRequest): Promise<void> {
+    if (this.#bells === undefined || request.atFuel !== undefined) return;
+    const rung = this.#bells.ringEverywhere(id);
+    for (let asked = 0; asked < RING_TRIES; asked++) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      if (rung.answered()) return;
+    }
+  }
+
   async #json<T>(
     method: 'GET' | 'POST' | 'DELETE',
     where: string,
@@ -311,22 +337,21 @@ export class ControlClient {
 
   async #bytes(where: string): Promise<Uint8Array> {
     const response = await this.#call({ method: 'GET', path: where, repeatable: true });
-    return new Uint8Array(await response.arrayBuffer());
+    return response.bytes();
   }
 
-  async #call(request: Call): Promise<Response> {
+  async #call(request: Call): Promise<HttpAnswer> {
     return this.#check(await this.#send(request), request);
   }
 
-  async #check(response: Response, request: Call): Promise<Response> {
+  async #check(response: HttpAnswer, request: Call): Promise<HttpAnswer> {
     if (response.ok) return response;
-    if (request.method === 'HEAD') await response.body?.cancel();
     const text = await response.text().catch(() => '');
     throw errorOf(text, response.status, request);
   }
 
   /** One attempt after the other while nobody listens; a request that may have arrived is repeated only if it may. */
-  async #send(request: Call): Promise<Response> {
+  async #send(request: Call): Promise<HttpAnswer> {
     const deadline = performance.now() + this.#patienceMs;
     for (;;) {
       const signal = request.signal ?? this.#signal;
@@ -334,11 +359,11 @@ export class ControlClient {
       try {
         this.#known ??= await this.#locate();
         const info = this.#known;
-        const response = await fetch(info.url + request.path, requestInit(request, info, signal));
+        const response = await httpCall(info.url + request.path, callOf(request, info, signal));
         // 401: the file is older or newer than the process that answered.
         if (response.status !== 401) return response;
         this.#known = undefined;
-        await response.body?.cancel();
+        response.discard();
         cause = new SherdError('SHERD_UNAUTHORIZED', 'the control refused the token', {
           at: info.url,
           next: 'check control.json of the data directory',
@@ -370,10 +395,9 @@ export class ControlClient {
         signal: own.signal,
         repeatable: true,
       });
-      if (response.body === null) return;
       const decoder = new TextDecoder();
       let rest = '';
-      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+      for await (const chunk of response.body) {
         clearTimeout(timer);
         timer = setTimeout(() => own.abort(), SILENCE_MS);
         rest += decoder.decode(chunk, { stream: true });
@@ -394,22 +418,16 @@ export class ControlClient {
   }
 }
 
-function requestInit(
-  request: Call,
-  info: ControlInfo,
-  signal: AbortSignal | undefined,
-): RequestInit {
+function callOf(request: Call, info: ControlInfo, signal: AbortSignal | undefined): HttpCall {
   const headers: Record<string, string> = { authorization: `Bearer ${info.token}` };
-  const init: RequestInit = { method: request.method, headers };
-  if (signal !== undefined) init.signal = signal;
+  const call = { method: request.method, headers, signal };
   if (request.body !== undefined) {
     headers['content-type'] = 'application/octet-stream';
-    init.body = request.body as Uint8Array<ArrayBuffer>;
-  } else if (request.json !== undefined) {
-    headers['content-type'] = 'application/json';
-    init.body = JSON.stringify(request.json);
+    return { ...call, body: request.body };
   }
-  return init;
+  if (request.json === undefined) return call;
+  headers['content-type'] = 'application/json';
+  return { ...call, body: JSON.stringify(request.json) };
 }
 
 function errorOf(text: string, status: number, request: Call): SherdError {
@@ -428,8 +446,7 @@ function errorOf(text: string, status: number, request: Call): SherdError {
 /** True when the request cannot have reached a server: nothing listened, or there was no file to find it by. */
 function neverArrived(error: unknown): boolean {
   if (error instanceof SherdError) return error.code === 'SHERD_NO_CLUSTER';
-  const cause = (error as { cause?: { code?: string } }).cause;
-  return cause?.code === 'ECONNREFUSED';
+  return (error as { code?: string }).code === 'ECONNREFUSED';
 }
 
 function unreachable(cause: unknown, where: string): SherdError {

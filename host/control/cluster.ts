@@ -225,6 +225,7 @@ export class Cluster {
 
   async removeNode(id: NodeId): Promise<void> {
     const seen = this.#nodes.get(id);
+    this.fabric.doorbells?.remove(id);
     if (seen !== undefined) await this.fabric.records.remove(KEY.node(id), seen.revision);
   }
 

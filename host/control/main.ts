@@ -9,6 +9,7 @@
  * M2  With --parent-watch the process ends at once when its parent is gone (IPC disconnect, or stdin at its end).
  */
 import { parseArgs } from 'node:util';
+import { calmEngine } from '../fabric/background.js';
 import { openEmbeddedFabric, startEmbeddedHub } from '../fabric/embedded.js';
 import { webPlatform } from '../runtime/platform-web.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -22,6 +23,7 @@ async function main(): Promise<void> {
       'parent-watch': { type: 'boolean', default: false },
     },
   });
+  calmEngine();
   process.on('SIGINT', () => undefined);
   if (values['parent-watch']) watchParent();
   const directory = directoryOf(values.fabric);

@@ -8,6 +8,7 @@
  *      /blobs/3f/3f9a…         one file a blob, named by its hash, in a directory of the first two digits
  *      /blobs/3f/3f9a….damaged mark: a read found it damaged; the next put writes it anew
  *      /tmp/…                  blobs being written; renamed into place when complete
+ *      /bells/…                doorbells, one a node (doorbell.ts)
  *      /*.sock                 sockets of the hub and of the holder of the directory
  *
  * D1  A directory of a newer format is refused untouched; an older one is upgraded step by step, each step idempotent,
@@ -39,6 +40,7 @@ export interface DirectoryPaths {
   readonly records: string;
   readonly blobs: string;
   readonly tmp: string;
+  readonly bells: string;
 }
 
 /** Upgrades from the format that is its index to the next one. Each is idempotent (D1). */
@@ -52,6 +54,7 @@ export function directoryPaths(dir: string): DirectoryPaths {
     records: join(root, 'records.mdb'),
     blobs: join(root, 'blobs'),
     tmp: join(root, 'tmp'),
+    bells: join(root, 'bells'),
   };
 }
 

@@ -41,7 +41,7 @@ export interface CpuTicks {
   readonly all: number;
 }
 
-const LOOP_RESOLUTION_MS = 10;
+const LOOP_RESOLUTION_MS = 50;
 
 export function collectSamples(sources: SampleSources = machineSources()): SampleCollector {
   let before: CpuTicks = { busy: 0, all: 0 };

@@ -89,6 +89,7 @@ export class NodeProcess {
       ...(options.quantumUs === undefined ? {} : { quantumUs: options.quantumUs }),
       ...(options.makeThread === undefined ? {} : { makeThread: options.makeThread }),
       ...(options.workerEntry === undefined ? {} : { workerEntry: options.workerEntry }),
+      bell: this.#fabric.doorbells?.install(this.id),
       report: (report) => this.#report(report),
       lost: (run, error) => this.#routes.get(run)?.crashed(error),
     });
@@ -148,6 +149,7 @@ export class NodeProcess {
     const drained = await this.drain(timeoutMs);
     clearTimeout(this.#beatTimer);
     await this.#fabric.records.remove(KEY.node(this.id), this.#revision).catch(() => undefined);
+    this.#fabric.doorbells?.remove(this.id);
     await this.close();
     return drained;
   }

@@ -29,7 +29,7 @@ import type {
 export const MODULES_KEPT = 32;
 const STACK_MB = 64;
 /** Measured: 1 ms costs no more than 4 ms does (continuations are cached), and a pause waits that much less. */
-const DEFAULT_QUANTUM_US = 1_000;
+const DEFAULT_QUANTUM_US = 500;
 /** Least time between two runs that change their thread, ms. */
 const RELOCATE_MS = 500;
 /** Load that must be gained by the change. */
@@ -53,6 +53,8 @@ export type MakeThread = (
 export interface PoolOptions {
   readonly workers?: number;
   readonly quantumUs?: number;
+  /** The node's doorbell. */
+  readonly bell?: string | undefined;
   readonly makeThread?: MakeThread;
   /** The compiled worker.js; default the one beside this file. */
   readonly workerEntry?: URL;
@@ -251,6 +253,7 @@ export class WorkerPool {
     const setup: WorkerSetup = {
       index: member.index,
       control: new SharedArrayBuffer(4),
+      bell: this.#options.bell,
       quantumUs: this.#quantumUs,
     };
     const { makeThread, workerEntry } = this.#options;

@@ -10,6 +10,7 @@
  *          quantum    ▼  │ yield         │
  *                   (turn) ──wait──▶ sleeping | fetching
  *       every state ──capture(hold), reached──▶ held ──run──▶ back to where it was
+ *       every state ──rung for──▶ held ──HALT_NS without an order──▶ back to where it was
  *
  * R1  A guest never runs past its `stopAtFuel`: a quantum's budget is cut to what is left.
  * R2  Between two quanta of one guest every other runnable guest of the same weight has had its turn: each turn is
@@ -22,7 +23,7 @@ import type { ShardActivity } from '../types/api.js';
 import { invariant, SherdError } from '../types/errors.js';
 import type { GuestHost, OutputPiece } from '../types/host.js';
 import type { Hash } from '../types/platform.js';
-import type { ShardExit } from '../types/records.js';
+import type { ShardExit, ShardId } from '../types/records.js';
 import type { RunResult, Wait } from '../types/state.js';
 import { exitOfResult } from './exits.js';
 import { bufferOf } from './shelf.js';
@@ -43,6 +44,9 @@ const OUTPUT_HELD_BYTES = 16 * 1024 * 1024;
 const PROGRESS_NS = 200_000_000n;
 /** While output waits to be captured. */
 const PROGRESS_OUTPUT_NS = 50_000_000n;
+
+/** A guest that was rung for waits so long for an order. */
+const HALT_NS = 250_000_000n;
 
 /** What the rotation needs of a host. */
 export type RotationHost = Pick<
@@ -73,10 +77,13 @@ export interface RotationPort {
 
 interface Slot {
   readonly run: Run;
+  readonly shardId: ShardId;
   readonly guest: Guest;
   readonly weight: number;
   started: boolean;
   held: boolean;
+  /** Since when it stands still because it was rung for (and is held); null: it does not. */
+  haltedNs: bigint | null;
   wait: Wait | null;
   /** Until when it sleeps, on the port's clock. */
   wakeNs: bigint;
@@ -109,16 +116,18 @@ export class Rotation {
   }
 
   /** Takes a guest in, without running it. */
-  add(run: Run, guest: Guest, o: { priority: number }): void {
+  add(run: Run, guest: Guest, o: { readonly shardId: ShardId; readonly priority: number }): void {
     invariant(!this.#slots.has(run), `run ${run} is added once`);
     const now = this.#port.nowNs();
     guest.host.suspendClock();
     this.#slots.set(run, {
       run,
+      shardId: o.shardId,
       guest,
       weight: weightOf(o.priority),
       started: false,
       held: true,
+      haltedNs: null,
       wait: null,
       wakeNs: 0n,
       stopAtFuel: null,
@@ -144,6 +153,7 @@ export class Rotation {
       return;
     }
     slot.held = false;
+    slot.haltedNs = null;
     slot.goingSinceNs = this.#port.nowNs();
     slot.guest.host.resumeClock();
     if (slot.wait !== null) this.#beginWait(slot, slot.wait);
@@ -167,11 +177,13 @@ export class Rotation {
     const slot = this.#slots.get(run);
     if (slot === undefined) return;
     const wasHeld = slot.held;
-    const stoppedNs = this.#port.nowNs();
+    const beganNs = this.#port.nowNs();
+    const stoppedNs = slot.haltedNs ?? beganNs;
     if (!wasHeld) this.#hold(slot, stoppedNs);
+    if (hold) slot.haltedNs = null;
     try {
       const { bytes, hash } = slot.guest.encode(epoch);
-      const encodeUs = Number(this.#port.nowNs() - stoppedNs) / 1_000;
+      const encodeUs = Number(this.#port.nowNs() - beganNs) / 1_000;
       const harvest = this.#harvest(slot, hold);
       const captured = {
         run,
@@ -188,6 +200,21 @@ export class Rotation {
       this.#port.report({ kind: 'capture-failed', run, id, error: workerError(cause) });
     }
     if (!wasHeld && !hold) this.#release(slot);
+  }
+
+  /**
+   * Rung for (fabric/doorbell): it stands still from now on. The order that should follow (`capture` with hold) keeps it
+   * so; without one it goes on after HALT_NS. True when there was one to stop.
+   */
+  halt(shardId: ShardId): boolean {
+    let stopped = false;
+    for (const slot of this.#slots.values()) {
+      if (slot.shardId !== shardId || slot.held) continue;
+      slot.haltedNs = this.#port.nowNs();
+      this.#hold(slot, slot.haltedNs);
+      stopped = true;
+    }
+    return stopped;
   }
 
   /** Ends it here, with this exit. */
@@ -230,6 +257,7 @@ export class Rotation {
 
   /** One quantum of the guest whose turn it is. Returns ms until the next one: 0 = now, null = nothing to wait for. */
   turn(): number | null {
+    this.#endHalts();
     this.#wakeSleepers();
     const slot = this.#next();
     if (slot !== undefined) this.#quantum(slot);
@@ -291,6 +319,14 @@ export class Rotation {
   #wake(slot: Slot): void {
     slot.wait = null;
     slot.charge = Math.max(slot.charge, this.#leastCharge(slot));
+  }
+
+  #endHalts(): void {
+    for (const slot of this.#slots.values()) {
+      if (slot.haltedNs === null || this.#port.nowNs() - slot.haltedNs < HALT_NS) continue;
+      slot.haltedNs = null;
+      this.#release(slot);
+    }
   }
 
   #wakeSleepers(): void {
@@ -390,6 +426,10 @@ export class Rotation {
     let next: number | null = null;
     for (const slot of this.#slots.values()) {
       if (isRunnable(slot)) return 0;
+      if (slot.haltedNs !== null) {
+        const ms = Math.max(0, Number(slot.haltedNs + HALT_NS - now) / 1e6);
+        if (next === null || ms < next) next = ms;
+      }
       if (slot.held) continue;
       const period = slot.outputBytes > 0 ? PROGRESS_OUTPUT_NS : PROGRESS_NS;
       let atNs = slot.reportedNs + period;

@@ -336,7 +336,8 @@ export class ShardExecutor {
   #captured(captured: Captured): void {
     const { id, capsule, capsuleHash, harvest, state } = captured;
     this.#harvests.keep(id, harvest, { hash: capsuleHash, bytes: capsule });
-    const pauseUs = Number(captured.stoppedNs - this.#captureAskedNs) / 1_000;
+    // Rung for, it may have stood still before the command was given.
+    const pauseUs = Math.max(0, Number(captured.stoppedNs - this.#captureAskedNs)) / 1_000;
     this.#leaving = { captured, capsuleBytes: capsule.length, pauseUs, storeUs: 0 };
     this.handle({
       kind: 'captured',

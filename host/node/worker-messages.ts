@@ -160,6 +160,8 @@ export interface WorkerSetup {
   readonly index: number;
   /** One Int32: grows with every message that the main thread has posted. */
   readonly control: SharedArrayBuffer;
+  /** The node's doorbell (fabric/doorbell.ts); undefined where there is none. */
+  readonly bell: string | undefined;
   /** Target length of a quantum, µs. */
   readonly quantumUs: number;
 }

@@ -110,10 +110,22 @@ export interface Messages {
   subscribe(prefix: string, handler: (message: FabricMessage) => void): Subscription;
 }
 
+/**
+ * A way to ask for a shard to stand still that does not have to wake anybody: only where the nodes share a machine with
+ * the asker. Hints like messages (F6); nothing here throws.
+ */
+export interface Doorbells {
+  /** Makes this node's bell. The file that its threads listen to; undefined when it cannot be made. */
+  install(nodeId: string): string | undefined;
+  ring(nodeId: string, shardId: string): void;
+  remove(nodeId: string): void;
+}
+
 export interface Fabric {
   readonly kind: 'memory' | 'embedded' | 'nats';
   readonly records: Records;
   readonly blobs: Blobs;
   readonly messages: Messages;
+  readonly doorbells?: Doorbells;
   close(): Promise<void>;
 }

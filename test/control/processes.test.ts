@@ -61,7 +61,12 @@ describe('a cluster of processes', () => {
     const { client } = await up(3);
     const id = await submit(client, PROGRAM);
     const output = followed(client, id);
-    let view = await until(client, id, (seen) => seen.progress !== null);
+    // Not before all of it is filled: a pass of the filling loop is one of fuel, and writes at least one byte.
+    let view = await until(
+      client,
+      id,
+      ({ progress }) => progress !== null && BigInt(progress.fuelUsed) > BigInt(KIB * 1_024),
+    );
     const visited = new Set([view.owner]);
     for (let i = 0; i < 5; i++) {
       const nodes = await client.nodes();

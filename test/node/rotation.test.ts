@@ -96,7 +96,7 @@ class FakeGuest implements Guest {
 
 function started(world: World, run: number, fuelPerMs: number, priority = 0): FakeGuest {
   const guest = new FakeGuest(world, fuelPerMs);
-  world.rotation.add(run, guest, { priority });
+  world.rotation.add(run, guest, { shardId: `s-${run}`, priority });
   world.rotation.go(run, null);
   return guest;
 }
@@ -138,7 +138,7 @@ describe('Rotation', () => {
   it('stops exactly at the fuel that was asked for, stays there, and goes on from there', () => {
     const world = new World();
     const guest = new FakeGuest(world, 1_000);
-    world.rotation.add(1, guest, { priority: 0 });
+    world.rotation.add(1, guest, { shardId: 's-1', priority: 0 });
     world.rotation.go(1, 123_457n);
     turns(world, 1_000);
     expect(guest.fuelUsed).toBe(123_457n);
@@ -234,6 +234,48 @@ describe('Rotation', () => {
         ),
       );
     expect(harvests).toEqual([['stdout ab', 'stderr c', 'stdout d'], []]);
+  });
+
+  it('stops a guest that is rung for, and counts the order that follows from then on', () => {
+    const world = new World();
+    const guest = started(world, 1, 1_000);
+    const other = started(world, 2, 1_000);
+    turns(world, 10);
+    expect(world.rotation.halt('s-9')).toBe(false);
+    expect(world.rotation.halt('s-1')).toBe(true);
+    expect(world.rotation.halt('s-1')).toBe(false);
+    const [stoodNs, fuel, otherFuel] = [world.now, guest.fuelUsed, other.fuelUsed];
+    expect(guest.clockRuns).toBe(false);
+    turns(world, 10);
+    expect(guest.fuelUsed).toBe(fuel);
+    expect(other.fuelUsed).toBeGreaterThan(otherFuel);
+    world.rotation.capture(1, 'c', true, 1);
+    expect(world.of('captured').map(({ captured }) => captured.stoppedNs)).toEqual([stoodNs]);
+    world.now += 1_000_000_000n;
+    turns(world, 10);
+    expect(guest.fuelUsed).toBe(fuel);
+    world.rotation.go(1, null);
+    turns(world, 10);
+    expect(guest.fuelUsed).toBeGreaterThan(fuel);
+  });
+
+  it('lets a guest go on for which nothing but a ring came', () => {
+    const world = new World();
+    const guest = started(world, 1, 1_000);
+    turns(world, 10);
+    world.rotation.halt('s-1');
+    const fuel = guest.fuelUsed;
+    const waitMs = world.rotation.turn();
+    expect(guest.fuelUsed).toBe(fuel);
+    expect(waitMs).toBeGreaterThan(0);
+    // A checkpoint on the way does not end it, and does not let it stand still for ever.
+    world.rotation.capture(1, 'c', false, 1);
+    turns(world, 3);
+    expect(guest.fuelUsed).toBe(fuel);
+    world.now += BigInt(Math.ceil((waitMs as number) * 1e6));
+    turns(world, 3);
+    expect(guest.fuelUsed).toBeGreaterThan(fuel);
+    expect(guest.clockRuns).toBe(true);
   });
 
   it('a capture without hold goes on, with hold stays until it is told', () => {

@@ -1,8 +1,10 @@
 /** `sherd node --fabric embedded:DIR`: one more node process for a running cluster, in the foreground. */
+
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { ENGINE_OPTIONS } from '../../fabric/background.js';
 import { EXIT } from '../../types/errors.js';
 import { report } from '../command.js';
 import { connect, fabricDirectory, fabricUrl } from '../fabric-url.js';
@@ -50,7 +52,7 @@ async function node(options: Options): Promise<void> {
   const child = fork(script, args, {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     detached: true,
-    execArgv: [],
+    execArgv: [...ENGINE_OPTIONS],
   });
   const interrupts = new Interrupts({
     gently: () => {

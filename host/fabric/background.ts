@@ -1,0 +1,54 @@
+/**
+ * Keeps a process of sherd from taking cores away from the guests that run beside it.
+ *
+ * Does: say with which engine options such a process is started, and lower the priority of the engine's own helper
+ * threads. Does not: touch the threads that carry requests or run guests (worker.ts).
+ *
+ * Why: measured on two cores that are both at work on shards, the engine's helpers (garbage collection, compilation) took
+ * a core for 5 to 13 ms at a time, and a collection in the main thread for 25 to 50: the largest part of the time that a
+ * guest had to wait for its turn and so could not stop.
+ *
+ * Z1  Best effort: where there is no /proc, or it is not allowed, nothing happens.
+ */
+import { readdirSync, readlinkSync } from 'node:fs';
+import { constants, getPriority, setPriority } from 'node:os';
+import { basename } from 'node:path';
+
+/** How much less priority threads get that may wait (guests, the engine's helpers) than those that carry requests. */
+const BACKGROUND_NICE = 10;
+const LEAST_PRIORITY = constants.priority.PRIORITY_LOW;
+
+/**
+ * Engine options of control and node processes: the collector works in the thread whose garbage it is, in small steps
+ * (about 2 ms), and does not use idle time to make a small heap smaller (25 to 50 ms at a time, every few seconds).
+ */
+export const ENGINE_OPTIONS: readonly string[] = ['--single-threaded-gc', '--no-memory-reducer'];
+
+/** To be called first in a process: every thread that is there then, except this one, is the engine's. */
+export function calmEngine(): void {
+  let threads: string[];
+  try {
+    threads = readdirSync('/proc/self/task');
+  } catch {
+    return;
+  }
+  for (const thread of threads) if (Number(thread) !== process.pid) giveWay(Number(thread));
+}
+
+/** Lowers the priority of a thread of this process; default: the one that calls. */
+export function giveWay(thread = ownThread()): void {
+  try {
+    if (thread !== undefined)
+      setPriority(thread, Math.min(LEAST_PRIORITY, getPriority() + BACKGROUND_NICE));
+  } catch {
+    // Z1.
+  }
+}
+
+function ownThread(): number | undefined {
+  try {
+    return Number(basename(readlinkSync('/proc/thread-self')));
+  } catch {
+    return undefined;
+  }
+}
