@@ -45,12 +45,16 @@ function canonicalTypes(types: readonly FuncType[]): Int32Array {
   });
 }
 
-/** Address-taken functions of each canonical type, ascending. */
-function takenByType(
-  module: WasmModule,
-  addressTaken: ReadonlySet<number>,
-  canonical: Int32Array,
-): Map<number, number[]> {
+/** Address-taken functions by type. */
+interface TakenByType {
+  /** For each type index, the first one that is structurally equal. */
+  readonly canonical: Int32Array;
+  /** The functions of each canonical type, ascending. */
+  readonly taken: ReadonlyMap<number, readonly number[]>;
+}
+
+export function takenByType(module: WasmModule, addressTaken: ReadonlySet<number>): TakenByType {
+  const canonical = canonicalTypes(module.types);
   const byType = new Map<number, number[]>();
   for (const f of [...addressTaken].sort((a, b) => a - b)) {
     invariant(
@@ -62,7 +66,7 @@ function takenByType(
     if (list === undefined) byType.set(type, [f]);
     else list.push(f);
   }
-  return byType;
+  return { canonical, taken: byType };
 }
 
 /** Which types carry fuel because an address-taken function of them can stop (G2). */
@@ -83,9 +87,8 @@ export function fuelTypes(
 export function buildCallGraph(module: WasmModule): CallGraph {
   const imports = module.imports.length;
   const summaries = summariseAll(module);
-  const canonical = canonicalTypes(module.types);
   const addressTaken = new Set([...module.addressTaken, ...summaries.refs]);
-  const taken = takenByType(module, addressTaken, canonical);
+  const { canonical, taken } = takenByType(module, addressTaken);
   const entry = new EntryPolls(module, summaries, canonical, taken).run();
   const stop = stopClosure(module, summaries, entry, canonical, taken);
   const fuel = fuelTypes(module, addressTaken, (f) => stop[f] === 1);

@@ -35,7 +35,13 @@ export interface Summaries {
   readonly elementInits: ReadonlyMap<string, readonly [segment: number, table: number]>;
   /** Reference values occur in code. */
   readonly references: boolean;
+  /** Instructions that copy or fill any amount of memory or table. */
+  readonly bulk: number;
 }
+
+const BULK = new Uint8Array(0x10000);
+for (const op of [OP.memoryInit, OP.memoryCopy, OP.memoryFill]) BULK[op] = 1;
+for (const op of [OP.tableInit, OP.tableCopy, OP.tableFill]) BULK[op] = 1;
 
 /** Lists of numbers, one a function, unique and ascending, end to end. */
 class Lists {
@@ -109,6 +115,7 @@ class Summariser {
   private readonly changedTables = new Set<number>();
   private readonly elementInits = new Map<string, readonly [number, number]>();
   private references = false;
+  private bulk = 0;
   /** Of the function at hand, per open block: 1 if it is a loop. */
   private readonly kinds: number[] = [];
   private depth = 0;
@@ -139,6 +146,7 @@ class Summariser {
       changedTables: this.changedTables,
       elementInits: this.elementInits,
       references: this.references,
+      bulk: this.bulk,
     };
   }
 
@@ -156,6 +164,7 @@ class Summariser {
       const imm = FACTS[key]! & FACT.imm;
       if (imm !== Imm.none) this.immediate(r, key, imm, k, f);
       else if (key === OP.end && this.kinds.pop() === 1) this.depth--;
+      this.bulk += BULK[key]!;
     }
     this.instructions[k] = instructions;
     this.calls.close(k);

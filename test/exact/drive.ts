@@ -34,6 +34,8 @@ import type { Hash, Platform } from '../../host/types/platform.js';
 import type { RunResult } from '../../host/types/state.js';
 import { endFacts, endWait, virtualPlatform } from './facts.mjs';
 
+export type MakeFunctions = (control: HostControl, log: (entry: string) => void) => HostFunctions;
+
 export interface Subject {
   readonly name: string;
   readonly loaded: LoadedModule;
@@ -42,7 +44,9 @@ export interface Subject {
   /** A WASI program's spec; undefined: a module whose imports are `functions`. */
   readonly spec: ShardSpec | undefined;
   readonly blobs: ReadonlyMap<Hash, Uint8Array>;
-  readonly functions?: (control: HostControl, log: (entry: string) => void) => HostFunctions;
+  readonly functions?: MakeFunctions;
+  /** The same functions, some calls of which wait first. */
+  readonly waiting?: MakeFunctions;
   readonly limitPages?: number;
 }
 
@@ -55,6 +59,8 @@ export interface Facts {
   readonly memoryPages: number;
   readonly memory: Hash;
   readonly globals: string;
+  /** Tables and segments as far as the program changed them. */
+  readonly tables: string;
   readonly files: string;
 }
 
@@ -105,6 +111,7 @@ export class Journey {
 
   private constructor(
     readonly subject: Subject,
+    private readonly hopAtWaits: boolean,
     readonly platform: Platform & { readonly clock: { ns: bigint } },
     readonly collected: Collected,
     private readonly blobs: Map<Hash, Uint8Array>,
@@ -112,14 +119,15 @@ export class Journey {
     private instance: Instance,
   ) {}
 
-  static begin(subject: Subject): Journey {
+  /** `hopAtWaits`: also each suspended host call goes through a capsule. */
+  static begin(subject: Subject, hopAtWaits = false): Journey {
     const platform = virtualPlatform(nodePlatform);
     const blobs = new Map(subject.blobs);
     const collected = new Collected();
     const host = makeHost(subject, platform, blobs, collected);
     const { entry, entryArgs, limitPages = 0 } = subject;
     const instance = Instance.start(subject.loaded, host, { entry, entryArgs, limitPages });
-    return new Journey(subject, platform, collected, blobs, host, instance);
+    return new Journey(subject, hopAtWaits, platform, collected, blobs, host, instance);
   }
 
   get fuel(): bigint {
@@ -139,8 +147,10 @@ export class Journey {
 
   private settle(result: RunResult): void {
     this.collected.add(this.host.drainOutput());
-    if (result.kind === 'waiting') endWait(this.platform, this.host, result.wait);
-    else if (result.kind !== 'quantum') this.ended = result;
+    if (result.kind === 'waiting') {
+      if (this.hopAtWaits) this.hop();
+      endWait(this.platform, this.host, result.wait);
+    } else if (result.kind !== 'quantum') this.ended = result;
   }
 
   /** Captures and encodes; the run can go on in place afterwards. */
@@ -213,18 +223,27 @@ export function straight(subject: Subject): Outcome {
   return Journey.begin(subject).finish();
 }
 
-/** Stops at each of these positions (ascending) and hops. Gives the outcome and the capsules' hashes by position. */
+export interface Passage {
+  readonly outcome: Outcome;
+  /** The capsules' hashes by position. */
+  readonly hops: Map<bigint, Hash>;
+  /** All hops, those at waits too. */
+  readonly count: number;
+}
+
+/** Stops at each of these positions (ascending) and hops. */
 export function through(
   subject: Subject,
   positions: Iterable<bigint>,
-): { outcome: Outcome; hops: Map<bigint, Hash> } {
-  const journey = Journey.begin(subject);
+  hopAtWaits = false,
+): Passage {
+  const journey = Journey.begin(subject, hopAtWaits);
   const hops = new Map<bigint, Hash>();
   for (const position of positions) {
     if (!journey.runTo(position)) break;
     hops.set(position, journey.hop().hash);
   }
-  return { outcome: journey.finish(), hops };
+  return { outcome: journey.finish(), hops, count: journey.hops };
 }
 
 /** first, first + step, … up to `last`. */

@@ -1,7 +1,7 @@
 /**
  * What two runs are compared by, once they have ended. Plain JavaScript: the tests and their child processes share it.
  *
- * Does: read results, memory, globals and files of a finished instance as strings and numbers. Does not: compare.
+ * Does: read results, memory, globals, tables and files of a finished instance as strings and numbers. Does not: compare.
  *
  * F1  The fuel of a trap is left out: a trapping call gives no fuel back, so that the number stays at the last stop.
  */
@@ -26,6 +26,7 @@ const hex = (bytes) => Buffer.from(bytes).toString('hex');
 /** The facts of an ended run. `encodeTrees` is undefined for a host without files. */
 export function endFacts(result, instance, host, platform, encodeTrees) {
   const memory = instance.memorySnapshot();
+  const { tables = [], droppedElements = [], droppedSegments } = instance.remains();
   return {
     kind: result.kind,
     code: result.kind === 'exit' ? result.code : null,
@@ -35,6 +36,7 @@ export function endFacts(result, instance, host, platform, encodeTrees) {
     memoryPages: memory.length / 65_536,
     memory: platform.sha256(memory),
     globals: hex(instance.globalsSnapshot()),
+    tables: JSON.stringify({ tables, droppedElements, droppedSegments }),
     files: encodeTrees === undefined ? '' : platform.sha256(encodeTrees(host.trees())),
   };
 }

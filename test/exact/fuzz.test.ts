@@ -1,28 +1,20 @@
 /**
- * Differential fuzzing, bounded: random modules × random pause points, against the plain engine.
+ * Differential fuzzing, bounded: random modules × inputs × random pause points, against the plain engine.
  *
- * A failure names its seed; `SHERD_FUZZ_SEED=n` runs that one alone, `SHERD_FUZZ_MODULES=n` more of them (`npm run fuzz`),
- * and the text of the module is written to the temporary directory.
+ * A failure names its seed; `SHERD_FUZZ_SEED=n` runs that one alone, and the text of the module is written to the temporary
+ * directory. Much more of it: `npm run fuzz` (long.ts).
  */
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { generateModule, SETTINGS } from './generate.js';
-import { argsOf, assemble, type Effort, examine, examineSubject } from './modules.js';
-import {
-  callables,
-  loadTranslated,
-  plainCall,
-  translate,
-  translatedSubject,
-  viewOf,
-} from './translated.js';
+import { type Examined, examineGenerated, examineTranslated } from './corpus.js';
+import type { Effort } from './modules.js';
 
 const ONE = process.env.SHERD_FUZZ_SEED;
-const MODULES = Number(process.env.SHERD_FUZZ_MODULES ?? 100);
 const FIRST = Number(ONE ?? process.env.SHERD_FUZZ_FIRST ?? 1);
-const EFFORT: Effort = { spread: 60, dense: 40, singles: 3 };
+const MODULES = ONE === undefined ? Number(process.env.SHERD_FUZZ_MODULES ?? 50) : 1;
+const TRANSLATED = ONE === undefined ? Number(process.env.SHERD_FUZZ_TRANSLATED ?? 8) : 1;
 
 function keep(seed: number, text: string, differences: readonly string[]): string {
   const folder = mkdtempSync(join(tmpdir(), 'sherd-fuzz-'));
@@ -31,82 +23,51 @@ function keep(seed: number, text: string, differences: readonly string[]): strin
   return file;
 }
 
-/** Small modules first: a failure in a small one is easier to read. */
-function settingsOf(seed: number): typeof SETTINGS {
-  const size = [20, 40, 90, 160][seed % 4]!;
-  return {
-    ...SETTINGS,
-    size,
-    functions: 2 + (seed % 5),
-    depth: 3 + (seed % 4),
-    simd: seed % 3 !== 0,
-    gas: 100 + (seed % 7) * 150,
-  };
+interface Tally {
+  readonly kinds: Map<string, number>;
+  readonly failures: string[];
+  pauses: number;
+}
+
+function fuzz(what: string, count: number, examine: (seed: number) => Examined): Tally {
+  const tally: Tally = { kinds: new Map(), failures: [], pauses: 0 };
+  for (let seed = FIRST; seed < FIRST + count; seed++) {
+    const { reports, text } = examine(seed);
+    for (const { kind, pauses } of reports) {
+      tally.pauses += pauses;
+      tally.kinds.set(kind, (tally.kinds.get(kind) ?? 0) + 1);
+    }
+    const differences = reports.flatMap((report) => report.differences);
+    if (differences.length > 0)
+      tally.failures.push(`seed ${seed}: ${keep(seed, text, differences)}\n  ${differences[0]}`);
+  }
+  const kinds = JSON.stringify(Object.fromEntries(tally.kinds));
+  console.log(`fuzz: ${count} ${what} modules, ${tally.pauses} pauses, ${kinds}`);
+  return tally;
 }
 
 describe('generated modules', () => {
-  const seeds = Array.from(
-    { length: ONE === undefined ? MODULES : 1 },
-    (_, index) => FIRST + index,
-  );
+  const effort: Effort = { spread: 60, dense: 40, singles: 2 };
 
-  it(`seeds ${seeds[0]} to ${seeds.at(-1)}: exact straight and across pauses`, {
+  it(`seeds from ${FIRST} on, ${MODULES} of them, at -O0 and -O3: exact straight and across pauses`, {
     timeout: 3_600_000,
   }, () => {
-    const kinds = new Map<string, number>();
-    const failures: string[] = [];
-    let pauses = 0;
-    for (const seed of seeds) {
-      const text = generateModule(seed, settingsOf(seed));
-      const report = examine(`seed ${seed}`, assemble(text), argsOf(seed), EFFORT);
-      pauses += report.pauses;
-      kinds.set(report.kind, (kinds.get(report.kind) ?? 0) + 1);
-      if (report.differences.length > 0)
-        failures.push(
-          `seed ${seed}: ${keep(seed, text, report.differences)}\n  ${report.differences[0]}`,
-        );
-    }
-    console.log(
-      `fuzz: ${seeds.length} modules, ${pauses} pauses, ${JSON.stringify(Object.fromEntries(kinds))}`,
-    );
-    expect(failures).toEqual([]);
+    const tally = fuzz('generated', MODULES, (seed) => examineGenerated(seed, effort, 1));
+    expect(tally.failures).toEqual([]);
     if (ONE !== undefined) return;
-    expect(pauses).toBeGreaterThan(seeds.length * 10);
-    expect(kinds.get('done') ?? 0).toBeGreaterThan(seeds.length / 5);
+    expect(tally.pauses).toBeGreaterThan(MODULES * 20);
+    expect(tally.kinds.get('done') ?? 0).toBeGreaterThan(MODULES / 2.5);
   });
 });
 
 describe("modules from Binaryen's generator", () => {
-  const count = Number(process.env.SHERD_FUZZ_TRANSLATED ?? 8);
+  const effort: Effort = { spread: 20, dense: 15, singles: 1 };
 
-  it(`seeds ${FIRST} to ${FIRST + count - 1}: every export, exact straight and across pauses`, {
+  it(`seeds from ${FIRST} on, ${TRANSLATED} of them: every export, exact straight and across pauses`, {
     timeout: 3_600_000,
   }, () => {
-    const kinds = new Map<string, number>();
-    const failures: string[] = [];
-    let pauses = 0;
-    for (let seed = FIRST; seed < FIRST + count; seed++) {
-      const bytes = translate(seed, 400 + (seed % 10) * 700);
-      const loaded = loadTranslated(bytes);
-      const shard = loaded.module;
-      for (const call of callables(shard, seed)) {
-        const subject = translatedSubject(`seed ${seed}`, loaded, call);
-        const report = examineSubject(subject, plainCall(bytes, shard, call), viewOf, {
-          spread: 20,
-          dense: 15,
-          singles: 1,
-        });
-        pauses += report.pauses;
-        kinds.set(report.kind, (kinds.get(report.kind) ?? 0) + 1);
-        if (report.differences.length > 0)
-          failures.push(
-            `seed ${seed}, ${call.entry}(${call.args.join()}): ${report.differences[0]}`,
-          );
-      }
-    }
-    console.log(
-      `fuzz: ${count} translated modules, ${pauses} pauses, ${JSON.stringify(Object.fromEntries(kinds))}`,
-    );
-    expect(failures).toEqual([]);
+    const tally = fuzz('translated', TRANSLATED, (seed) => examineTranslated(seed, effort, 1));
+    expect(tally.failures).toEqual([]);
+    if (ONE === undefined) expect(tally.kinds.get('done') ?? 0).toBeGreaterThan(TRANSLATED);
   });
 });

@@ -40,7 +40,7 @@ const TAGS: readonly (readonly WasmType[])[] = [['i32'], ['i64', 'f64'], []];
 
 export function featureHeader(table: readonly string[]): string[] {
   return [
-    '(table $m 8 16 funcref)',
+    '(table $m (export "table") 8 16 funcref)',
     `(elem (table $m) (i32.const 0) func ${table.join(' ')})`,
     `(elem $again func ${table.join(' ')})`,
     '(global $ref (mut funcref) (ref.null func))',

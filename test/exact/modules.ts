@@ -11,8 +11,17 @@ import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { LoadedModule } from '../../host/runtime/index.js';
 import { explainTrap } from '../../host/runtime/trap.js';
-import type { HostFunctions } from '../../host/types/host.js';
-import { every, Journey, type Outcome, type Subject, straight, through } from './drive.js';
+import type { HostControl, HostFunctions } from '../../host/types/host.js';
+import type { TableState } from '../../host/types/state.js';
+import {
+  every,
+  Journey,
+  type Outcome,
+  type Passage,
+  type Subject,
+  straight,
+  through,
+} from './drive.js';
 import { GLOBAL_TYPES, LOG_FACTOR } from './generate.js';
 import { Random } from './random.js';
 
@@ -42,8 +51,16 @@ export function assemble(text: string): Uint8Array<ArrayBuffer> {
 
 export const mix = (x: number): number => Math.imul(x, LOG_FACTOR) ^ 0x5bd1e995;
 
-export function fuzzFunctions(log: (entry: string) => void): HostFunctions {
+/** Whether a call is suspended at first: decided by what is given, so that every run agrees. */
+const suspends = (x: number): boolean => (mix(x) & 4) === 0;
+
+/** `log`; with a control, some of its calls wait first. */
+export function fuzzFunctions(log: (entry: string) => void, control?: HostControl): HostFunctions {
   const call = (x: number | bigint): number => {
+    if (control !== undefined && control.resumed === undefined && suspends(Number(x))) {
+      control.suspend({ kind: 'yield' });
+      return 0;
+    }
     log(String(x));
     return mix(Number(x));
   };
@@ -52,10 +69,16 @@ export function fuzzFunctions(log: (entry: string) => void): HostFunctions {
 
 export type Args = readonly [depth: number, a: number, b: bigint, c: number];
 
-/** Arguments of `run` that a seed stands for. */
-export function argsOf(seed: number): Args {
-  const random = new Random(seed ^ 0x5eed);
-  return [random.between(1, 3), random.bits() | 0, random.i64(), random.below(4000) / 16 - 100];
+/** The nth arguments of `run` that a seed stands for. */
+export function argsOf(seed: number, n = 0): Args {
+  const random = new Random(seed ^ 0x5eed ^ Math.imul(n, LOG_FACTOR));
+  const small = random.chance(0.3);
+  return [
+    random.between(1, 4),
+    small ? random.below(9) - 4 : random.bits() | 0,
+    small ? BigInt(random.below(9) - 4) : random.i64(),
+    random.below(4000) / 16 - 100,
+  ];
 }
 
 function rawArgs([depth, a, b, c]: Args): Uint8Array {
@@ -78,11 +101,11 @@ export function rawValue(type: string, value: number | bigint): string {
   return hex(new Uint8Array(data.buffer));
 }
 
-/** What the plain engine makes of a module, in the terms of an Outcome (without fuel; without the v128 global). */
-export function plainOutcome(
-  bytes: Uint8Array<ArrayBuffer>,
-  args: Args,
-): Omit<Outcome, 'fuel' | 'files' | 'code'> {
+/** What the plain engine shows: an Outcome without fuel. */
+export type Visible = Omit<Outcome, 'fuel' | 'files' | 'code'>;
+
+/** What the plain engine makes of a generated module. */
+export function plainOutcome(bytes: Uint8Array<ArrayBuffer>, args: Args): Visible {
   const logged: string[] = [];
   const log = (x: number): number => {
     logged.push(String(x));
@@ -101,7 +124,11 @@ export function plainOutcome(
   }
   const memory = new Uint8Array((exports.memory as WebAssembly.Memory).buffer);
   const globals = GLOBAL_TYPES.map((type, index) =>
-    type === 'v128' ? '' : rawValue(type, (exports[`g${index}`] as WebAssembly.Global).value),
+    type === 'v128'
+      ? (exports.lanes as () => [bigint, bigint])()
+          .map((lane) => rawValue('i64', lane))
+          .join('')
+      : rawValue(type, (exports[`g${index}`] as WebAssembly.Global).value),
   );
   return {
     kind: trap === null ? 'done' : 'trap',
@@ -110,8 +137,36 @@ export function plainOutcome(
     memoryPages: memory.length / 65_536,
     memory: nodePlatform.sha256(memory),
     globals: globals.join(''),
+    tables: plainTable(exports),
     output: logged.length > 0 ? `log ${logged.join(' ')}` : '',
   };
+}
+
+/** Names of the functions in the table `table`, as exported. */
+function plainTable(exports: WebAssembly.Exports): string {
+  const names = new Map<unknown, string>();
+  for (const [name, value] of Object.entries(exports))
+    if (/^f\d+$/.test(name)) names.set(value, name);
+  const table = exports.table as WebAssembly.Table;
+  return Array.from({ length: table.length }, (_, slot) => {
+    const value: unknown = table.get(slot);
+    return value === null ? '-' : names.get(value)!;
+  }).join(' ');
+}
+
+/** The same of a shard's outcome. Functions that were merged have several names: the last one, as above. */
+function tableNames(outcome: Outcome, loaded: LoadedModule): string {
+  const [index, base] = [...loaded.baseTables()][0] ?? [];
+  if (index === undefined || base === undefined) return '';
+  const { tables } = JSON.parse(outcome.tables) as { tables: TableState[] };
+  const now = [...base];
+  for (const { size, changes } of tables.filter((each) => each.index === index)) {
+    while (now.length < size) now.push(0);
+    for (let i = 0; i < changes.length; i += 2) now[changes[i]!] = changes[i + 1]!;
+  }
+  const names = new Map<number, string>();
+  for (const [name, at] of loaded.module.exports) if (/^f\d+$/.test(name)) names.set(at + 1, name);
+  return now.map((number) => (number === 0 ? '-' : names.get(number)!)).join(' ');
 }
 
 export function trapKind(error: unknown): string {
@@ -121,24 +176,29 @@ export function trapKind(error: unknown): string {
   return info.trapKind;
 }
 
-/** Bytes of the scalar globals that come before the v128 one: 8 each. */
-const SCALAR_GLOBALS_HEX = GLOBAL_TYPES.indexOf('v128') * 16;
+/** Hex digits of the exported globals and the v128 one; behind them is `$ref`, which only the table can show. */
+const GLOBALS_HEX = GLOBAL_TYPES.length * 16 + 16;
 
-function comparable(outcome: Outcome): Omit<Outcome, 'fuel' | 'files' | 'code'> {
-  const { kind, trap, results, memoryPages, memory, globals, output } = outcome;
-  return {
-    kind,
-    trap,
-    results,
-    memoryPages,
-    memory,
-    globals: globals.slice(0, SCALAR_GLOBALS_HEX),
-    output,
+/** What of an outcome the plain engine shows too. A table or vector that no code can change is not looked at. */
+function comparable(loaded: LoadedModule, reference: Visible): (outcome: Outcome) => Visible {
+  return (outcome) => {
+    const { kind, trap, results, memoryPages, memory, globals, output } = outcome;
+    const changing = loaded.changingTables.length === 1;
+    const vector = loaded.module.mutableGlobals.some(({ type }) => type === 'v128');
+    const shown = globals.slice(0, vector ? GLOBALS_HEX : GLOBALS_HEX - 32);
+    return {
+      ...{ kind, trap, results, memoryPages, memory },
+      globals: shown + reference.globals.slice(shown.length),
+      tables: changing ? tableNames(outcome, loaded) : reference.tables,
+      output,
+    };
   };
 }
 
-export function subjectOf(name: string, bytes: Uint8Array, args: Args): Subject {
-  const loaded = LoadedModule.load(compileProgram(bytes, nodePlatform), nodePlatform);
+export const load = (bytes: Uint8Array): LoadedModule =>
+  LoadedModule.load(compileProgram(bytes, nodePlatform), nodePlatform);
+
+export function subjectOf(name: string, loaded: LoadedModule, args: Args): Subject {
   return {
     name,
     loaded,
@@ -147,6 +207,7 @@ export function subjectOf(name: string, bytes: Uint8Array, args: Args): Subject 
     spec: undefined,
     blobs: new Map(),
     functions: (_control, log) => fuzzFunctions(log),
+    waiting: (control, log) => fuzzFunctions(log, control),
   };
 }
 
@@ -175,19 +236,17 @@ export interface Effort {
   readonly singles: number;
 }
 
-/** Compares one generated module and its arguments in all ways. */
+/** Compares one generated module with one set of arguments in all ways. */
 export function examine(
   name: string,
   bytes: Uint8Array<ArrayBuffer>,
   args: Args,
   effort: Effort,
+  loaded = load(bytes),
 ): Report {
-  return examineSubject(
-    subjectOf(name, bytes, args),
-    plainOutcome(bytes, args),
-    comparable,
-    effort,
-  );
+  const reference = plainOutcome(bytes, args);
+  const subject = subjectOf(name, loaded, args);
+  return examineSubject(subject, reference, comparable(loaded, reference), effort);
 }
 
 /** Fuel of a run that may trap: exact when it does not, else of a stop shortly before. */
@@ -210,21 +269,32 @@ export function examineSubject(
   const fuel = whole.fuel ?? fuelOf(subject);
   const random = new Random(Number(fuel));
   let pauses = 0;
-  const chain = (step: bigint, first: bigint, last: bigint): ReturnType<typeof through> => {
-    const result = through(subject, every(step, last, first));
-    pauses += result.hops.size;
-    compare(`a hop every ${step} fuel, ${first} to ${last}`, whole, result.outcome, differences);
+  const chain = (step: bigint, first: bigint, last: bigint, waiting = false): Passage => {
+    const which = waiting ? { ...subject, functions: subject.waiting! } : subject;
+    const result = through(which, every(step, last, first), waiting);
+    pauses += result.count;
+    const what = `a hop every ${step} fuel, ${first} to ${last}${waiting ? ', and at waits' : ''}`;
+    compare(what, whole, result.outcome, differences);
     return result;
   };
   const { hops } = chain(fuel / BigInt(effort.spread) + 1n, 1n, fuel);
   const from = BigInt(1 + random.below(Number(fuel) + 1));
-  const dense = chain(1n, from, from + BigInt(effort.dense));
-  for (const [at, hash] of dense.hops) hops.set(at, hash);
+  const same = (others: ReadonlyMap<bigint, string>): void => {
+    for (const [at, hash] of others) {
+      const known = hops.get(at);
+      if (known !== undefined)
+        compare(`the capsule at ${at}`, { hash: known }, { hash }, differences);
+      else hops.set(at, hash);
+    }
+  };
+  same(chain(1n, from, from + BigInt(effort.dense)).hops);
+  if (subject.waiting !== undefined && whole.output !== '')
+    same(chain(BigInt(1 + random.below(7)), from, from + BigInt(effort.dense), true).hops);
   const positions = [...hops.keys()];
   for (let i = 0; i < effort.singles && positions.length > 0; i++) {
     const at = random.pick(positions);
     const single = through(subject, [at]);
-    pauses += single.hops.size;
+    pauses += single.count;
     compare(`one pause at ${at}`, whole, single.outcome, differences);
     compare(
       `the capsule at ${at}`,

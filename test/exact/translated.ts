@@ -5,7 +5,7 @@
  * Does not: offer what the generated imports mean: every one of them does nothing, in both engines.
  *
  * T1  `--denan` keeps the results free of NaN, whose bits the engine may choose.
- * T2  Without SIMD: Binaryen's imports would take vectors, which JavaScript cannot pass on.
+ * T2  A module whose imports take or give vectors, which JavaScript cannot pass on, is refused by the compiler or left out.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ import { Random } from './random.js';
 const WASM_OPT = fileURLToPath(
   new URL('../../node_modules/binaryen/bin/wasm-opt', import.meta.url),
 );
-const FEATURES = [
+const BASE = [
   'mutable-globals',
   'sign-ext',
   'nontrapping-float-to-int',
@@ -35,8 +35,20 @@ const FEATURES = [
   'multivalue',
 ];
 
+/** What Binaryen's generator may use, by name for wasm-opt. */
+export const FEATURE_SETS: readonly (readonly string[])[] = [
+  BASE,
+  [...BASE, 'tail-call'],
+  [...BASE, 'simd'],
+  [...BASE, 'reference-types'],
+];
+
 /** A valid module from a seed; `bytes` of randomness decide its size. */
-export function translate(seed: number, bytes: number): Uint8Array<ArrayBuffer> {
+export function translate(
+  seed: number,
+  bytes: number,
+  features: readonly string[] = BASE,
+): Uint8Array<ArrayBuffer> {
   const random = new Random(seed);
   const folder = mkdtempSync(join(tmpdir(), 'sherd-ttf-'));
   try {
@@ -46,10 +58,10 @@ export function translate(seed: number, bytes: number): Uint8Array<ArrayBuffer> 
       input,
       Uint8Array.from({ length: bytes }, () => random.below(256)),
     );
-    const features = ['--mvp-features', ...FEATURES.map((name) => `--enable-${name}`)];
+    const flags = ['--mvp-features', ...features.map((name) => `--enable-${name}`)];
     execFileSync(
       process.execPath,
-      [WASM_OPT, '-ttf', input, '--denan', '-O1', '-o', output, ...features],
+      [WASM_OPT, '-ttf', input, '--denan', level(seed), '-o', output, ...flags],
       { stdio: 'pipe' },
     );
     return withMemoryExport(readFileSync(output));
@@ -57,6 +69,8 @@ export function translate(seed: number, bytes: number): Uint8Array<ArrayBuffer> 
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+const level = (seed: number): string => ['-O0', '-O1', '-O3'][seed % 3]!;
 
 const MEMORY_SECTION = 5;
 const EXPORT_SECTION = 7;

@@ -1,8 +1,12 @@
-/** `sherd compile PROG`: makes a shard module and says what it cost. */
+/** `sherd compile PROG`: makes a shard module and says what it cost; `--explain FUNCTION` says what became of one function. */
 import { basename } from 'node:path';
 import type { Command } from 'commander';
+import { explainFunction, findFunction } from '../../compile/explain.js';
+import { renderExplanation } from '../../compile/explain-text.js';
+import { type PauseBound, pauseBound } from '../../compile/pause-bound.js';
 import { nodePlatform } from '../../node/platform.js';
 import type { ShardModule } from '../../types/module.js';
+import { boundJson, boundText } from '../bound.js';
 import { CompileCache } from '../cache.js';
 import { remark, report } from '../command.js';
 import { compileProgress } from '../compile-progress.js';
@@ -13,6 +17,7 @@ import { requireDirectoryOf, writeFileAtomically } from '../status.js';
 
 interface Options {
   readonly output?: string;
+  readonly explain?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -24,11 +29,16 @@ export function addCompile(program: Command): void {
       'compile AssemblyScript (.ts), a core module or a component (.wasm) to a shard module',
     )
     .option('-o, --output <file>', 'where it goes (default: beside the program, .sherd.wasm)')
+    .option(
+      '--explain <function>',
+      'print what was done to this function (index or name) and why; writes no module without -o',
+    )
     .option('--json', 'print JSON')
     .option('-q, --quiet', 'print nothing')
     .action(async (path: string, options: Options) => {
       const output = options.output ?? defaultOutput(path);
-      await requireDirectoryOf(output, '-o');
+      const writes = options.explain === undefined || options.output !== undefined;
+      if (writes) await requireDirectoryOf(output, '-o');
       const startNs = nodePlatform.monotonicNs();
       const progress = compileProgress({ quiet: options.quiet === true, label: basename(path) });
       const { module, diagnostics, cached } = await loadProgram(
@@ -39,10 +49,17 @@ export function addCompile(program: Command): void {
       const compileMs = Number(nodePlatform.monotonicNs() - startNs) / 1e6;
       if (diagnostics !== '' && options.quiet !== true)
         await stderr.write(`${diagnostics.trimEnd()}\n`);
-      await writeFileAtomically(output, module.bytes);
+      if (writes) await writeFileAtomically(output, module.bytes);
       if (options.quiet === true) return;
-      await report(options, reportOf(module, path, output, compileMs, cached), () =>
-        renderCompile(module, path, output),
+      if (options.explain !== undefined) {
+        const explained = explainFunction(module, findFunction(module, options.explain));
+        await report(options, explained, () => renderExplanation(explained));
+        return;
+      }
+      const bound = pauseBound(module);
+      const facts = reportOf(module, path, output, compileMs, cached);
+      await report(options, { ...facts, pauseBound: boundJson(bound) }, () =>
+        renderCompile(module, path, output, bound),
       );
       if (cached && options.json !== true) await remark(options, 'taken from the compile cache');
     });
@@ -71,7 +88,12 @@ function reportOf(
   };
 }
 
-function renderCompile(module: ShardModule, program: string, output: string): string {
+function renderCompile(
+  module: ShardModule,
+  program: string,
+  output: string,
+  bound: PauseBound,
+): string {
   const { sizes } = module;
   const row = (what: string, before: number, after: number): string[] => [
     what,
@@ -92,5 +114,5 @@ function renderCompile(module: ShardModule, program: string, output: string): st
     ],
   );
   const counts = `${formatCount(sizes.functionsInstrumented)} of ${formatCount(sizes.functionsTotal)} functions instrumented, ${formatCount(sizes.safepoints)} safepoints`;
-  return `${table}${counts}\nwrote ${output}  ${module.moduleHash}\n`;
+  return `${table}${counts}\npause bound: ${boundText(module, bound)}\nwrote ${output}  ${module.moduleHash}\n`;
 }

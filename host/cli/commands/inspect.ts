@@ -4,10 +4,12 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { inspectCapsule, renderReport } from '../../capsule/index.js';
 import { plainFunction, readShardModule } from '../../compile/index.js';
+import { pauseBound } from '../../compile/pause-bound.js';
 import { nodePlatform } from '../../node/platform.js';
 import type { InspectReply } from '../../types/api.js';
 import { EXIT } from '../../types/errors.js';
 import type { ShardModule } from '../../types/module.js';
+import { boundJson, boundText } from '../bound.js';
 import { CompileCache } from '../cache.js';
 import { readCapsuleFile } from '../capsule-file.js';
 import { addClientOptions, type ClientOptions, clientOf, report } from '../command.js';
@@ -76,6 +78,7 @@ function moduleView(module: ShardModule) {
   return {
     ...facts,
     moduleBytes: bytes.length,
+    pauseBound: boundJson(pauseBound(module)),
     exports: Object.fromEntries(exports),
     functions: functions.map((each) => ({
       ...plainFunction(each),
@@ -110,6 +113,7 @@ function renderModule(path: string, module: ShardModule): string {
       'safepoints',
       `${formatCount(sizes.safepoints)} in ${formatCount(sizes.functionsInstrumented)} of ${formatCount(sizes.functionsTotal)} functions`,
     ],
+    ['pause bound', boundText(module, pauseBound(module))],
   ]);
   const rows = module.functions.map((each) => [
     String(each.index),

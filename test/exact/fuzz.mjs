@@ -1,0 +1,20 @@
+/**
+ * `npm run fuzz`: compiles host/ and the fuzzer with tsc into dist/.fuzz, then runs it in this process (long.ts).
+ *
+ * Does not: check types (npm run typecheck).
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const OUT = join(ROOT, 'dist/.fuzz');
+const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+const built = spawnSync(process.execPath, [tsc, '-p', join(ROOT, 'test/exact/tsconfig.json')], {
+  encoding: 'utf8',
+});
+if (built.status !== 0) process.stderr.write(built.stdout);
+cpSync(join(ROOT, 'test/exact/facts.mjs'), join(OUT, 'test/exact/facts.mjs'));
+const { main } = await import(pathToFileURL(join(OUT, 'test/exact/long.js')).href);
+process.exitCode = await main(process.argv.slice(2), ROOT);
