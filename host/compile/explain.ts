@@ -296,7 +296,7 @@ class Explainer {
       const kind = operands.kind[i];
       if (kind === OperandKind.local) names.push(`from ${this.localName(operands.ref[i]!)}`);
       else if (kind === OperandKind.constant)
-        names.push(`the constant at ${this.offset(operands.ref[i]!)}`);
+        names.push(`the constant at 0x${this.offset(operands.ref[i]!).toString(16)}`);
       else names.push(`from temporary ${operands.ref[i]}`);
     }
     const kept = caughtTemps(this.body, safepoints[s]!);

@@ -60,7 +60,10 @@ describe('one function explained', () => {
       'local 1 (sum)',
       'temporary 0',
     ]);
-    expect(loop!.rebuilt).toEqual([`the constant at ${loop!.offset! - 7}`, 'from temporary 0']);
+    expect(loop!.rebuilt).toEqual([
+      `the constant at 0x${(loop!.offset! - 8).toString(16)}`,
+      'from temporary 0',
+    ]);
     expect(call!.rebuilt).toHaveLength(3);
     expect(call!.results).toEqual(['i32']);
     expect(host!.live.map(({ name }) => name)).toEqual(['local 1 (sum)']);
