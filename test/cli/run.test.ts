@@ -384,6 +384,38 @@ describe('compile', { timeout: SLOW }, () => {
     expect(inside.moduleHash).toBe(facts.moduleHash);
   });
 
+  it('publishes the same pause bound as inspect', async () => {
+    const [compiled, inspected] = await Promise.all([
+      run('compile', '--json', '-o', 'bound.sherd.wasm', 'counter.wasm'),
+      run('inspect', '--json', 'counter.wasm'),
+    ]);
+    const { pauseBound } = JSON.parse(compiled.text);
+    expect(pauseBound.instructions).toBeGreaterThan(10);
+    expect(JSON.parse(inspected.text).pauseBound).toEqual(pauseBound);
+    expect((await run('inspect', 'counter.wasm')).text).toMatch(
+      /pause bound +[\d,]+ instructions at most between safepoints/,
+    );
+  });
+
+  it('explains one function and writes nothing', async () => {
+    const ended = await run('compile', 'counter.wasm', '--explain', '_start');
+    expect(ended.code).toBe(0);
+    expect(ended.text).toMatch(/^function \d+ {2}_start/);
+    expect(ended.text).toMatch(/safepoints: \d+/);
+    const json = JSON.parse(
+      (await run('compile', '--json', '-o', 'x.sherd.wasm', '--explain', '_start', 'counter.wasm'))
+        .text,
+    );
+    expect(json).toMatchObject({ name: '_start', canStop: true });
+    expect(await readFile(join(cwd, 'x.sherd.wasm'))).toHaveLength(
+      (await readFile(join(cwd, 'counter.sherd.wasm'))).length,
+    );
+    expect(await run('compile', 'counter.wasm', '--explain', 'nobody')).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/no function is called 'nobody'.*SHERD_USAGE/),
+    });
+  });
+
   it('takes a program without a subcommand', async () => {
     expect(await run('counter.wasm')).toMatchObject({ code: 7, text: whole.text });
   });
