@@ -22,7 +22,7 @@ import { ValueStore } from '../../host/runtime/value-store.js';
 import type { ShardState } from '../../host/types/state.js';
 import { settingsOf } from './corpus.js';
 import { generateModule } from './generate.js';
-import { argsOf, assemble, type Effort, examine } from './modules.js';
+import { argsOf, assemble, type Effort, examine, load } from './modules.js';
 
 /** The insides of an emitter, which a planted mistake reaches into. */
 interface Inside {
@@ -209,7 +209,8 @@ const MOST_SEEDS = 150;
 function differenceOf(seed: number): string | undefined {
   const text = generateModule(seed, settingsOf(seed));
   try {
-    return examine(`seed ${seed}`, assemble(text), argsOf(seed), EFFORT).differences[0];
+    const bytes = assemble(text);
+    return examine(`seed ${seed}`, bytes, argsOf(seed), EFFORT, load(bytes, false)).differences[0];
   } catch (error) {
     if (error instanceof WebAssembly.CompileError) throw error; // Z1
     return String(error);
