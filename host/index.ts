@@ -18,12 +18,22 @@
  *     SherdError when sherd failed, and with the signal's reason when it was aborted.
  */
 import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import { decodeBundle, decodeCapsule } from './capsule/index.js';
 import { loadProgram, loadProgramBytes } from './cli/program.js';
 import { chunksOf, snapshotDirectory } from './node/directories.js';
 import { chooseEntry } from './node/entry.js';
 import { nodePlatform } from './node/platform.js';
 import { Solo, type SoloEnd, type SoloStart } from './node/solo.js';
+import {
+  type CheckedStart,
+  checkModule,
+  checkRoom,
+  checkStartOptions,
+  fuel,
+  misuse,
+  type StartOptions,
+} from './node/start-options.js';
 import type { RunProgress } from './node/worker-messages.js';
 import { decodeSpec, decodeTrees, encodeSpec } from './runtime/spec.js';
 import { EXIT, SherdError } from './types/errors.js';
@@ -32,6 +42,7 @@ import type { ShardModule } from './types/module.js';
 import type { Hash } from './types/platform.js';
 import type { ExitReason } from './types/records.js';
 
+export type { StartOptions } from './node/start-options.js';
 export { type ErrorCode, EXIT, SherdError } from './types/errors.js';
 export type { CompileSizes, ShardModule } from './types/module.js';
 export type { ExitReason } from './types/records.js';
@@ -42,26 +53,6 @@ export type Capsule = Uint8Array;
 export interface OutputPiece {
   readonly stream: 'stdout' | 'stderr';
   readonly bytes: Uint8Array;
-}
-
-export interface StartOptions {
-  /** Arguments after the program's name. */
-  readonly args?: readonly string[];
-  /** `argv[0]`. Default: the compiled file's name, else `program`. */
-  readonly name?: string;
-  readonly env?: Readonly<Record<string, string>>;
-  readonly stdin?: string | Uint8Array;
-  /** Guest path → host directory; read once, at the start. */
-  readonly dirs?: Readonly<Record<string, string>>;
-  /** Function to call; default `_start`, else the only exported one without parameters. */
-  readonly entry?: string;
-  /** 32 hex digits for the guest's random numbers; default: random. */
-  readonly seed?: string;
-  readonly maxMemoryBytes?: number;
-  readonly maxFuel?: bigint;
-  readonly maxTimeMs?: number;
-  /** Ends the shard; `result` then rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
 }
 
 export type ResumeOptions = Pick<StartOptions, 'signal'>;
@@ -103,15 +94,29 @@ export interface ShardProgress {
 export async function compile(program: string | URL | Uint8Array): Promise<ShardModule> {
   if (program instanceof Uint8Array)
     return (await loadProgramBytes('program.wasm', program)).module;
-  const path = program instanceof URL ? decodeURIComponent(program.pathname) : program;
-  return (await loadProgram(path)).module;
+  return (await loadProgram(pathOf(program))).module;
 }
 
-/** Starts a module in a worker thread. */
+function pathOf(program: string | URL): string {
+  if (typeof program === 'string') return program;
+  if (!(program instanceof URL)) throw misuse('compile: not a path, file URL or Uint8Array');
+  if (program.protocol !== 'file:')
+    throw misuse(`compile: ${program.protocol} is not a file URL`, 'fetch it and give the bytes');
+  return fileURLToPath(program);
+}
+
+/**
+ * Starts a module in a worker thread.
+ *
+ * @throws SherdError with exit code 2 when the options make no sense; the signal's reason when it was aborted meanwhile
+ */
 export async function start(module: ShardModule, options: StartOptions = {}): Promise<Shard> {
+  checkModule(module);
+  const checked = checkStartOptions(options);
   options.signal?.throwIfAborted();
   const blobs = new Map<Hash, Uint8Array>();
-  const spec = await specOf(module, options, blobs);
+  const spec = await specOf(module, checked, blobs);
+  options.signal?.throwIfAborted();
   const specBytes = encodeSpec(spec);
   const specHash = nodePlatform.sha256(specBytes);
   const name = spec.programName;
@@ -127,6 +132,7 @@ export async function start(module: ShardModule, options: StartOptions = {}): Pr
  * @throws SherdError `SHERD_CAPSULE_…` when it is damaged, of another version, or thin
  */
 export async function resume(capsule: Capsule, options: ResumeOptions = {}): Promise<Shard> {
+  if (!(capsule instanceof Uint8Array)) throw misuse('resume: not a Uint8Array');
   options.signal?.throwIfAborted();
   const bundle = decodeBundle(capsule, nodePlatform);
   const { header } = decodeCapsule(bundle.capsule, nodePlatform);
@@ -159,7 +165,7 @@ export class Shard extends EventTarget {
   readonly result: Promise<ShardResult>;
   readonly #solo: Solo;
   readonly #blobs: ReadonlyMap<Hash, Uint8Array>;
-  #wake: () => void = () => undefined;
+  readonly #waiting = new Set<() => void>();
 
   /** @internal use `start` or `resume` */
   constructor(first: SoloStart, signal: AbortSignal | undefined) {
@@ -181,7 +187,7 @@ export class Shard extends EventTarget {
     this.result.catch(() => undefined);
   }
 
-  /** Its output as it comes, to the end. One reader. With nobody reading, the shard waits after some 32 MiB. */
+  /** Its output as it comes, to the end; several readers share the pieces. With nobody reading, the shard waits after some 32 MiB. */
   get output(): AsyncIterable<OutputPiece> {
     return { [Symbol.asyncIterator]: () => this.#pieces() };
   }
@@ -193,7 +199,8 @@ export class Shard extends EventTarget {
    * @throws SherdError `SHERD_STATE` when it ended before
    */
   async pause(options: { readonly atFuel?: bigint } = {}): Promise<Capsule> {
-    this.#solo.pause(options.atFuel ?? null);
+    const atFuel = options.atFuel === undefined ? null : fuel('atFuel', options.atFuel);
+    this.#solo.pause(atFuel);
     const end = await this.#solo.result;
     if (end.kind === 'paused') return end.bundle;
     throw new SherdError(
@@ -216,9 +223,14 @@ export class Shard extends EventTarget {
       }
       if (this.#solo.ended) return;
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        this.#waiting.add(resolve);
       });
     }
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
   }
 
   #progress(progress: RunProgress): void {
@@ -257,29 +269,34 @@ function killedExit() {
 
 async function specOf(
   module: ShardModule,
-  options: StartOptions,
+  start: CheckedStart,
   blobs: Map<Hash, Uint8Array>,
 ): Promise<ShardSpec> {
+  const { name, maxMemoryPages, maxFuel, maxTimeMs } = start;
+  checkRoom(module, maxMemoryPages, {
+    at: undefined,
+    option: 'maxMemoryBytes',
+    show: (bytes) => `${bytes} B`,
+  });
   const put = async (hash: Hash, bytes: Uint8Array): Promise<void> => void blobs.set(hash, bytes);
   const dirs: DirectoryTree[] = [];
-  for (const [guestPath, hostPath] of Object.entries(options.dirs ?? {})) {
+  for (const [guestPath, hostPath] of start.dirs) {
     dirs.push(await snapshotDirectory(hostPath, guestPath, false, put));
   }
-  const name = options.name ?? 'program';
   return {
     v: 1,
     programName: name,
     moduleHash: module.moduleHash,
-    entry: chooseEntry(module, options.entry, name),
+    entry: chooseEntry(module, start.entry, name),
     entryArgs: new Uint8Array(0),
-    args: [name, ...(options.args ?? [])],
-    env: Object.entries(options.env ?? {}).map(([key, value]) => `${key}=${value}`),
-    stdin: await chunksOf(inOnePiece(options.stdin ?? ''), put),
+    args: [name, ...start.args],
+    env: start.env,
+    stdin: await chunksOf(inOnePiece(start.stdin), put),
     dirs,
-    seed: options.seed ?? randomBytes(16).toString('hex'),
-    maxMemoryPages: Math.floor((options.maxMemoryBytes ?? 0) / 65_536),
-    maxFuel: options.maxFuel ?? 0n,
-    maxTimeMs: options.maxTimeMs ?? 0,
+    seed: start.seed ?? randomBytes(16).toString('hex'),
+    maxMemoryPages,
+    maxFuel,
+    maxTimeMs,
     priority: 0,
   };
 }

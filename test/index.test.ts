@@ -1,5 +1,6 @@
 /** The library as its users have it: the built package, programs in worker threads. */
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { ShardModule, StartOptions } from '../host/index.js';
 import { wasmOf } from './cli/programs.js';
 
 type Library = typeof import('../host/index.js');
@@ -121,5 +122,74 @@ describe('the library', () => {
     const capsule = await shard.pause();
     capsule[capsule.length >> 1]! ^= 1;
     await expect(library.resume(capsule)).rejects.toMatchObject({ code: 'SHERD_CAPSULE_DAMAGED' });
+  });
+
+  it('refuses options that make no sense, by name', async () => {
+    const module = await library.compile(await wasmOf('counter'));
+    const refused: [unknown, RegExp][] = [
+      [{ args: 'word' }, /^args/],
+      [{ args: [1] }, /^args\[0\]/],
+      [{ args: ['a\0b'] }, /^args\[0\].*zero/],
+      [{ args: ['\ud800'] }, /surrogate/],
+      [{ env: { 'A=B': 'c' } }, /^env/],
+      [{ env: { '': 'c' } }, /^env/],
+      [{ env: { A: 1 } }, /^env A/],
+      [{ stdin: 5 }, /^stdin/],
+      [{ dirs: { '': '.' } }, /^dirs/],
+      [{ dirs: { '/d': '.', '/d/': '.' } }, /^dirs .*twice/],
+      [{ seed: 'xyz' }, /^seed/],
+      [{ maxMemoryBytes: 1 }, /^maxMemoryBytes/],
+      [{ maxMemoryBytes: -1 }, /^maxMemoryBytes/],
+      [{ maxMemoryBytes: Number.NaN }, /^maxMemoryBytes/],
+      [{ maxFuel: 1000 }, /^maxFuel/],
+      [{ maxFuel: -1n }, /^maxFuel/],
+      [{ maxFuel: 10n ** 30n }, /^maxFuel/],
+      [{ maxTimeMs: 1.5 }, /^maxTimeMs/],
+      [{ maxTimeMs: Number.POSITIVE_INFINITY }, /^maxTimeMs/],
+    ];
+    for (const [options, message] of refused) {
+      await expect(library.start(module, options as StartOptions)).rejects.toMatchObject({
+        code: 'SHERD_USAGE',
+        message: expect.stringMatching(message),
+        exitCode: 2,
+      });
+    }
+    const usage = { code: 'SHERD_USAGE' };
+    const wasm = (await wasmOf('counter')) as unknown as ShardModule;
+    await expect(library.start(wasm)).rejects.toMatchObject(usage);
+    await expect(library.compile(new URL('http://localhost/x.wasm'))).rejects.toMatchObject(usage);
+    await expect(library.compile(7 as unknown as string)).rejects.toMatchObject(usage);
+    await expect(library.resume('x' as unknown as Uint8Array)).rejects.toMatchObject(usage);
+    const shard = await library.start(module);
+    await expect(shard.pause({ atFuel: 5 as unknown as bigint })).rejects.toMatchObject(usage);
+    shard.kill();
+  });
+
+  it('obeys an abort that comes while it starts', async () => {
+    const module = await library.compile(await wasmOf('spin'));
+    const abort = new AbortController();
+    const starting = library.start(module, { signal: abort.signal });
+    abort.abort(new Error('no longer wanted'));
+    await expect(starting).rejects.toThrow('no longer wanted');
+  });
+
+  it('keeps a time limit that is longer than a timer of Node.js can count', async () => {
+    const module = await library.compile(await wasmOf('counter'));
+    const shard = await library.start(module, { maxTimeMs: 3e9 });
+    expect((await shard.result).reason).toBe('exit');
+  });
+
+  it('hands each piece of output to one of several readers, and ends for all of them', async () => {
+    const shard = await library.start(await library.compile(await wasmOf('counter')));
+    const read = async (): Promise<number> => {
+      let bytes = 0;
+      for await (const piece of shard.output) bytes += piece.bytes.length;
+      return bytes;
+    };
+    const alone = await library.start(await library.compile(await wasmOf('counter')));
+    let expected = 0;
+    for await (const piece of alone.output) expected += piece.bytes.length;
+    const [one, other] = await Promise.all([read(), read()]);
+    expect(one + other).toBe(expected);
   });
 });

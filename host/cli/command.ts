@@ -9,6 +9,7 @@ import type { ShardStatus } from '../types/records.js';
 import { connect } from './fabric-url.js';
 import { renderJson } from './format.js';
 import { stderr, stdout } from './output.js';
+import { giveUpAfter } from './patience.js';
 
 export interface ClientOptions {
   readonly fabric?: string;
@@ -53,7 +54,7 @@ export async function awaitStatus(
   statuses: readonly ShardStatus[],
   o: { readonly patienceMs: number; readonly what: string; readonly next: string },
 ): Promise<ShardView> {
-  const signal = AbortSignal.timeout(o.patienceMs);
+  const signal = giveUpAfter(o.patienceMs);
   try {
     return await client.untilStatus(id, statuses, { signal });
   } catch (cause) {

@@ -16,6 +16,7 @@ import type { NodeView, ShardView } from '../types/api.js';
 import { invariant, SherdError } from '../types/errors.js';
 import type { NodeId } from '../types/records.js';
 import { ClosedPipe, stderr, stdout } from './output.js';
+import { waitMs } from './patience.js';
 import type { Progress } from './progress.js';
 
 const STARTED_POLL_MS = 5;
@@ -189,18 +190,4 @@ export async function keepMoving(
         throw thrown;
     }
   }
-}
-
-/** Resolves after the time, or at once when aborted. */
-export function waitMs(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end);
-  });
 }

@@ -31,6 +31,9 @@ const SIZE_BYTES: Readonly<Record<string, number>> = {
   gib: 1024 ** 3,
 };
 
+/** Fuel is a signed 64-bit integer where it is counted. */
+const COUNT_MAX = 2n ** 63n - 1n;
+
 /** A mistake in what the user typed: exit code 2, one line. */
 export function usageError(message: string, next?: string): SherdError {
   return new SherdError('SHERD_USAGE', message, { next, exitCode: EXIT.refused });
@@ -44,7 +47,9 @@ export function parseDurationMs(text: string, option: string): number {
   if (match === null || unit === undefined) {
     throw usageError(`${option} ${text}: not a duration`, 'write it like 500ms, 2s, 1.5m or 1h');
   }
-  return Math.round(Number(match[1]) * unit);
+  const ms = Math.round(Number(match[1]) * unit);
+  if (!Number.isSafeInteger(ms)) throw usageError(`${option} ${text}: too long`);
+  return ms;
 }
 
 /** `64MiB`, `1G`, `65536`, `500kB` → bytes. */
@@ -68,7 +73,9 @@ export function parseCount(text: string, option: string): bigint {
   }
   const power =
     match[2] !== undefined ? Number(match[2]) : ({ k: 3, M: 6, G: 9, T: 12 }[match[3] ?? ''] ?? 0);
-  return BigInt(match[1]!.replaceAll('_', '')) * 10n ** BigInt(power);
+  const count = BigInt(match[1]!.replaceAll('_', '')) * 10n ** BigInt(power);
+  if (count > COUNT_MAX) throw usageError(`${option} ${text}: too large`, 'give at most 9e18');
+  return count;
 }
 
 /** A small whole number within bounds. */

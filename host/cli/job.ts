@@ -17,6 +17,7 @@ import { isatty } from 'node:tty';
 import type { ControlClient } from '../control/client.js';
 import { chunksOf, snapshotDirectory, snapshotFile } from '../node/directories.js';
 import { chooseEntry } from '../node/entry.js';
+import { checkRoom } from '../node/start-options.js';
 import { encodeSpec } from '../runtime/spec.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { ChunkRef, DirectoryTree, ShardSpec } from '../types/host.js';
@@ -25,7 +26,7 @@ import type { Hash } from '../types/platform.js';
 import { sha256 } from './cache.js';
 import { formatBytes, usageError } from './format.js';
 import type { LoadedProgram } from './program.js';
-import { type DirectoryOption, type RunSettings, WASM_PAGE_BYTES } from './run-options.js';
+import type { DirectoryOption, RunSettings } from './run-options.js';
 import { fileError } from './status.js';
 import { finishInterrupted, redoWriteBack } from './write-back.js';
 
@@ -130,14 +131,7 @@ export async function checkDirectories(
 
 /** Refuses a limit below what the program begins with. */
 export function checkMemoryLimit(program: LoadedProgram, path: string, limitPages: number): void {
-  const pages = program.module.memory?.minPages ?? 0;
-  if (limitPages === 0 || pages <= limitPages) return;
-  const [least, limit] = [pages, limitPages].map((each) => formatBytes(each * WASM_PAGE_BYTES));
-  throw new SherdError(
-    'SHERD_MEMORY_LIMIT',
-    `the program begins with ${least} of memory, more than --max-memory ${limit}`,
-    { at: path, next: `give at least ${least}`, exitCode: EXIT.refused },
-  );
+  checkRoom(program.module, limitPages, { at: path, option: '--max-memory', show: formatBytes });
 }
 
 const READS_INPUT = new Set(['fd_read', 'fd_pread', 'poll_oneoff']);

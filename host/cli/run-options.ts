@@ -6,6 +6,7 @@
  * Does not: touch files (prepare does).
  */
 import { type Command, Option } from 'commander';
+import { cleanGuestPath } from '../node/start-options.js';
 import { parseCount, parseDurationMs, parseInteger, parseSizeBytes, usageError } from './format.js';
 
 export interface DirectoryOption {
@@ -63,7 +64,7 @@ export interface RawRunOptions {
   readonly json?: boolean;
 }
 
-export const WASM_PAGE_BYTES = 65_536;
+const WASM_PAGE_BYTES = 65_536;
 const MAX_PAGES = 65_536;
 export const MAX_NODES = 64;
 
@@ -181,12 +182,6 @@ function parseDir(text: string): DirectoryOption {
     );
   }
   return { guestPath: cleanGuestPath(guestPath), hostPath, readOnly };
-}
-
-/** `/data/` and `/data` are the same preopen. */
-function cleanGuestPath(path: string): string {
-  const trimmed = path.replace(/\/+$/, '');
-  return trimmed === '' ? '/' : trimmed;
 }
 
 function parseEnv(text: string): string {

@@ -31,6 +31,7 @@ import type {
 /** Output kept here for a reader that is slow. */
 const OUTPUT_HELD_BYTES = 16 * 1024 * 1024;
 const PRIORITY = 0;
+const TIMER_MAX_MS = 0x7fff_ffff;
 
 export interface SoloStart {
   readonly name: string;
@@ -183,9 +184,18 @@ export class Solo {
     this.#loaded = true;
     this.#maxFuel = maxFuel;
     if (maxTimeMs > 0) {
-      this.#timer = setTimeout(() => this.end(quotaExit('time-quota')), maxTimeMs);
+      this.#endAfter(maxTimeMs);
     }
     this.#applyStop('run');
+  }
+
+  /** Timers count to TIMER_MAX_MS; one that is set to more fires at once. */
+  #endAfter(leftMs: number): void {
+    const nowMs = Math.min(leftMs, TIMER_MAX_MS);
+    this.#timer = setTimeout(() => {
+      if (leftMs > nowMs) this.#endAfter(leftMs - nowMs);
+      else this.end(quotaExit('time-quota'));
+    }, nowMs);
   }
 
   #applyStop(kind: 'run' | 'set-stop'): void {

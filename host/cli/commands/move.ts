@@ -5,6 +5,7 @@ import type { MoveEntry, ShardView } from '../../types/api.js';
 import { SherdError } from '../../types/errors.js';
 import { addClientOptions, type ClientOptions, clientOf, report } from '../command.js';
 import { parseDurationMs } from '../format.js';
+import { giveUpAfter } from '../patience.js';
 import { renderMoves } from '../views.js';
 
 interface Options extends ClientOptions {
@@ -33,7 +34,7 @@ async function untilMoved(
   before: ShardView,
   patienceMs: number,
 ): Promise<ShardView> {
-  const signal = AbortSignal.timeout(patienceMs);
+  const signal = giveUpAfter(patienceMs);
   try {
     for await (const view of client.watch(before.id, { signal })) {
       if (view.status === 'done' || (view.moves > before.moves && view.status === 'running'))
