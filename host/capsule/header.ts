@@ -20,7 +20,7 @@
 import { invariant } from '../types/errors.js';
 import { decodePlain, encodePlain } from '../types/pack.js';
 import type { Hash } from '../types/platform.js';
-import type { PendingCall, Plain, ShardState, TableState, Wait } from '../types/state.js';
+import type { Call, PendingCall, Plain, ShardState, TableState, Wait } from '../types/state.js';
 import { bytesToHex, hexToBytes, isHash } from './bytes.js';
 import { MAX_WASM_PAGES } from './memory.js';
 
@@ -38,7 +38,7 @@ export interface CapsuleHeader {
   /** Blobs that the host state names, sorted. */
   readonly references: readonly Hash[];
   readonly fuelUsed: bigint;
-  readonly calls: readonly string[];
+  readonly calls: readonly Call[];
   readonly growRefused: boolean;
   readonly droppedSegments: readonly number[];
   readonly droppedElements: readonly number[];
@@ -115,7 +115,7 @@ export function decodeHeader(bytes: Uint8Array, fail: Fail): CapsuleHeader {
     base: fields.nothing('base'),
     references: fields.list('references', isHashBytes).map(bytesToHex),
     fuelUsed: fields.bigint('fuelUsed'),
-    calls: fields.list('calls', (each): each is string => typeof each === 'string'),
+    calls: fields.list('calls', isCall),
     growRefused: fields.flag('growRefused'),
     droppedSegments: fields.list('droppedSegments', isCount),
     droppedElements: fields.some('droppedElements', isCount),
@@ -128,6 +128,10 @@ export function decodeHeader(bytes: Uint8Array, fail: Fail): CapsuleHeader {
   if (!ascending(header.tables.map((t) => t.index))) throw fail('tables are not sorted');
   if (!ascending(header.droppedSegments)) throw fail('dropped segments are not sorted');
   return { ...header, unknown: fields.rest() };
+}
+
+function isCall(value: unknown): value is Call {
+  return value === null || typeof value === 'string';
 }
 
 function ascending(list: readonly (string | number)[]): boolean {

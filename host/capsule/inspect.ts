@@ -10,7 +10,7 @@
 import { plainFunction } from '../compile/index.js';
 import type { FunctionInfo, ShardModule } from '../types/module.js';
 import type { Hash } from '../types/platform.js';
-import type { BaseImage, FrameState, PendingCall, ValType } from '../types/state.js';
+import type { BaseImage, Call, FrameState, PendingCall, ValType } from '../types/state.js';
 import { bytesToHex } from './bytes.js';
 import type { CapsuleSizes, DecodedCapsule } from './capsule.js';
 import { FORMAT_VERSION } from './envelope.js';
@@ -86,7 +86,8 @@ export interface CapsuleReport {
   readonly named: boolean;
   readonly status: 'not started' | 'stopped' | 'finished';
   readonly fuelUsed: string;
-  readonly calls: readonly string[];
+  /** Exports; null: the start function. */
+  readonly calls: readonly Call[];
   readonly args: string;
   readonly results: string;
   readonly pending: PendingReport | null;

@@ -89,7 +89,10 @@ function capsuleLines(report: CapsuleReport): string[] {
 
 function identityLines(report: CapsuleReport): string[] {
   const named = report.named ? '' : '  (not at hand: no names or types below)';
-  const calls = report.calls.length === 0 ? '-' : report.calls.join(', ');
+  const calls =
+    report.calls.length === 0
+      ? '-'
+      : report.calls.map((call) => call ?? '(start function)').join(', ');
   return table([
     ['capsule', report.hash],
     ['module', `${report.moduleHash}${named}`],

@@ -19,6 +19,7 @@ import { FUEL_REGISTER } from '../compile/emit.js';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import type { GuestHost, HostControl, HostFunction } from '../types/host.js';
 import type {
+  Call,
   MemoryState,
   PendingCall,
   RunResult,
@@ -27,6 +28,7 @@ import type {
   ValType,
   Wait,
 } from '../types/state.js';
+import { callsOf, checkState } from './check-state.js';
 import { FrameStack } from './frames.js';
 import {
   exportedFunction,
@@ -70,7 +72,7 @@ export class Instance {
   private readonly hostFunctions: readonly HostFunction[];
   private readonly interruptFlag: WebAssembly.Global;
   private readonly continuations = new Map<string, (fuel: number) => number>();
-  private calls: string[] = [];
+  private calls: Call[] = [];
   private args = new Uint8Array(0);
   private pending: PendingCall | null = null;
   /** Result types of the function that ran last: what the registers hold when it has returned. */
@@ -127,7 +129,7 @@ export class Instance {
     }
     const instance = new Instance(loaded, host, module.memory?.minPages ?? 0);
     instance.setLimit(options.limitPages);
-    instance.calls = module.hasStart ? ['', options.entry] : [options.entry];
+    instance.calls = module.hasStart ? [null, options.entry] : [options.entry];
     instance.args = options.entryArgs.slice();
     return instance;
   }
@@ -280,8 +282,8 @@ export class Instance {
   }
 
   private entry(): (fuel: number) => number {
-    const name = this.calls[0]!;
-    if (name === '') {
+    const name = this.calls[0] ?? null;
+    if (name === null) {
       this.resultTypes = [];
       return exportedFunction(this.linked.exports, EXPORT.start);
     }
@@ -501,11 +503,11 @@ export class Instance {
 
   private restore(state: ShardState, fillMemory: FillMemory | undefined): void {
     const { module } = this.loaded;
-    this.calls = [...state.calls];
+    this.calls = callsOf(state, module);
     this.args = state.args.slice();
     this.used = state.fuelUsed;
     this.pending = state.pending;
-    this.checkState(state);
+    checkState(state, module);
     this.frames.restore(state.frames);
     this.values.loadGlobals(state.globals);
     if (state.memory !== null) this.restoreMemory(state.memory, fillMemory);
@@ -513,28 +515,6 @@ export class Instance {
     restoreTables(this.loaded, this.linked, state);
     exportedGlobal(this.linked.exports, EXPORT.growRefused).value = state.growRefused ? 1 : 0;
     invariant((state.memory === null) === (module.memory === undefined), 'checked above');
-  }
-
-  private checkState(state: ShardState): void {
-    const { module } = this.loaded;
-    for (const call of state.calls) {
-      if (call === '' ? !module.hasStart : !module.exports.has(call))
-        throw mismatch(`it calls '${call}', which the module does not export`);
-    }
-    if ((state.memory === null) !== (module.memory === undefined))
-      throw mismatch('only one of them has a memory');
-    const globals = valueBytes(module.mutableGlobals.map((g) => g.type));
-    if (state.globals.length !== globals)
-      throw mismatch(`it has ${state.globals.length} bytes of globals, the module ${globals}`);
-    if (state.pending !== null) {
-      const top = state.frames[state.frames.length - 1];
-      const info =
-        top === undefined
-          ? undefined
-          : module.functions[top.func - module.imports.length]?.safepoints[top.safepoint];
-      if (info?.kind !== 'host')
-        throw mismatch('a pending host call without a frame that waits for it');
-    }
   }
 
   private restoreMemory(state: MemoryState, fillMemory: FillMemory | undefined): void {

@@ -78,6 +78,9 @@ export type Plain =
   | readonly Plain[]
   | { readonly [key: string]: Plain };
 
+/** An export's name (any string, '' too), or null: the module's start function, which has none. */
+export type Call = string | null;
+
 /** Everything needed to carry a shard on elsewhere, and nothing else. */
 export interface ShardState {
   /** Hash of the program before compilation. */
@@ -87,7 +90,7 @@ export interface ShardState {
   /** ABI version of the shard module's `sherd` section. */
   readonly abi: number;
   /** Exports still to be called, in order; the first one is the one that is running. `[]` = finished. */
-  readonly calls: readonly string[];
+  readonly calls: readonly Call[];
   /** Raw arguments of the running call (8 bytes each, v128: 16), kept only while no frame exists yet. */
   readonly args: Uint8Array;
   /** Safepoint passages so far. */

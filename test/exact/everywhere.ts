@@ -1,7 +1,7 @@
 /**
  * One small module, stopped everywhere: the plain engine's outcome, and sherd's straight and after hops at all distances.
  *
- * Does: assemble, run `run () -> value`, compare results, traps, memory, globals, fuel and capsule hashes. Does not:
+ * Does: assemble, run `run () -> value` (or another entry), compare results, traps, memory, globals, fuel and capsule hashes. Does not:
  * generate modules (generate.ts).
  *
  * E1  A trap's fuel is not compared; results, memory and what the host logged are.
@@ -14,11 +14,11 @@ import type { ValType } from '../../host/types/state.js';
 import { every, Journey, type Outcome, type Subject, straight, through } from './drive.js';
 import { assemble, fuzzFunctions, mix, rawValue, trapKind } from './modules.js';
 
-export function everywhereSubject(name: string, text: string): Subject {
+export function everywhereSubject(name: string, text: string, entry = 'run'): Subject {
   return {
     name,
     loaded: LoadedModule.load(compileProgram(assemble(text), nodePlatform), nodePlatform),
-    entry: 'run',
+    entry,
     entryArgs: new Uint8Array(),
     spec: undefined,
     blobs: new Map(),
@@ -35,18 +35,17 @@ interface Plain {
 }
 
 /** What the plain engine makes of it. */
-function plain(text: string, results: readonly ValType[]): Plain {
+function plain(text: string, entry: string, results: readonly ValType[]): Plain {
   const logged: string[] = [];
   const log = (x: number): number => {
     logged.push(String(x));
     return mix(x);
   };
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(assemble(text)), {
-    fuzz: { log },
-  });
+  const module = new WebAssembly.Module(assemble(text));
   const output = (): string => (logged.length > 0 ? `log ${logged.join(' ')}` : '');
   try {
-    const value = (exports.run as () => unknown)();
+    const { exports } = new WebAssembly.Instance(module, { fuzz: { log } });
+    const value = (exports[entry] as () => unknown)();
     const values = (results.length === 1 ? [value] : (value ?? [])) as (number | bigint)[];
     const raw = results.map((type, i) => rawValue(type, values[i]!)).join('');
     return { results: raw, trap: null, output: output() };
@@ -65,11 +64,11 @@ function fuelOf(subject: Subject): bigint {
 }
 
 /** Asserts that the module behaves as in the plain engine however it is cut up. Gives its fuel. */
-export function exactEverywhere(name: string, text: string): bigint {
-  const each = everywhereSubject(name, text);
-  const index = each.loaded.module.exports.get('run')! - each.loaded.module.imports.length;
+export function exactEverywhere(name: string, text: string, entry = 'run'): bigint {
+  const each = everywhereSubject(name, text, entry);
+  const index = each.loaded.module.exports.get(entry)! - each.loaded.module.imports.length;
   const expected = straight(each);
-  expect(shown(expected)).toEqual(plain(text, each.loaded.module.functions[index]!.results));
+  expect(shown(expected)).toEqual(plain(text, entry, each.loaded.module.functions[index]!.results));
   const fuel = expected.fuel ?? fuelOf(each);
   const alone = new Map<bigint, string | undefined>();
   const hashAt = (at: bigint): string | undefined => {

@@ -9,7 +9,7 @@
  *   refused   commands of modules that sherd refuses by a feature's name
  *   passed    of those that are left, straight and after every pause
  *   FAILED    listed with line and reason
- *   skipped   links between modules, text that is malformed, stack exhaustion across pauses, what wast2json cannot read
+ *   skipped   registrations of modules, text that is malformed, stack exhaustion across pauses, what wast2json cannot read
  *
  * Does: run and count. Does not: read scripts (script.ts) or compare values (values.ts).
  *
@@ -24,7 +24,7 @@ import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { Instance, LoadedModule, MAX_BUDGET } from '../../host/runtime/index.js';
 import { SherdError } from '../../host/types/errors.js';
-import type { GuestHost, HostFunctions } from '../../host/types/host.js';
+import type { GuestHost, HostFunction, HostFunctions } from '../../host/types/host.js';
 import type { RunResult, ShardState } from '../../host/types/state.js';
 import { type Action, type Command, readScript } from './script.js';
 import { fits, fitsValues, plainArguments, rawArguments } from './values.js';
@@ -65,11 +65,18 @@ const PRINTS = 'print print_i32 print_i64 print_f32 print_f64 print_i32_f32 prin
   ' ',
 );
 
-/** The host functions of the suite's `spectest`; they do nothing. */
-const SPECTEST_FUNCTIONS: HostFunctions = new Map([
-  ['spectest', new Map(PRINTS.map((name) => [name, () => undefined] as const))],
-]);
-const suiteHost = (): GuestHost => bareHost(() => SPECTEST_FUNCTIONS);
+/** What modules can import: the suite's `spectest`, whose functions do nothing, and registered modules of the script. */
+let offered: Record<string, WebAssembly.ModuleImports> = {};
+
+/** Functions of registered modules are the engine's: what they do to their own module happens at every call. */
+function offeredFunctions(): HostFunctions {
+  const functions = (fields: WebAssembly.ModuleImports): [string, HostFunction][] =>
+    Object.entries(fields).filter((e): e is [string, HostFunction] => typeof e[1] === 'function');
+  return new Map(
+    Object.entries(offered).map(([module, fields]) => [module, new Map(functions(fields))]),
+  );
+}
+const suiteHost = (): GuestHost => bareHost(offeredFunctions);
 
 const SPECTEST = {
   ...Object.fromEntries(PRINTS.map((name) => [name, () => undefined])),
@@ -88,7 +95,11 @@ interface Subject {
   state: ShardState;
 }
 
-type Loaded = Subject | { readonly without: 'engine' } | { readonly refused: string };
+type Loaded =
+  | Subject
+  | { readonly without: 'engine' }
+  | { readonly refused: string }
+  | { readonly silent: WebAssembly.Instance };
 
 function reasonOf(error: unknown): string | undefined {
   const named = ['SHERD_FEATURE_UNSUPPORTED', 'SHERD_IMPORT_UNSUPPORTED', 'SHERD_LIMIT'];
@@ -106,7 +117,7 @@ function firstState(loaded: LoadedModule): ShardState | undefined {
   const fresh = Instance.start(loaded, suiteHost(), { entry, entryArgs, limitPages: 0 });
   const state = { ...keep(fresh.capture()), calls: [], args: new Uint8Array(0) };
   if (!module.hasStart) return state;
-  const started = Instance.resume(loaded, suiteHost(), { ...state, calls: [''] });
+  const started = Instance.resume(loaded, suiteHost(), { ...state, calls: [null] });
   started.run(MAX_BUDGET);
   return keep(started.remains());
 }
@@ -120,16 +131,14 @@ function keep(state: ShardState): ShardState {
 function load(bytes: Uint8Array<ArrayBuffer>): Loaded {
   let engine: WebAssembly.Instance;
   try {
-    engine = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      spectest: SPECTEST as WebAssembly.ModuleImports,
-    });
+    engine = new WebAssembly.Instance(new WebAssembly.Module(bytes), offered);
   } catch {
     return { without: 'engine' };
   }
   try {
     const loaded = LoadedModule.load(compileProgram(bytes, nodePlatform), nodePlatform);
     const state = firstState(loaded);
-    return state === undefined ? { refused: 'no exported function' } : { engine, loaded, state };
+    return state === undefined ? { silent: engine } : { engine, loaded, state };
   } catch (error) {
     const reason = reasonOf(error);
     if (reason === undefined) throw error;
@@ -276,6 +285,14 @@ function invalid(command: Command, counts: Counts): void {
   }
 }
 
+function register(command: Command, named: ReadonlyMap<string, Loaded>, current: Loaded): void {
+  const subject = named.get(command.name ?? '') ?? current;
+  const instance =
+    'engine' in subject ? subject.engine : 'silent' in subject ? subject.silent : undefined;
+  if (instance !== undefined && command.as !== undefined)
+    offered[command.as] = instance.exports as WebAssembly.ModuleImports;
+}
+
 function runGroup(commands: readonly Command[], counts: Counts): void {
   let current: Loaded = { without: 'engine' };
   const named = new Map<string, Loaded>();
@@ -283,7 +300,7 @@ function runGroup(commands: readonly Command[], counts: Counts): void {
     if (command.type === 'module') {
       try {
         current = load(command.bytes!);
-        if ('engine' in current) counts.passed++;
+        if ('engine' in current || 'silent' in current) counts.passed++;
         else if ('refused' in current) counts.refuse(current.refused);
         else counts.engine++;
       } catch (error) {
@@ -298,6 +315,7 @@ function runGroup(commands: readonly Command[], counts: Counts): void {
       const on: Loaded = target === undefined ? current : (named.get(target) ?? current);
       if ('without' in on) counts.engine++;
       else if ('refused' in on) counts.refuse(on.refused);
+      else if ('silent' in on) counts.skipped++;
       else {
         try {
           call(on, command, counts);
@@ -305,7 +323,10 @@ function runGroup(commands: readonly Command[], counts: Counts): void {
           counts.fail(command.line, `${command.action.field}: ${String(error)}`);
         }
       }
-    } else counts.skipped++;
+    } else {
+      counts.skipped++;
+      if (command.type === 'register') register(command, named, current);
+    }
   }
 }
 
@@ -339,6 +360,7 @@ export async function main(args: readonly string[]): Promise<number> {
     const counts = new Counts();
     const script = readScript(path);
     counts.skipped += script.unread;
+    offered = { spectest: SPECTEST as WebAssembly.ModuleImports };
     for (const group of script.groups) runGroup(group, counts);
     console.log(row(name, counts));
     for (const failure of counts.failures.slice(0, 5)) console.log(`    ${failure}`);

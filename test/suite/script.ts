@@ -3,8 +3,9 @@
  *
  *   file.wast ── top-level expressions ── groups: a module and what follows it ── wast2json, one group at a time
  *
- * A file whose newest syntax wast2json does not know is not lost as a whole: a group that fails is tried again without the
- * commands that it cannot read.
+ * A file whose newest syntax wast2json does not know is not lost as a whole: abbreviations are written out; a module that
+ * it cannot read is assembled by Binaryen instead; a group that fails is tried again without the commands that it cannot
+ * read.
  *
  * Does: split, convert, read. Does not: run anything (main.ts).
  */
@@ -12,6 +13,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 export interface Value {
   readonly type: string;
@@ -35,6 +37,8 @@ export interface Command {
   readonly action?: Action;
   readonly expected?: readonly Value[];
   readonly text?: string;
+  /** Name under which a module is registered. */
+  readonly as?: string;
   /** Bytes of the module that the command carries. */
   bytes?: Uint8Array<ArrayBuffer>;
 }
@@ -108,13 +112,51 @@ function convert(text: string): Command[] | undefined {
   }
 }
 
+/** Newer abbreviations in the words of wabt 1.0.32. */
+function writtenOut(text: string): string {
+  return text
+    .replace(/\b(table\.(?:get|set|grow|fill|size))(?=\s*[()])/g, '$1 0')
+    .replace(/\(ref null (func|extern)\)/g, '$1ref')
+    .replace(/\(module definition\b/g, '(module');
+}
+
+const WASM_AS = fileURLToPath(
+  new URL('../../../../node_modules/binaryen/bin/wasm-as', import.meta.url),
+);
+
+/** A module's bytes through Binaryen; undefined: it cannot read it either. */
+function assembled(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (/^\(module\s+(\$\S+\s+)?(binary|quote|instance)\b/.test(text)) return undefined;
+  const folder = mkdtempSync(join(tmpdir(), 'sherd-suite-'));
+  try {
+    const [input, output] = [join(folder, 'part.wat'), join(folder, 'part.wasm')];
+    writeFileSync(input, text);
+    const args = [WASM_AS, '--all-features', '--disable-custom-descriptors', input, '-o', output];
+    return spawnSync(process.execPath, args).status === 0
+      ? new Uint8Array(readFileSync(output))
+      : undefined;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A group whose module wast2json cannot read: the commands as if the module were empty, and Binaryen's bytes. */
+function readAround(group: readonly string[]): { commands: Command[]; unread: number } {
+  const bytes = assembled(group[0]!);
+  if (bytes === undefined) return { commands: [], unread: group.length };
+  const name = /^\(module\s+(\$\S+)/.exec(group[0]!)?.[1] ?? '';
+  const { commands, unread } = readGroup([`(module ${name})`, ...group.slice(1)]);
+  if (commands[0] !== undefined) commands[0].bytes = bytes;
+  return { commands, unread };
+}
+
 /** A group's commands; those that cannot be read are counted. */
 function readGroup(group: readonly string[]): { commands: Command[]; unread: number } {
   const whole = convert(group.join('\n'));
   if (whole !== undefined) return { commands: whole, unread: 0 };
   const [first, ...rest] = group as [string, ...string[]];
   const isModule = opensModule(first);
-  if (isModule && convert(first) === undefined) return { commands: [], unread: group.length };
+  if (isModule && convert(first) === undefined) return readAround(group);
   const readable = (part: readonly string[]): string[] => {
     if (part.length === 0) return [];
     const text = isModule ? [first, ...part] : part;
@@ -135,7 +177,7 @@ export interface Script {
 }
 
 export function readScript(path: string): Script {
-  const text = readFileSync(path, 'utf8');
+  const text = writtenOut(readFileSync(path, 'utf8'));
   const all = convert(text);
   if (all !== undefined) return { groups: [all], unread: 0 };
   const read = groups(text).map(readGroup);
