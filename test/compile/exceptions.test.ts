@@ -322,7 +322,7 @@ describe('exceptions across pauses', () => {
     expect(exactEverywhere(name, text)).toBeGreaterThan(1n);
   });
 
-  test.skipIf(!HAS_TRY_TABLE).each(TRY_TABLE)('%s', (name, text) => {
+  test.each(HAS_TRY_TABLE ? TRY_TABLE : [])('%s', (name, text) => {
     expect(exactEverywhere(name, text)).toBeGreaterThan(1n);
   });
 
