@@ -8,7 +8,8 @@
  *   --quantum N  one long run as well, straight and in quanta of 2 ms, N rounds (a minute a kernel)
  *   --node       the same under another Node.js
  *   --quick      3 rounds, short warm-up: does everything work? Its figures mean nothing
- *   --ablation   also the baseline's parts: Binaryen's -O3 alone, polls alone, Asyncify without polls
+ *   --ablation   also the baseline's parts (Binaryen's -O3 alone, polls alone, Asyncify without polls), and sherd with a
+ *                poll in every passage of counted loops
  *
  * Measured: warm CPU time of each kernel in one process, all variants interleaved, medians over the rounds, ratios to
  * the uninstrumented module with a 90 % bootstrap bound; the first call of a never-seen module, apart (wall time); sizes

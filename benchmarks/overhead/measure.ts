@@ -71,7 +71,7 @@ async function measureWarm(
   plan: Plan,
 ): Promise<{ times: Rounds; tries: number }> {
   const variants = plan.ablation
-    ? [...prepared.variants, ...ablationVariants(prepared.program)]
+    ? [...prepared.variants, ...ablationVariants(prepared.program, nodePlatform)]
     : prepared.variants;
   const settings = plan.quick ? { ...WARM_UP, minMs: 100, maxMs: 400 } : WARM_UP;
   for (const variant of variants) await warmUp(variant, settings);

@@ -5,7 +5,8 @@
  *   sherd                compileProgram + Instance, one budget larger than the whole run: the fast copy straight through
  *   sherd quantum        the same in quanta of QUANTUM_MS, over one long run
  *   asyncify             benchmarks/asyncify: polls + Binaryen's Asyncify at -O3, never unwound
- *   ablation             Binaryen's -O3 alone, with polls that call the host, and with Asyncify but no polls
+ *   ablation             Binaryen's -O3 alone, with polls that call the host, and with Asyncify but no polls; sherd
+ *                        without counted loops (host/compile/counted.ts)
  *
  * V1  Every call gets a fresh instance, so that first touches of memory cost all variants the same.
  * V2  The engine sees different bytes for each variant: no compiled code is shared.
@@ -33,6 +34,7 @@ export const NAMES = {
   optimised: 'binaryen -O3',
   polls: '+ polls that call the host',
   unpolled: '+ asyncify, no polls',
+  everyPassage: 'sherd, polls in every passage',
 } as const;
 
 export interface Prepared {
@@ -155,13 +157,16 @@ export function prepare(program: Program, platform: Platform): Prepared {
   };
 }
 
-/** The baseline taken apart: what its parts cost one by one. */
-export function ablationVariants(program: Program): readonly Variant[] {
+/** The baseline taken apart, and sherd without what makes it fast: what the parts cost one by one. */
+export function ablationVariants(program: Program, platform: Platform): readonly Variant[] {
   const made = (name: string, polls: boolean, pass: boolean): Variant => {
     const { bytes } = asyncify(program.bytes, { polls, asyncify: pass });
     return asyncifyVariant(name, program, bytes, name);
   };
+  const bytes = unlike(program.bytes, NAMES.everyPassage);
+  const polled = compileProgram(bytes, platform, { pollEveryPassage: true });
   return [
+    sherdVariant(NAMES.everyPassage, program, LoadedModule.load(polled, platform), MAX_BUDGET),
     made(NAMES.optimised, false, false),
     made(NAMES.polls, true, false),
     made(NAMES.unpolled, false, true),

@@ -46,6 +46,7 @@ export interface ContinuationModule {
 
 class ContinuationTarget implements EmitTarget {
   readonly sameTypes = false;
+  readonly countsLoops = true;
   readonly table = new TypeTable();
   readonly functionImports: { readonly from: ContinuationImport; readonly type: number }[] = [];
   private readonly functionIndex = new Map<string, number>();

@@ -27,6 +27,8 @@
 import { invariant } from '../types/errors.js';
 import { type Body, branchTableTargets, type Frame } from './body.js';
 import { ByteReader, ByteWriter, lebBytes } from './bytes.js';
+import { type CountedLoop, countedLoop } from './counted.js';
+import { type CountedEmitting, emitCounted, emitLeave, returnFuel } from './emit-counted.js';
 import {
   closeTryTable,
   type Emitting,
@@ -59,7 +61,7 @@ for (const op of [OP.try, OP.tryTable, OP.catch, OP.catchAll, OP.delegate]) WAY[
 for (const op of [OP.throw, OP.rethrow]) WAY[op] = Way.rewrite;
 
 /** Emits bodies of one module, one after the other. */
-export class BodyEmitter implements Emitting {
+export class BodyEmitter implements Emitting, CountedEmitting {
   body!: Body;
   protected plan!: FramePlan;
   /** Code inside the cold labels. */
@@ -79,6 +81,8 @@ export class BodyEmitter implements Emitting {
   /** Exceptions add labels between those of the program: branches to outer ones are not what they were. */
   protected relabelled = false;
   protected scratch = -1;
+  /** The counted loop whose body is being written. */
+  leaving: CountedLoop | undefined;
 
   constructor(
     readonly bytes: Uint8Array,
@@ -122,7 +126,7 @@ export class BodyEmitter implements Emitting {
 
   // --- indices -------------------------------------------------------------------------------------------
 
-  protected local(index: number): number {
+  local(index: number): number {
     if (this.kind === 'continuation') return index + 1;
     return index < this.body.type.params.length || !this.hasFuel ? index : index + 1;
   }
@@ -235,7 +239,7 @@ export class BodyEmitter implements Emitting {
 
   // --- safepoints ----------------------------------------------------------------------------------------
 
-  protected poll(safepoint: number): void {
+  poll(safepoint: number): void {
     this.w.op(OP.localGet, this.fuel).u8(OP.i32Const).u8(1).u8(OP.i32Sub);
     this.w.op(OP.localTee, this.fuel);
     this.leaveIfNegative(safepoint);
@@ -338,10 +342,18 @@ export class BodyEmitter implements Emitting {
    * Emits instructions `[from, to)`, whose enclosing frames are open. Neighbours that stay as they are, are copied in
    * one piece: `pending` is the first byte that is not copied yet, or -1.
    */
-  protected range(from: number, to: number): void {
+  range(from: number, to: number): void {
     const { op, start, live, save } = this.body;
     let pending = -1;
     for (let i = from; i < to; i++) {
+      const counted = op[i] === OP.loop && live[i] !== 0 ? this.counted(i) : undefined;
+      if (counted !== undefined) {
+        if (pending >= 0) this.w.copy(this.bytes, pending, start[i]!);
+        pending = -1;
+        const end = this.scratchLocal();
+        i = emitCounted(this, counted, this.body.frames[this.body.arg[i]!]!, end);
+        continue;
+      }
       if (live[i] !== 0 && save[i] === 0 && this.unchanged(op[i]!, i)) {
         if (pending < 0) pending = start[i]!;
         continue;
@@ -375,10 +387,32 @@ export class BodyEmitter implements Emitting {
   protected sameIndex(op: number, i: number, indexBytes: number): boolean {
     const index = this.body.arg[i]!;
     if (op === OP.br || op === OP.brIf)
-      return !this.relabelled && indexBytes === lebBytes(this.frameDepth(index));
+      return (
+        !this.leaves(index) && !this.relabelled && indexBytes === lebBytes(this.frameDepth(index))
+      );
     if (op === OP.call && (this.body.safepointAt[i]! >= 0 || this.target.carriesFuel(index)))
       return false;
     return indexBytes === lebBytes(index);
+  }
+
+  // --- counted loops -------------------------------------------------------------------------------------
+
+  private counted(instr: number): CountedLoop | undefined {
+    const { body, bytes, target } = this;
+    const frame = body.frames[body.arg[instr]!]!;
+    if (frame.safepoint < 0 || !target.countsLoops) return undefined;
+    return countedLoop(body, bytes, (f) => target.carriesFuel(f), frame);
+  }
+
+  openVoid(op: number, frame: number): void {
+    this.w.u8(op).u8(0x40);
+    if (frame >= 0) this.level[frame] = this.depth;
+    this.depth++;
+  }
+
+  /** A branch to this frame leaves the counted loop whose body is being written. */
+  private leaves(frame: number): boolean {
+    return this.leaving !== undefined && frame <= this.leaving.outside;
   }
 
   protected instruction(i: number): void {
@@ -411,7 +445,8 @@ export class BodyEmitter implements Emitting {
         break;
       case OP.br:
       case OP.brIf:
-        w.op(body.op[i]!, this.frameDepth(arg));
+        if (this.leaves(arg)) emitLeave(this, this.leaving!, i, this.scratchLocal());
+        else w.op(body.op[i]!, this.frameDepth(arg));
         return;
       case OP.brTable: {
         const targets = branchTableTargets(body, i, this.bytes);
@@ -420,6 +455,7 @@ export class BodyEmitter implements Emitting {
         return;
       }
       case OP.return:
+        if (this.leaving !== undefined) returnFuel(this, this.leaving, this.scratchLocal(), i);
         return this.return();
       case OP.returnCall:
         return this.returnCall(i);
@@ -525,7 +561,7 @@ export class BodyEmitter implements Emitting {
     this.depth++;
   }
 
-  protected closeBlock(): void {
+  closeBlock(): void {
     this.w.u8(OP.end);
     this.depth--;
   }

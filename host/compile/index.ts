@@ -27,6 +27,8 @@ export { plainFunction } from './records.js';
 export interface CompileOptions {
   /** Told how far the rewriting is, a few hundred functions apart. */
   readonly progress?: Progress;
+  /** A poll in every passage of every loop: for comparison. Fuel, resume map and results are the same. */
+  readonly pollEveryPassage?: boolean;
 }
 
 /** Compiles a core Wasm module (no imports, or functions only) into a shard module. */
@@ -44,7 +46,12 @@ export function compileProgram(
     });
   }
   const module = wrapImports(program);
-  const { out, codeBytes, records } = instrument(module, () => validate(bytes), options.progress);
+  const { out, codeBytes, records } = instrument(
+    module,
+    () => validate(bytes),
+    options.progress,
+    options.pollEveryPassage !== true,
+  );
   const head = {
     abi: ABI,
     programHash: platform.sha256(bytes),

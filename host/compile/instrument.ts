@@ -58,6 +58,7 @@ class Instrumenter implements EmitTarget {
   constructor(
     private readonly module: WasmModule,
     private readonly progress: Progress,
+    readonly countsLoops: boolean,
   ) {
     this.graph = buildCallGraph(module);
     this.types = new TypeTable(module.types);
@@ -513,8 +514,9 @@ export function instrument(
   module: WasmModule,
   validate: () => void,
   progress: Progress = () => undefined,
+  countsLoops = true,
 ): Instrumented {
-  const instrumenter = new Instrumenter(module, progress);
+  const instrumenter = new Instrumenter(module, progress, countsLoops);
   validate();
   return instrumenter.run();
 }

@@ -29,6 +29,8 @@ export interface EmitTarget {
   elemDropFunction(segment: number): number;
   /** `(function index + 1, 0 = null) -> funcref`; undefined = ref.func can be written. */
   refFunction(): number | undefined;
+  /** Counted loops run without a poll in each passage (emit-counted.ts). */
+  readonly countsLoops: boolean;
   carriesFuel(functionIndex: number): boolean;
   /** Functions of this type in tables carry fuel. */
   indirectCarriesFuel(typeIndex: number): boolean;
