@@ -5,6 +5,7 @@
   (type (;3;) (func (param i32 i32) (result i32 i32)))
   (type (;4;) (func))
   (func (;0;) (type 3) (param i32 i32) (result i32 i32)
+    (local i32)
     block  ;; label = @1
       loop  ;; label = @2
         local.get 1
@@ -14,10 +15,39 @@
         i32.const 0
         i32.lt_s
         br_if 1 (;@1;)
+        local.get 1
         local.get 0
+        i32.const 0
+        i32.sub
         i32.const 1
         i32.sub
-        local.tee 0
+        local.tee 2
+        local.get 1
+        local.get 2
+        local.get 1
+        i32.lt_u
+        select
+        local.tee 2
+        i32.sub
+        local.set 1
+        local.get 2
+        i32.const -1
+        i32.mul
+        local.get 0
+        i32.add
+        i32.const -1
+        i32.add
+        local.set 2
+        loop  ;; label = @3
+          local.get 0
+          i32.const 1
+          i32.sub
+          local.tee 0
+          local.get 2
+          i32.ne
+          br_if 0 (;@3;)
+        end
+        local.get 0
         br_if 0 (;@2;)
       end
       local.get 0

@@ -13,7 +13,7 @@
   (import "store" "spill_f64" (func (;4;) (type 4)))
   (import "store" "set_f64" (func (;5;) (type 5)))
   (func (;6;) (type 6) (param i32) (result f64 i32)
-    (local i32 i32 i32 f64)
+    (local i32 i32 i32 f64 i32)
     block (result i32)  ;; label = @1
       block  ;; label = @2
         block  ;; label = @3
@@ -43,15 +43,47 @@
                 i32.const 0
                 i32.lt_s
                 br_if 3 (;@3;)
-                local.get 4
+                local.get 0
+                local.get 1
                 local.get 3
-                f64.convert_i32_s
-                f64.add
-                local.set 4
+                i32.sub
+                i32.const 1
+                i32.sub
+                i32.const 0
                 local.get 3
+                local.get 1
+                i32.lt_s
+                select
+                local.tee 5
+                local.get 0
+                local.get 5
+                local.get 0
+                i32.lt_u
+                select
+                local.tee 5
+                i32.sub
+                local.set 0
+                local.get 5
+                local.get 3
+                i32.add
                 i32.const 1
                 i32.add
-                local.tee 3
+                local.set 5
+                loop  ;; label = @7
+                  local.get 4
+                  local.get 3
+                  f64.convert_i32_s
+                  f64.add
+                  local.set 4
+                  local.get 3
+                  i32.const 1
+                  i32.add
+                  local.tee 3
+                  local.get 5
+                  i32.ne
+                  br_if 0 (;@7;)
+                end
+                local.get 3
                 local.get 1
                 i32.lt_s
                 br_if 0 (;@6;)
@@ -83,15 +115,47 @@
                 i32.const 0
                 i32.lt_s
                 br_if 3 (;@3;)
-                local.get 4
+                local.get 0
+                local.get 1
                 local.get 3
-                f64.convert_i32_s
-                f64.add
-                local.set 4
+                i32.sub
+                i32.const 1
+                i32.sub
+                i32.const 0
                 local.get 3
+                local.get 1
+                i32.lt_s
+                select
+                local.tee 5
+                local.get 0
+                local.get 5
+                local.get 0
+                i32.lt_u
+                select
+                local.tee 5
+                i32.sub
+                local.set 0
+                local.get 5
+                local.get 3
+                i32.add
                 i32.const 1
                 i32.add
-                local.tee 3
+                local.set 5
+                loop  ;; label = @7
+                  local.get 4
+                  local.get 3
+                  f64.convert_i32_s
+                  f64.add
+                  local.set 4
+                  local.get 3
+                  i32.const 1
+                  i32.add
+                  local.tee 3
+                  local.get 5
+                  i32.ne
+                  br_if 0 (;@7;)
+                end
+                local.get 3
                 local.get 1
                 i32.lt_s
                 br_if 0 (;@6;)

@@ -8,7 +8,7 @@
   (type (;6;) (func))
   (type (;7;) (func (param i32 i32) (result f64 i32)))
   (func (;0;) (type 7) (param i32 i32) (result f64 i32)
-    (local i32 i32 f64)
+    (local i32 i32 f64 i32)
     block (result i32)  ;; label = @1
       block  ;; label = @2
         block  ;; label = @3
@@ -30,15 +30,47 @@
               i32.const 0
               i32.lt_s
               br_if 3 (;@2;)
-              local.get 4
+              local.get 1
+              local.get 0
               local.get 3
-              f64.convert_i32_s
-              f64.add
-              local.set 4
+              i32.sub
+              i32.const 1
+              i32.sub
+              i32.const 0
               local.get 3
+              local.get 0
+              i32.lt_s
+              select
+              local.tee 5
+              local.get 1
+              local.get 5
+              local.get 1
+              i32.lt_u
+              select
+              local.tee 5
+              i32.sub
+              local.set 1
+              local.get 5
+              local.get 3
+              i32.add
               i32.const 1
               i32.add
-              local.tee 3
+              local.set 5
+              loop  ;; label = @6
+                local.get 4
+                local.get 3
+                f64.convert_i32_s
+                f64.add
+                local.set 4
+                local.get 3
+                i32.const 1
+                i32.add
+                local.tee 3
+                local.get 5
+                i32.ne
+                br_if 0 (;@6;)
+              end
+              local.get 3
               local.get 0
               i32.lt_s
               br_if 0 (;@5;)
