@@ -79,6 +79,12 @@ export function examineGenerated(seed: number, effort: Effort, inputs: number): 
   return { reports, text };
 }
 
+/** What the compiler says no to, by name; anything else is a finding. */
+const REFUSED: ReadonlySet<string> = new Set([
+  'SHERD_FEATURE_UNSUPPORTED',
+  'SHERD_IMPORT_UNSUPPORTED',
+]);
+
 /** A module of Binaryen's generator: every export with `inputs` sets of arguments. */
 export function examineTranslated(seed: number, effort: Effort, inputs: number): Examined {
   const features = FEATURE_SETS[seed % FEATURE_SETS.length]!;
@@ -88,7 +94,7 @@ export function examineTranslated(seed: number, effort: Effort, inputs: number):
   try {
     loaded = loadTranslated(bytes);
   } catch (error) {
-    if (!(error instanceof SherdError) || error.code !== 'SHERD_FEATURE_UNSUPPORTED') throw error;
+    if (!(error instanceof SherdError) || !REFUSED.has(error.code)) throw error;
     const kind = `refused: ${error.message.replace(/\d+/g, 'n')}`;
     return { reports: [{ kind, pauses: 0, differences: [] }], text };
   }

@@ -22,6 +22,7 @@ import {
   type Writing,
 } from './generate-features.js';
 import {
+  closed,
   LOADS,
   OPERATORS,
   type Operator,
@@ -105,8 +106,10 @@ export class ModuleGenerator {
   }
 
   signature(maxParams: number, maxResults: number, first: readonly WasmType[] = []): Signature {
+    // Often values of one type only: the wrong one of two is a mistake that only then stays valid.
+    const own = this.random.chance(0.4) ? [this.random.pick(this.types)] : this.types;
     const some = (limit: number): WasmType[] =>
-      Array.from({ length: this.random.below(limit + 1) }, () => this.random.pick(this.types));
+      Array.from({ length: this.random.below(limit + 1) }, () => this.random.pick(own));
     return { params: [...first, ...some(maxParams)], results: some(maxResults) };
   }
 
@@ -219,8 +222,9 @@ class FunctionGenerator implements Writing {
 
   value(type: WasmType, depth: number): void {
     if (depth <= 0 || this.budget <= 0) return this.leaf(type);
-    const choice = this.random.below(24);
+    const choice = this.random.below(26);
     if (choice < 9) this.operator(type, depth);
+    else if (choice >= 24) this.overwritten(type, depth);
     else if (choice < 11) this.load(type, depth);
     else if (choice < 12) this.ifValue(type, depth);
     else if (choice < 14) this.blockValue(type, depth);
@@ -310,6 +314,23 @@ class FunctionGenerator implements Writing {
     this.emit(`local.tee ${this.localOf(type, true)}`);
   }
 
+  /** An operand from a local lies below calls and loops between which the local gets another value. */
+  private overwritten(type: WasmType, depth: number): void {
+    const local = this.localOf(type, true);
+    this.emit(`local.get ${local}`);
+    this.stopping(type, depth - 1);
+    this.emit(`local.set ${local}`);
+    this.stopping(type, depth - 1);
+    this.emit(this.random.pick(closed(type)).text);
+  }
+
+  /** A value on the way to which the function can probably stop. */
+  private stopping(type: WasmType, depth: number): void {
+    if (depth <= 0 || this.budget <= 0) this.leaf(type);
+    else if (this.random.chance(0.5)) this.loop([type], depth);
+    else this.callValue(type, depth);
+  }
+
   private environment(depth: number): void {
     const choice = this.random.below(5);
     if (choice === 0) this.emit('memory.size');
@@ -387,16 +408,8 @@ class FunctionGenerator implements Writing {
     for (const local of [...held].reverse()) this.emit(`local.set ${local}`);
     types.forEach((type, index) => {
       this.emit(`local.get ${held[index]!}`);
-      const binary = OPERATORS[type].filter(
-        ({ operands, openNaN, bitsOf, divides }) =>
-          operands.length === 2 &&
-          operands.every((operand) => operand === type) &&
-          openNaN !== true &&
-          bitsOf === undefined &&
-          divides !== true,
-      );
       this.value(type, depth - 2);
-      this.emit(this.random.pick(binary).text);
+      this.emit(this.random.pick(closed(type)).text);
     });
   }
 

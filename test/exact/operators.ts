@@ -181,3 +181,14 @@ export const STORES: Readonly<Record<WasmType, readonly string[]>> = {
   f64: ['f64.store'],
   v128: ['v128.store'],
 };
+
+/** Operators of two values of a type that give one, whatever the values. */
+export const closed = (type: WasmType): readonly Operator[] =>
+  OPERATORS[type].filter(
+    ({ operands, openNaN, bitsOf, divides }) =>
+      operands.length === 2 &&
+      operands.every((operand) => operand === type) &&
+      openNaN !== true &&
+      bitsOf === undefined &&
+      divides !== true,
+  );
