@@ -42,6 +42,8 @@ export interface SupervisorOptions {
   readonly workers?: number;
   /** Port of the API; default any free one. */
   readonly port?: number;
+  /** Limit of all blobs of the directory together; 0 = none from now on; default what it has. */
+  readonly quotaBytes?: number;
   /** The folder of compiled code, with node/main.js and control/main.js; default the one that this file is in. */
   readonly code?: URL;
   /** Lines that children write to stderr, and what happens to them. */
@@ -90,7 +92,9 @@ export class Supervisor {
     });
     const fabric = ['--fabric', `embedded:${this.directory}`, '--parent-watch'];
     const port = options.port === undefined ? [] : ['--port', String(options.port)];
-    this.#children.push(newChild('control', 'control/main.js', [...fabric, ...port]));
+    const { quotaBytes } = options;
+    const quota = quotaBytes === undefined ? [] : ['--quota-bytes', String(quotaBytes)];
+    this.#children.push(newChild('control', 'control/main.js', [...fabric, ...port, ...quota]));
     const workers = options.workers === undefined ? [] : ['--workers', String(options.workers)];
     for (let i = 1; i <= options.nodes; i++) {
       const args = [...fabric, ...workers, '--name', `n${i}`];

@@ -1,5 +1,5 @@
 /**
- * Entry of a control process: `node dist/control/main.js --fabric embedded:DIR [--port N] [--parent-watch]`.
+ * Entry of a control process: `node dist/control/main.js --fabric embedded:DIR [--port N] [--quota-bytes N] [--parent-watch]`.
  *
  * Does: open the fabric, start its hub, run one ControlServer, end on SIGTERM, with its parent, or on a defect.
  * Does not: print to stdout. To a parent it says, over IPC, `{kind: 'ready', url}` and `{kind: 'shutdown'}` (a client
@@ -7,19 +7,24 @@
  *
  * M1  SIGINT is ignored: the terminal's Ctrl-C is the parent's business.
  * M2  With --parent-watch the process ends at once when its parent is gone (IPC disconnect, or stdin at its end).
+ * M3  A hub that still lives is that of an orphan, whose parent was killed and which is about to see that: it is waited for.
  */
 import { parseArgs } from 'node:util';
 import { calmEngine } from '../fabric/background.js';
-import { openEmbeddedFabric, startEmbeddedHub } from '../fabric/embedded.js';
+import { type EmbeddedHub, openEmbeddedFabric, startEmbeddedHub } from '../fabric/embedded.js';
 import { webPlatform } from '../runtime/platform-web.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import { ControlServer } from './server.js';
+
+/** So long, ms, an orphan of an earlier start may take to end. */
+const ORPHAN_MS = 15_000;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       fabric: { type: 'string' },
       port: { type: 'string', default: '0' },
+      'quota-bytes': { type: 'string' },
       'parent-watch': { type: 'boolean', default: false },
     },
   });
@@ -27,8 +32,13 @@ async function main(): Promise<void> {
   process.on('SIGINT', () => undefined);
   if (values['parent-watch']) watchParent();
   const directory = directoryOf(values.fabric);
-  const fabric = await openEmbeddedFabric(directory, { create: true, name: 'control' });
-  const hub = await startEmbeddedHub(directory);
+  const quota = values['quota-bytes'];
+  const fabric = await openEmbeddedFabric(directory, {
+    create: true,
+    name: 'control',
+    ...(quota === undefined ? {} : { quotaBytes: Number(quota) }),
+  });
+  const hub = await startHub(directory);
   let control: ControlServer | undefined;
   let ending = false;
   const end = async (code: number): Promise<void> => {
@@ -66,6 +76,19 @@ function directoryOf(url: string | undefined): string {
     at: url,
     exitCode: EXIT.refused,
   });
+}
+
+/** M3. */
+async function startHub(directory: string): Promise<EmbeddedHub> {
+  for (const untilMs = performance.now() + ORPHAN_MS; ; ) {
+    try {
+      return await startEmbeddedHub(directory);
+    } catch (cause) {
+      const isBusy = cause instanceof SherdError && cause.code === 'SHERD_FABRIC_BUSY';
+      if (!isBusy || performance.now() >= untilMs) throw cause;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** M2. */

@@ -8,12 +8,16 @@
  *             └─ artifacts ─── files of the final directories
  *
  * G1  A blob that any record reaches is kept. A blob that cannot be read is kept, and what it would name is not known:
- *     then nothing is collected at all (`complete` is false).
- * G2  Blobs younger than the grace time are spared: they may be about to be named.
+ *     then nothing is collected at all (`unread` names it).
+ * G2  Blobs younger than the grace time are spared: they may be about to be named. Time counts up to the begin of the collection:
+ *     what is put or asked for while it goes on is spared whatever the grace.
+ * G3  The records are read twice, the second time when everything is known that goes by the first, and not before a blob that was
+ *     there at the begin has had NAMING_MS to be named: only what neither reading reaches goes.
  */
 import { decodeCapsule } from '../capsule/index.js';
 import { decodeSpec, decodeTrees } from '../runtime/spec.js';
 import type { DuReply, GcReply } from '../types/api.js';
+import { SherdError } from '../types/errors.js';
 import type { Fabric } from '../types/fabric.js';
 import type { DirectoryTree, TreeNode } from '../types/host.js';
 import { decodePlain } from '../types/pack.js';
@@ -21,6 +25,12 @@ import type { Hash, Platform } from '../types/platform.js';
 import type { OutputChunk, ShardId, ShardRecord } from '../types/records.js';
 
 export const GRACE_MS = 10 * 60_000;
+
+/** So long, ms, blobs are read without giving the thread away: there may be 100,000 pieces of output. */
+const SLICE_MS = 5;
+
+/** More than a node needs from a blob's put to the record that names it. */
+const NAMING_MS = 1_000;
 
 export interface Retention {
   /** Finished shards that are kept, those that ended last. */
@@ -33,8 +43,8 @@ export const DEFAULT_RETENTION: Retention = { finishedMax: 1_000, finishedMs: 7 
 
 export interface Reached {
   readonly blobs: ReadonlySet<Hash>;
-  /** Something could not be read: what it names is not in `blobs`. */
-  readonly complete: boolean;
+  /** The first blob that could not be read: what it names is not in `blobs`. Null = all were. */
+  readonly unread: Hash | null;
 }
 
 /** Everything that these records reach. */
@@ -45,20 +55,38 @@ export async function reach(
 ): Promise<Reached> {
   const walk = new Walk(fabric, platform);
   for (const record of records) await walk.record(record);
-  return { blobs: walk.blobs, complete: walk.complete };
+  return walk;
 }
 
-/** Removes what no record reaches. */
-export async function collectGarbage(
-  records: Iterable<ShardRecord>,
-  fabric: Fabric,
-  platform: Platform,
-  graceMs: number,
-): Promise<Omit<GcReply, 'shards'>> {
-  const { blobs, complete } = await reach(records, fabric, platform);
-  if (!complete) return { blobs: 0, bytes: 0, keptBlobs: blobs.size };
-  const freed = await fabric.blobs.collect((hash) => blobs.has(hash), graceMs);
-  return { ...freed, keptBlobs: blobs.size };
+export interface Collection {
+  readonly fabric: Fabric;
+  readonly platform: Platform;
+  readonly graceMs: number;
+  readonly nowMs: () => number;
+  /** All records, from the store itself. */
+  readonly readRecords: () => Promise<readonly ShardRecord[]>;
+}
+
+/** Removes what no record reaches. Throws when something that a record names cannot be read (G1). */
+export async function collectGarbage(collection: Collection): Promise<Omit<GcReply, 'shards'>> {
+  const { fabric, platform, graceMs, nowMs, readRecords } = collection;
+  const beganMs = nowMs();
+  const walk = new Walk(fabric, platform);
+  for (const record of await readRecords()) await walk.record(record);
+  const earlyMs = NAMING_MS - graceMs - (nowMs() - beganMs);
+  if (earlyMs > 0) await new Promise((resolve) => setTimeout(resolve, earlyMs));
+  // What a record named before and names no more may have gone; what it names now has not.
+  walk.forgetUnread();
+  for (const record of await readRecords()) await walk.record(record);
+  if (walk.unread !== null) {
+    throw new SherdError('SHERD_BLOB_MISSING', 'nothing is freed: a blob cannot be read', {
+      at: walk.unread,
+      next: 'see which shard needs it with: sherd ps; remove that shard, then collect again',
+    });
+  }
+  const tookMs = Math.ceil(nowMs() - beganMs);
+  const freed = await fabric.blobs.collect((hash) => walk.blobs.has(hash), graceMs + tookMs);
+  return { ...freed, keptBlobs: walk.blobs.size };
 }
 
 /** What is stored, and what each shard reaches (shared blobs count for every shard that reaches them). */
@@ -73,7 +101,7 @@ export async function diskUse(
   const shards = [];
   for (const record of records) {
     const { blobs } = await reach([record], fabric, platform);
-    for (const hash of blobs) all.add(hash);
+    for (const hash of blobs) if (sizes.has(hash)) all.add(hash);
     shards.push({ id: record.id, name: record.name, bytes: sum(blobs, sizes) });
   }
   return {
@@ -107,9 +135,12 @@ function endedMs(record: ShardRecord): number {
   return Math.max(record.endedMs ?? 0, record.createdMs);
 }
 
-class Walk {
+class Walk implements Reached {
   readonly blobs = new Set<Hash>();
-  complete = true;
+  unread: Hash | null = null;
+  #gaveWayMs = performance.now();
+  /** Blobs that were looked into, by what they were taken for: the same bytes may be a file here and a capsule there. */
+  readonly #opened = new Set<string>();
 
   constructor(
     private readonly fabric: Fabric,
@@ -118,45 +149,62 @@ class Walk {
 
   async record(record: ShardRecord): Promise<void> {
     this.blobs.add(record.moduleHash);
-    await this.#open(record.spec, (bytes) => {
+    await this.#open('spec', record.spec, (bytes) => {
       const spec = decodeSpec(bytes);
       for (const { hash } of spec.stdin) this.blobs.add(hash);
-      this.#trees(spec.dirs);
+      addFiles(spec.dirs, this.blobs);
     });
-    await this.#open(record.capsule, (bytes) => {
+    await this.#open('capsule', record.capsule, (bytes) => {
       for (const hash of decodeCapsule(bytes, this.platform).header.references)
         this.blobs.add(hash);
     });
-    await this.#open(record.artifacts, (bytes) => this.#trees(decodeTrees(bytes)));
+    await this.#open('trees', record.artifacts, (bytes) =>
+      addFiles(decodeTrees(bytes), this.blobs),
+    );
     for (let hash = record.output.head; hash !== null; ) {
-      if (this.blobs.has(hash)) break;
       let previous: Hash | null = null;
-      await this.#open(hash, (bytes) => {
+      await this.#open('output', hash, (bytes) => {
         previous = (decodePlain(bytes) as OutputChunk).previous;
       });
       hash = previous;
     }
   }
 
+  /** What could not be read is looked at again. */
+  forgetUnread(): void {
+    this.unread = null;
+  }
+
   /** Reads a blob once; what cannot be read makes the walk incomplete. */
-  async #open(hash: Hash | null, look: (bytes: Uint8Array) => void): Promise<void> {
-    if (hash === null || this.blobs.has(hash)) return;
+  async #open(what: string, hash: Hash | null, look: (bytes: Uint8Array) => void): Promise<void> {
+    if (hash === null || this.#opened.has(what + hash)) return;
     this.blobs.add(hash);
+    await this.#giveWay();
     try {
       const bytes = await this.fabric.blobs.get(hash);
-      if (bytes === undefined) this.complete = false;
-      else look(bytes);
+      if (bytes === undefined) this.unread ??= hash;
+      else {
+        look(bytes);
+        this.#opened.add(what + hash);
+      }
     } catch {
-      this.complete = false;
+      this.unread ??= hash;
     }
   }
 
-  #trees(trees: readonly DirectoryTree[]): void {
-    const waiting: TreeNode[] = trees.map((tree) => tree.root);
-    for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
-      if (node.kind === 'dir') for (const [, entry] of node.entries) waiting.push(entry);
-      if (node.kind === 'file') for (const { hash } of node.chunks) this.blobs.add(hash);
-    }
+  async #giveWay(): Promise<void> {
+    if (performance.now() - this.#gaveWayMs < SLICE_MS) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#gaveWayMs = performance.now();
+  }
+}
+
+/** Adds what the files of these directories consist of. */
+export function addFiles(trees: readonly DirectoryTree[], hashes: Set<Hash>): void {
+  const waiting: TreeNode[] = trees.map((tree) => tree.root);
+  for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+    if (node.kind === 'dir') for (const [, entry] of node.entries) waiting.push(entry);
+    if (node.kind === 'file') for (const { hash } of node.chunks) hashes.add(hash);
   }
 }
 

@@ -13,12 +13,12 @@
  * S3  Nothing is kept here that a new control does not rebuild from the fabric, except the trace and the table of moves.
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { serve } from '@hono/node-server';
-import { CONTROL_FILE, type ControlInfo, type StatusReply } from '../types/api.js';
+import { CONTROL_FILE, type ControlInfo, type GcReply, type StatusReply } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { Fabric, Subscription } from '../types/fabric.js';
 import { type MoveHint, SUBJECT } from '../types/hints.js';
@@ -26,6 +26,7 @@ import { decodePlain } from '../types/pack.js';
 import type { Platform } from '../types/platform.js';
 import { Brain } from './brain.js';
 import { Cluster } from './cluster.js';
+import { Janitor } from './janitor.js';
 import { ControlLease } from './lease.js';
 import { Moves } from './moves.js';
 import { DEFAULT_RETENTION, type Retention } from './reach.js';
@@ -64,6 +65,7 @@ export class ControlServer {
   readonly #holder: string;
   readonly #startedMs = Date.now();
   readonly #subscriptions: Subscription[] = [];
+  readonly #janitor: Janitor;
   #server: Server | undefined;
   #lease: ControlLease | undefined;
   #retention: NodeJS.Timeout | undefined;
@@ -94,6 +96,8 @@ export class ControlServer {
       wallMs,
       retention: { ...DEFAULT_RETENTION, ...options.retention },
     });
+    const collect = (graceMs: number): Promise<GcReply> => this.shards.collectGarbage(graceMs);
+    this.#janitor = new Janitor({ cluster, nowMs, collect });
   }
 
   /** Listens, waits for the lease, then serves. */
@@ -180,6 +184,7 @@ export class ControlServer {
   #end(): void {
     this.#closed = true;
     clearInterval(this.#retention);
+    this.#janitor.stop();
     this.brain.stop();
     for (const subscription of this.#subscriptions) subscription.close();
     this.cluster.close();
@@ -215,6 +220,7 @@ export class ControlServer {
     }
     this.#opened = true;
     this.brain.start();
+    this.#janitor.start();
     this.#retention = setInterval(() => {
       this.shards.retain().catch(() => undefined);
     }, RETENTION_MS);
@@ -230,9 +236,13 @@ export class ControlServer {
     await rename(temporary, file);
   }
 
+  /** Ours only: another control may have written its own by now. */
   async #removeControlFile(): Promise<void> {
     const { directory } = this.#options;
-    if (directory !== null) await rm(path.join(directory, CONTROL_FILE), { force: true });
+    if (directory === null) return;
+    const file = path.join(directory, CONTROL_FILE);
+    const there = await readFile(file, 'utf8').catch(() => '');
+    if (there.includes(this.info.token)) await rm(file, { force: true });
   }
 
   async #closeServer(): Promise<void> {

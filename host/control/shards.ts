@@ -6,7 +6,8 @@
  *
  * V1  A verb returns when its request is in the record; the owner answers it by a later change of the record.
  * V2  A verb that is repeated gives the same end: pausing what is paused, killing what is done, is no error.
- * V3  Blobs that a submit names are there before its record is.
+ * V3  Blobs that a submit names are there, and young, before its record is.
+ * V4  A record that starts from a capsule says of it what is in it: an owner could not commit on top of anything else.
  */
 import { randomInt } from 'node:crypto';
 import { decodeCapsule, inspectCapsule } from '../capsule/index.js';
@@ -25,19 +26,22 @@ import {
 import { decodeSpec } from '../runtime/spec.js';
 import type { GcReply, InspectReply, NodeView, ShardView } from '../types/api.js';
 import type { Seen } from '../types/brain.js';
-import { SherdError } from '../types/errors.js';
+import { EXIT, SherdError } from '../types/errors.js';
 import { type AskedHint, SUBJECT } from '../types/hints.js';
+import type { ShardSpec } from '../types/host.js';
 import { decodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardId, ShardRecord, Wanted } from '../types/records.js';
 import type { Brain } from './brain.js';
 import type { Cluster } from './cluster.js';
 import type { Moves } from './moves.js';
-import { collectGarbage, GRACE_MS, outdated, type Retention } from './reach.js';
+import { addFiles, collectGarbage, GRACE_MS, outdated, type Retention } from './reach.js';
 import { shardView } from './views.js';
 
 const DRAIN_MS = 15_000;
 const DRAIN_HINT_MS = 500;
+/** Blobs that are asked for without giving the thread away. */
+const ASKED_AT_ONCE = 64;
 const ID_LETTERS = 'abcdefghjkmnpqrstuvwxyz0123456789';
 
 export interface ShardsContext {
@@ -79,10 +83,10 @@ export class Shards {
   /** Makes the record of a new shard (V3). */
   async submit(input: NewShard): Promise<ShardId> {
     const { cluster, wallMs } = this.#context;
-    const blobs = [input.spec, input.moduleHash];
-    if (input.from !== undefined) blobs.push(input.from.capsule);
-    for (const hash of blobs) await this.#mustHave(hash);
+    await this.#mustHave([input.spec, input.moduleHash]);
     const spec = decodeSpec((await cluster.fabric.blobs.get(input.spec)) ?? new Uint8Array(0));
+    await this.#mustHave(inputsOf(spec));
+    if (input.from !== undefined) await this.#checkCapsule(input, input.from);
     await this.#context.brain.study(input.moduleHash, spec.entry);
     for (;;) {
       const id = newShardId();
@@ -232,12 +236,12 @@ export class Shards {
   }
 
   async collectGarbage(graceMs = GRACE_MS): Promise<GcReply> {
-    const { cluster, platform } = this.#context;
+    const { cluster, platform, nowMs } = this.#context;
     const shards = await this.retain();
-    // From the store itself: this process's view may be a little old.
     const { fabric } = cluster;
-    const records = await cluster.readAll();
-    return { ...(await collectGarbage(records, fabric, platform, graceMs)), shards };
+    const readRecords = (): Promise<readonly ShardRecord[]> => cluster.readAll();
+    const freed = await collectGarbage({ fabric, platform, graceMs, nowMs, readRecords });
+    return { ...freed, shards };
   }
 
   #lives(id: NodeId): boolean {
@@ -300,12 +304,47 @@ export class Shards {
     return this.view(seen);
   }
 
-  async #mustHave(hash: Hash): Promise<void> {
-    if (await this.#context.cluster.fabric.blobs.has(hash)) return;
-    throw new SherdError('SHERD_BLOB_MISSING', 'a blob that the submit names is not there', {
-      at: hash,
-      next: 'put it first',
-    });
+  /** Asking renews their age (V3): no collection takes them before the record is there. */
+  async #mustHave(hashes: Iterable<Hash>): Promise<void> {
+    let asked = 0;
+    for (const hash of new Set(hashes)) {
+      if (++asked % ASKED_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (await this.#context.cluster.fabric.blobs.has(hash)) continue;
+      throw new SherdError('SHERD_BLOB_MISSING', 'a blob that the submit names is not there', {
+        at: hash,
+        next: 'put it first',
+      });
+    }
+  }
+
+  /** V4: what the record says of the capsule is what the capsule says. */
+  async #checkCapsule(shard: NewShard, from: NonNullable<NewShard['from']>): Promise<void> {
+    const { cluster, platform } = this.#context;
+    await this.#mustHave([from.capsule]);
+    const bytes = (await cluster.fabric.blobs.get(from.capsule)) ?? new Uint8Array(0);
+    const { header } = decodeCapsule(bytes, platform, { moduleHash: shard.moduleHash });
+    await this.#mustHave(header.references);
+    const is = { spec: header.specHash, fuelUsed: header.fuelUsed, capsuleBytes: bytes.length };
+    const said = {
+      ...is,
+      spec: shard.spec,
+      fuelUsed: from.fuelUsed,
+      capsuleBytes: from.capsuleBytes,
+    };
+    for (const name of ['spec', 'fuelUsed', 'capsuleBytes'] as const) {
+      if (is[name] === said[name]) continue;
+      throw new SherdError(
+        'SHERD_USAGE',
+        `${name} of the capsule is ${is[name]}, not ${said[name]}`,
+        {
+          at: from.capsule,
+          exitCode: EXIT.refused,
+        },
+      );
+    }
+    if (!(from.ranMs >= 0)) {
+      throw new SherdError('SHERD_USAGE', 'ranMs is below 0', { exitCode: EXIT.refused });
+    }
   }
 
   async #askNode(nodeId: NodeId, shardId: ShardId, timeoutMs: number): Promise<AskedHint | null> {
@@ -349,6 +388,13 @@ export class Shards {
     this.#serial += 1;
     return `${what}-${this.#context.cluster.writer}-${this.#serial}`;
   }
+}
+
+/** What a spec names: standard input, and the files of its directories. */
+function inputsOf(spec: ShardSpec): Set<Hash> {
+  const hashes = new Set(spec.stdin.map(({ hash }) => hash));
+  addFiles(spec.dirs, hashes);
+  return hashes;
 }
 
 function unchanged(record: ShardRecord): Transition {

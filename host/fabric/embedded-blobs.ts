@@ -5,12 +5,13 @@
  * Does not: compress, cache, or know which record needs which blob.
  *
  *   put:      tmp/<random> ── written, hashed, (fsync) ──► [transaction: count, rename] ──► blobs/3f/3f9a…
- *   collect:                              [transaction: still old? remove, count]
+ *   collect:                              [transaction: still older than the collection's begin? remove, count]
  *
  * B1  Under its name in `blobs/` a file is always complete: a kill or a full disk leaves only a temporary file.
  * B2  Renaming, renewing the age and removing happen inside write transactions of the store, so they exclude one another
  *     over all processes: a put that has returned is never undone by a collection that looked before it.
- * B3  A put of what is there already renews its age; where a read had found it damaged, it writes it anew.
+ * B3  A put of what is there already renews its age, and so does asking for it. What a read has found damaged is not there for
+ *     either: a put writes it anew.
  * B4  The counter of bytes can lag behind after a kill; every collection recounts it.
  */
 import { createHash, randomBytes } from 'node:crypto';
@@ -122,7 +123,7 @@ export class EmbeddedBlobs implements Blobs {
   async has(hash: Hash): Promise<boolean> {
     checkHash(hash);
     this.#checkOpen();
-    return existsSync(this.#path(hash));
+    return this.#renew(hash);
   }
 
   async *list(): AsyncGenerator<BlobStat> {
@@ -143,9 +144,10 @@ export class EmbeddedBlobs implements Blobs {
     graceMs: number,
   ): Promise<{ blobs: number; bytes: number }> {
     const freed = { blobs: 0, bytes: 0 };
+    const untilMs = Date.now() - graceMs;
     for await (const blob of this.list()) {
-      if (keep(blob.hash) || blob.ageMs < graceMs) continue;
-      const bytes = this.#removeIfOld(blob.hash, graceMs);
+      if (keep(blob.hash)) continue;
+      const bytes = this.#removeIfOld(blob.hash, untilMs);
       if (bytes === undefined) continue;
       freed.blobs++;
       freed.bytes += bytes;
@@ -249,23 +251,25 @@ export class EmbeddedBlobs implements Blobs {
     if (this.sync) for (const changed of [directory, this.paths.blobs]) syncDirectory(changed);
   }
 
-  /** Renews the age of a blob that is there and sound (B3). */
-  #renew(hash: Hash, bytes: number): boolean {
+  /** Renews the age of a blob that is there and sound, with so many bytes if that is said (B3). */
+  #renew(hash: Hash, bytes?: number): boolean {
     const path = this.#path(hash);
     if (!existsSync(path) || existsSync(path + DAMAGED_MARK)) return false;
     return this.store.write(() => {
-      if (statSync(path, { throwIfNoEntry: false })?.size !== bytes) return false;
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found === undefined || (bytes !== undefined && found.size !== bytes)) return false;
       const now = new Date();
       utimesSync(path, now, now);
       return true;
     });
   }
 
-  #removeIfOld(hash: Hash, graceMs: number): number | undefined {
+  /** Removes it unless it is younger than that by now. */
+  #removeIfOld(hash: Hash, untilMs: number): number | undefined {
     const path = this.#path(hash);
     return this.store.write(() => {
       const found = statSync(path, { throwIfNoEntry: false });
-      if (found === undefined || Date.now() - found.mtimeMs < graceMs) return undefined;
+      if (found === undefined || found.mtimeMs > untilMs) return undefined;
       rmSync(path);
       rmSync(path + DAMAGED_MARK, { force: true });
       const total = (this.store.counter('blob-bytes') ?? 0) - found.size;

@@ -187,7 +187,11 @@ class MemoryBlobs implements Blobs {
 
   async has(hash: Hash): Promise<boolean> {
     checkHash(hash);
-    return this.world.call(this.peer, 0, () => this.blobs.has(hash));
+    return this.world.call(this.peer, 0, () => {
+      const blob = this.blobs.get(hash);
+      if (blob !== undefined) blob.putAtMs = this.world.nowMs();
+      return blob !== undefined;
+    });
   }
 
   async *list(): AsyncIterable<BlobStat> {

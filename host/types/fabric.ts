@@ -89,9 +89,13 @@ export interface Blobs {
   get(hash: Hash, options?: GetOptions): Promise<Uint8Array | undefined>;
   /** Streamed, verified at the end (the last chunk is withheld until the hash is right). */
   read(hash: Hash): AsyncIterable<Uint8Array>;
+  /** Whether it is there, and not known to be damaged. Who asks is about to name it: it becomes young again, as by a put. */
   has(hash: Hash): Promise<boolean>;
   list(): AsyncIterable<BlobStat>;
-  /** Removes blobs that `keep` does not name and that are older than graceMs. Returns what was freed. */
+  /**
+   * Removes blobs that `keep` does not name and that were older than graceMs when the collection began: what is put, or asked
+   * for, while it goes on stays. Returns what was freed.
+   */
   collect(
     keep: (hash: Hash) => boolean,
     graceMs: number,

@@ -177,6 +177,44 @@ export function blobConformance(getWorld: () => World, inWorld: InWorld): void {
   );
 
   it(
+    'asking for a blob renews its age, too',
+    inWorld(async () => {
+      const world = getWorld();
+      const content = pattern(500);
+      await put(content);
+      const hash = hashOf(content);
+      const age = async (): Promise<number> => (await listAll(store))[0]?.ageMs ?? Number.NaN;
+      await eventually(world, 'some age', async () => ((await age()) >= 200 ? true : undefined));
+      const before = await age();
+      expect(await insist(world, () => other.has(hash))).toBe(true);
+      expect(await store.collect(() => false, before)).toEqual({ blobs: 0, bytes: 0 });
+    }),
+  );
+
+  it(
+    'what is put or asked for while a collection goes on stays',
+    inWorld(async () => {
+      const contents = Array.from({ length: 40 }, (_, i) => pattern(100 + i));
+      for (const content of contents) await put(content);
+      await getWorld().sleep(20);
+      const asked: Hash[] = [];
+      let turn: Promise<unknown> = Promise.resolve();
+      // Somebody begins to name blobs while they are looked at, without the collector's knowing.
+      const collected = store.collect((hash) => {
+        turn = turn.then(async () => {
+          if (asked.length < 10 && (await insist(getWorld(), () => other.has(hash))))
+            asked.push(hash);
+        });
+        return false;
+      }, 10);
+      await collected;
+      await turn;
+      const left = (await listAll(store)).map((blob) => blob.hash);
+      for (const hash of asked) expect(left).toContain(hash);
+    }),
+  );
+
+  it(
     'gives out copies',
     inWorld(async () => {
       const content = pattern(64);

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { EXIT } from '../../types/errors.js';
 import { report } from '../command.js';
 import { fabricDirectory, fabricUrl } from '../fabric-url.js';
-import { parseInteger, renderFields } from '../format.js';
+import { parseInteger, parseSizeBytes, renderFields } from '../format.js';
 import { exitCodeOfSignal, Interrupts } from '../interrupt.js';
 import { stderr } from '../output.js';
 import { Ended } from '../report.js';
@@ -14,6 +14,7 @@ interface Options {
   readonly nodes: string;
   readonly workers?: string;
   readonly port?: string;
+  readonly quota?: string;
   readonly fabric?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -26,6 +27,7 @@ export function addUp(program: Command): void {
     .option('-n, --nodes <count>', 'node processes', '1')
     .option('--workers <count>', 'worker threads a node (default: one a core)')
     .option('--port <number>', 'of the API on loopback (default: any free one)')
+    .option('--quota <size>', 'limit of what it stores, like 2GiB; 0 = none (default: as it was)')
     .option('--fabric <url>', 'its data directory, like embedded:DIR')
     .option('--json', 'print the addresses as JSON')
     .option('-q, --quiet', 'print nothing')
@@ -44,6 +46,9 @@ async function up(options: Options): Promise<void> {
     ...(options.port === undefined
       ? {}
       : { port: parseInteger(options.port, '--port', 1, 65_535) }),
+    ...(options.quota === undefined
+      ? {}
+      : { quotaBytes: parseSizeBytes(options.quota, '--quota') }),
     log: (line) => {
       // Until it runs, the one error line says it all.
       if (running && options.quiet !== true)
