@@ -67,7 +67,7 @@ beforeAll(async () => {
   cwd = await programDirectory(['spin']);
   await start('up', '--nodes', '1', '--workers', '1').until('stop ');
   let rest = '';
-  start('events', '--follow', '--json').child.stdout.on('data', (bytes: Buffer) => {
+  start('events', '--follow', '--json').child.stdout?.on('data', (bytes: Buffer) => {
     const lines = (rest + bytes.toString()).split('\n');
     rest = lines.pop() ?? '';
     for (const line of lines) seen.push(JSON.parse(line) as TraceEvent);

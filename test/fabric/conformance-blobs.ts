@@ -4,6 +4,7 @@
 import { beforeEach, expect, it } from 'vitest';
 import { SherdError } from '../../host/types/errors.js';
 import { type Fabric, MAX_MESSAGE_BYTES } from '../../host/types/fabric.js';
+import type { Hash } from '../../host/types/platform.js';
 import {
   bytesOf,
   code,
