@@ -101,6 +101,8 @@ describe('a collection', () => {
   it('keeps what is put, or asked for, after it began', async () => {
     const asked = await putText('asked');
     const old = await putText('old');
+    // Files have times of fractions of a ms, a collection begins at a whole one.
+    await new Promise((resolve) => setTimeout(resolve, 20));
     let fresh = '';
     await collect(async () => {
       if (fresh === '') {
