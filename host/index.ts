@@ -31,12 +31,11 @@ import {
   checkRoom,
   checkStartOptions,
   fuel,
-  misuse,
   type StartOptions,
 } from './node/start-options.js';
 import type { RunProgress } from './node/worker-messages.js';
 import { decodeSpec, decodeTrees, encodeSpec } from './runtime/spec.js';
-import { EXIT, SherdError } from './types/errors.js';
+import { EXIT, SherdError, usageError } from './types/errors.js';
 import type { DirectoryTree, ShardSpec, TreeNode } from './types/host.js';
 import type { ShardModule } from './types/module.js';
 import type { Hash } from './types/platform.js';
@@ -99,9 +98,12 @@ export async function compile(program: string | URL | Uint8Array): Promise<Shard
 
 function pathOf(program: string | URL): string {
   if (typeof program === 'string') return program;
-  if (!(program instanceof URL)) throw misuse('compile: not a path, file URL or Uint8Array');
+  if (!(program instanceof URL)) throw usageError('compile: not a path, file URL or Uint8Array');
   if (program.protocol !== 'file:')
-    throw misuse(`compile: ${program.protocol} is not a file URL`, 'fetch it and give the bytes');
+    throw usageError(
+      `compile: ${program.protocol} is not a file URL`,
+      'fetch it and give the bytes',
+    );
   return fileURLToPath(program);
 }
 
@@ -132,7 +134,7 @@ export async function start(module: ShardModule, options: StartOptions = {}): Pr
  * @throws SherdError `SHERD_CAPSULE_…` when it is damaged, of another version, or thin
  */
 export async function resume(capsule: Capsule, options: ResumeOptions = {}): Promise<Shard> {
-  if (!(capsule instanceof Uint8Array)) throw misuse('resume: not a Uint8Array');
+  if (!(capsule instanceof Uint8Array)) throw usageError('resume: not a Uint8Array');
   options.signal?.throwIfAborted();
   const bundle = decodeBundle(capsule, nodePlatform);
   const { header } = decodeCapsule(bundle.capsule, nodePlatform);

@@ -3,6 +3,7 @@
  *
  * Does: name functions, put figures into words. Does not: find the bound (compile/pause-bound.ts).
  */
+import { functionLabel } from '../compile/index.js';
 import type { PauseBound } from '../compile/pause-bound.js';
 import type { ShardModule } from '../types/module.js';
 import { formatCount } from './format.js';
@@ -13,23 +14,18 @@ const SHOWN_UP_TO = 1e15;
 const figure = (length: number): string =>
   length > SHOWN_UP_TO ? 'more than 10¹⁵' : formatCount(length);
 
-function nameOf(module: ShardModule, index: number): string {
-  const name = module.functions[index - module.imports.length]?.name;
-  return name === undefined ? `function ${index}` : `${name} (function ${index})`;
-}
-
 /** `2,310 instructions at most between safepoints, in sort (function 4); …` */
 export function boundText(module: ShardModule, bound: PauseBound): string {
   const { instructions, at, perReturn, returning, bulk } = bound;
   if (at === undefined) return 'the program has no code that runs';
   const parts = [
     instructions === Number.POSITIVE_INFINITY
-      ? `no bound: a loop without a safepoint in ${nameOf(module, at)}`
-      : `${figure(instructions)} instructions at most between safepoints, up to ${nameOf(module, at)}`,
+      ? `no bound: a loop without a safepoint in ${functionLabel(module, at)}`
+      : `${figure(instructions)} instructions at most between safepoints, up to ${functionLabel(module, at)}`,
   ];
   if (perReturn > 0 && returning !== undefined)
     parts.push(
-      `${figure(perReturn)} more for each frame when ${nameOf(module, returning)} returns through its recursion`,
+      `${figure(perReturn)} more for each frame when ${functionLabel(module, returning)} returns through its recursion`,
     );
   if (bulk > 0)
     parts.push(

@@ -7,7 +7,10 @@
  * X1  A parser accepts exactly the documented forms and refuses everything else with SHERD_USAGE, naming the option.
  * X2  Tables are aligned by display width; columns of figures are right-aligned; a totals row stands under a rule.
  */
-import { EXIT, invariant, SherdError } from '../types/errors.js';
+import { FUEL_MAX } from '../node/start-options.js';
+import { invariant, usageError } from '../types/errors.js';
+
+export { usageError } from '../types/errors.js';
 
 const DURATION_MS: Readonly<Record<string, number>> = {
   ms: 1,
@@ -30,14 +33,6 @@ const SIZE_BYTES: Readonly<Record<string, number>> = {
   gb: 1000 ** 3,
   gib: 1024 ** 3,
 };
-
-/** Fuel is a signed 64-bit integer where it is counted. */
-const COUNT_MAX = 2n ** 63n - 1n;
-
-/** A mistake in what the user typed: exit code 2, one line. */
-export function usageError(message: string, next?: string): SherdError {
-  return new SherdError('SHERD_USAGE', message, { next, exitCode: EXIT.refused });
-}
 
 /** `500ms`, `2s`, `1.5m`, `1h`, `0` → milliseconds. A number alone is refused (seconds or milliseconds?). */
 export function parseDurationMs(text: string, option: string): number {
@@ -74,7 +69,7 @@ export function parseCount(text: string, option: string): bigint {
   const power =
     match[2] !== undefined ? Number(match[2]) : ({ k: 3, M: 6, G: 9, T: 12 }[match[3] ?? ''] ?? 0);
   const count = BigInt(match[1]!.replaceAll('_', '')) * 10n ** BigInt(power);
-  if (count > COUNT_MAX) throw usageError(`${option} ${text}: too large`, 'give at most 9e18');
+  if (count > FUEL_MAX) throw usageError(`${option} ${text}: too large`, 'give at most 9e18');
   return count;
 }
 

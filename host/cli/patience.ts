@@ -5,20 +5,7 @@
  *
  * Q1  A time of any length is waited out: a timer that would overflow (and fire at once) is never set.
  */
-
-/** What setTimeout counts at most: 2^31 − 1 ms. */
-const TIMER_MAX_MS = 0x7fff_ffff;
-
-/** Calls `run` after `ms`; returns how to call it off. */
-export function after(ms: number, run: () => void): () => void {
-  let timer: NodeJS.Timeout;
-  const wait = (leftMs: number): void => {
-    const nowMs = Math.min(leftMs, TIMER_MAX_MS);
-    timer = setTimeout(() => (leftMs > nowMs ? wait(leftMs - nowMs) : run()), nowMs);
-  };
-  wait(ms);
-  return () => clearTimeout(timer);
-}
+import { after, TIMER_MAX_MS } from '../node/after.js';
 
 /** Resolves after the time, or at once when aborted. */
 export function waitMs(ms: number, signal: AbortSignal): Promise<void> {

@@ -6,6 +6,7 @@
  * Does not: touch files (prepare does).
  */
 import { type Command, Option } from 'commander';
+import { WASM_PAGE_BYTES } from '../capsule/index.js';
 import { cleanGuestPath } from '../node/start-options.js';
 import { parseCount, parseDurationMs, parseInteger, parseSizeBytes, usageError } from './format.js';
 
@@ -64,7 +65,6 @@ export interface RawRunOptions {
   readonly json?: boolean;
 }
 
-const WASM_PAGE_BYTES = 65_536;
 const MAX_PAGES = 65_536;
 export const MAX_NODES = 64;
 

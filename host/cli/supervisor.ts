@@ -15,7 +15,6 @@
  * P4  The data directory is locked as long as the supervisor lives: one cluster a directory.
  * P5  After `stop` or a client's shutdown nothing is started again, and no child is left.
  */
-
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';

@@ -8,7 +8,7 @@
  *
  * Y1  Everything comes from the analysis and the resume map; no rule of the rewriter is told a second time as a fact.
  */
-import { EXIT, SherdError } from '../types/errors.js';
+import { usageError } from '../types/errors.js';
 import type { FunctionInfo, SafepointKind, ShardModule } from '../types/module.js';
 import type { ValType } from '../types/state.js';
 import { analyseBody, type Body, OperandKind } from './body.js';
@@ -16,6 +16,7 @@ import { caughtTemps } from './body-exceptions.js';
 import { codeStart, parseModule, type WasmModule } from './module.js';
 import { OP } from './opcodes.js';
 import { type FramePlan, planFrame, VAL_TYPE_NAME } from './plan.js';
+import { functionLabel } from './records.js';
 import { Scratch } from './scratch.js';
 import { callsOf, type SkeletonCalls, skeletonOf } from './skeleton.js';
 
@@ -92,7 +93,7 @@ export function findFunction(shard: ShardModule, wanted: string): number {
       index < imports.length
         ? `function ${index} is the import ${imports[index]!.module}.${imports[index]!.field}`
         : `there is no function ${index}`;
-    throw usage(why, `the program defines functions ${imports.length} to ${last}`);
+    throw usageError(why, `the program defines functions ${imports.length} to ${last}`);
   }
   const exact = functions.filter(({ name }) => name === wanted).map(({ index }) => index);
   const exported = shard.exports.get(wanted);
@@ -104,8 +105,8 @@ export function findFunction(shard: ShardModule, wanted: string): number {
     return name === undefined ? String(index) : `${index} (${name})`;
   });
   if (found.length === 0)
-    throw usage(`no function is called '${wanted}'`, 'sherd inspect lists all functions');
-  throw usage(
+    throw usageError(`no function is called '${wanted}'`, 'sherd inspect lists all functions');
+  throw usageError(
     `${found.length} functions are called '${wanted}'`,
     `give one index: ${list.join(', ')}`,
   );
@@ -114,9 +115,6 @@ export function findFunction(shard: ShardModule, wanted: string): number {
 function indicesOf(functions: readonly FunctionInfo[], fits: (name: string) => boolean): number[] {
   return functions.flatMap(({ name, index }) => (name !== undefined && fits(name) ? [index] : []));
 }
-
-const usage = (message: string, next: string): SherdError =>
-  new SherdError('SHERD_USAGE', message, { next, exitCode: EXIT.refused });
 
 class Explainer {
   private readonly module: WasmModule;
@@ -174,11 +172,11 @@ class Explainer {
   }
 
   private label(index: number): string {
-    const { imports, functions } = this.shard;
+    const { imports } = this.shard;
     const host = imports[index];
-    if (host !== undefined) return `host function ${host.module}.${host.field}`;
-    const name = functions[index - imports.length]?.name;
-    return name === undefined ? `function ${index}` : `${name} (function ${index})`;
+    return host === undefined
+      ? functionLabel(this.shard, index)
+      : `host function ${host.module}.${host.field}`;
   }
 
   // --- reasons -------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import { appendSection, decodeSection, type SectionContent } from './section.js'
 import { rememberSkeleton } from './skeleton.js';
 
 export { ABI } from './abi.js';
-export { plainFunction } from './records.js';
+export { functionLabel, plainFunction } from './records.js';
 
 export interface CompileOptions {
   /** Told how far the rewriting is, a few hundred functions apart. */

@@ -12,7 +12,13 @@
  *
  * X3  What the scan has accepted can be decoded without an error.
  */
-import type { FunctionInfo, SafepointInfo, SafepointKind, SlotInfo } from '../types/module.js';
+import type {
+  FunctionInfo,
+  SafepointInfo,
+  SafepointKind,
+  ShardModule,
+  SlotInfo,
+} from '../types/module.js';
 import type { ValType } from '../types/state.js';
 import type { Body } from './body.js';
 import { ByteReader, type ByteWriter, malformed } from './bytes.js';
@@ -236,6 +242,12 @@ export function functionsOf(
     functions.push(new FunctionRecord(shared, index, type.params, type.results, recordAt[k]!));
   }
   return functions;
+}
+
+/** A guest function as people read it. */
+export function functionLabel(module: ShardModule, index: number): string {
+  const name = module.functions[index - module.imports.length]?.name;
+  return name === undefined ? `function ${index}` : `${name} (function ${index})`;
 }
 
 /** The same facts as a plain object, everything decoded: to be spread, compared or printed. */

@@ -8,6 +8,7 @@
  * J2  An idle kept connection does not keep the process alive.
  */
 import { Agent, type IncomingMessage, request } from 'node:http';
+import { arrayBuffer, json, text } from 'node:stream/consumers';
 
 const agent = new Agent({ keepAlive: true });
 
@@ -35,18 +36,15 @@ export class HttpAnswer {
   }
 
   async bytes(): Promise<Uint8Array> {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of this.body) chunks.push(chunk);
-    const whole = Buffer.concat(chunks);
-    return new Uint8Array(whole.buffer, whole.byteOffset, whole.byteLength);
+    return new Uint8Array(await arrayBuffer(this.message));
   }
 
-  async text(): Promise<string> {
-    return Buffer.from(await this.bytes()).toString();
+  text(): Promise<string> {
+    return text(this.message);
   }
 
-  async json(): Promise<unknown> {
-    return JSON.parse(await this.text());
+  json(): Promise<unknown> {
+    return json(this.message);
   }
 
   /** The body is of no interest. */

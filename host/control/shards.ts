@@ -26,7 +26,7 @@ import {
 import { decodeSpec } from '../runtime/spec.js';
 import type { GcReply, InspectReply, NodeView, ShardView } from '../types/api.js';
 import type { Seen } from '../types/brain.js';
-import { EXIT, SherdError } from '../types/errors.js';
+import { EXIT, SherdError, usageError } from '../types/errors.js';
 import { type AskedHint, SUBJECT } from '../types/hints.js';
 import type { ShardSpec } from '../types/host.js';
 import { decodePlain } from '../types/pack.js';
@@ -324,27 +324,19 @@ export class Shards {
     const bytes = (await cluster.fabric.blobs.get(from.capsule)) ?? new Uint8Array(0);
     const { header } = decodeCapsule(bytes, platform, { moduleHash: shard.moduleHash });
     await this.#mustHave(header.references);
-    const is = { spec: header.specHash, fuelUsed: header.fuelUsed, capsuleBytes: bytes.length };
-    const said = {
-      ...is,
-      spec: shard.spec,
-      fuelUsed: from.fuelUsed,
-      capsuleBytes: from.capsuleBytes,
-    };
-    for (const name of ['spec', 'fuelUsed', 'capsuleBytes'] as const) {
-      if (is[name] === said[name]) continue;
-      throw new SherdError(
-        'SHERD_USAGE',
-        `${name} of the capsule is ${is[name]}, not ${said[name]}`,
-        {
-          at: from.capsule,
-          exitCode: EXIT.refused,
-        },
-      );
+    const claims = [
+      ['spec', header.specHash, shard.spec],
+      ['fuelUsed', header.fuelUsed, from.fuelUsed],
+      ['capsuleBytes', bytes.length, from.capsuleBytes],
+    ] as const;
+    for (const [name, is, said] of claims) {
+      if (is === said) continue;
+      throw new SherdError('SHERD_USAGE', `${name} of the capsule is ${is}, not ${said}`, {
+        at: from.capsule,
+        exitCode: EXIT.refused,
+      });
     }
-    if (!(from.ranMs >= 0)) {
-      throw new SherdError('SHERD_USAGE', 'ranMs is below 0', { exitCode: EXIT.refused });
-    }
+    if (!(from.ranMs >= 0)) throw usageError('ranMs is below 0');
   }
 
   async #askNode(nodeId: NodeId, shardId: ShardId, timeoutMs: number): Promise<AskedHint | null> {

@@ -1,8 +1,8 @@
 /**
  * Keeps a process of sherd from taking cores away from the guests that run beside it.
  *
- * Does: say with which engine options such a process is started, and lower the priority of the engine's own helper
- * threads. Does not: touch the threads that carry requests or run guests (worker.ts).
+ * Does: say with which engine options such a process is started, lower the priority of the engine's own helper threads,
+ * and of threads that ask for it (those that run guests). Does not: touch the threads that carry requests.
  *
  * Why: measured on two cores that are both at work on shards, the engine's helpers (garbage collection, compilation) took
  * a core for 5 to 13 ms at a time, and a collection in the main thread for 25 to 50: the largest part of the time that a

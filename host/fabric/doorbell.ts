@@ -19,6 +19,7 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Doorbells } from '../types/fabric.js';
+import { directoryPaths } from './embedded-directory.js';
 
 const SLOTS = 16;
 const SLOT_BYTES = 64;
@@ -48,31 +49,24 @@ export class DirectoryDoorbells implements Doorbells {
     }
   }
 
-  ring(nodeId: string, shardId: string): void {
-    let file: number | undefined;
-    try {
-      file = openSync(join(this.directory, nodeId), 'r+');
-      const count = new Uint32Array(1);
-      if (readSync(file, count, 0, 4, 0) < 4) return;
-      const rings = count[0] as number;
+  /** How many rings were answered before this one; undefined when there is no such bell. */
+  ring(nodeId: string, shardId: string): number | undefined {
+    return this.#with(nodeId, 'r+', (file) => {
+      const [rings = 0, answers = 0] = countsOf(file);
       const slot = new Uint8Array(SLOT_BYTES);
       new TextEncoder().encodeInto(shardId, slot);
       writeSync(file, slot, 0, SLOT_BYTES, SLOTS_AT + (rings % SLOTS) * SLOT_BYTES);
-      count[0] = rings + 1;
-      writeSync(file, count, 0, 4, 0);
-    } catch {
-      // B2: the node is gone, or has no bell.
-    } finally {
-      if (file !== undefined) closeSync(file);
-    }
+      writeSync(file, Uint32Array.of(rings + 1), 0, 4, 0);
+      return answers;
+    });
   }
 
   /** Rings for a shard whose node is not known: at every node's door. */
   ringEverywhere(shardId: string): Rung {
-    const nodes = this.#nodes();
-    const before = nodes.map((node) => this.#answers(node));
-    for (const node of nodes) this.ring(node, shardId);
-    return { answered: () => nodes.some((node, i) => this.#answers(node) !== before[i]) };
+    const before = this.#nodes().map((node) => [node, this.ring(node, shardId)] as const);
+    return {
+      answered: () => before.some(([node, answers]) => this.#answers(node) !== answers),
+    };
   }
 
   #nodes(): string[] {
@@ -83,15 +77,20 @@ export class DirectoryDoorbells implements Doorbells {
     }
   }
 
-  #answers(node: string): number {
+  #answers(nodeId: string): number | undefined {
+    return this.#with(nodeId, 'r', (file) => countsOf(file)[1]);
+  }
+
+  /** B2: undefined when the node is gone, or has no bell. */
+  #with<T>(nodeId: string, flags: 'r' | 'r+', use: (file: number) => T): T | undefined {
+    let file: number | undefined;
     try {
-      const count = new Uint32Array(2);
-      const file = openSync(join(this.directory, node), 'r');
-      readSync(file, count, 0, 8, 0);
-      closeSync(file);
-      return count[1] as number;
+      file = openSync(join(this.directory, nodeId), flags);
+      return use(file);
     } catch {
-      return 0; // B2
+      return undefined;
+    } finally {
+      if (file !== undefined) closeSync(file);
     }
   }
 
@@ -102,7 +101,7 @@ export class DirectoryDoorbells implements Doorbells {
 
 /** The doorbells of this data directory (its layout: embedded-directory). */
 export function doorbellsOf(directory: string): DirectoryDoorbells {
-  return new DirectoryDoorbells(join(directory, 'bells'));
+  return new DirectoryDoorbells(directoryPaths(directory).bells);
 }
 
 /** What one thread has heard of a doorbell. */
@@ -152,6 +151,13 @@ export class DoorbellListener {
   #read(): boolean {
     return this.#file !== undefined && readSync(this.#file, this.#count, 0, 4, 0) === 4;
   }
+}
+
+/** Rings and answers. Throws where the file is not filled yet. */
+function countsOf(file: number): Uint32Array {
+  const counts = new Uint32Array(2);
+  if (readSync(file, counts, 0, 8, 0) < 8) throw new Error('not a bell yet');
+  return counts;
 }
 
 function idAt(bytes: Uint8Array, slot: number): string {

@@ -10,7 +10,7 @@
  */
 import type { SherdError } from '../types/errors.js';
 import type { Fabric } from '../types/fabric.js';
-import { DirectoryDoorbells } from './doorbell.js';
+import { doorbellsOf } from './doorbell.js';
 import { EmbeddedBlobs } from './embedded-blobs.js';
 import { readClaim, takeClaim } from './embedded-claim.js';
 import { prepareDirectory } from './embedded-directory.js';
@@ -97,7 +97,7 @@ export async function openEmbeddedFabric(
     records,
     blobs,
     messages,
-    doorbells: new DirectoryDoorbells(paths.bells),
+    doorbells: doorbellsOf(paths.root),
     directory: paths.root,
     get hubConnected() {
       return messages.connected;

@@ -17,6 +17,7 @@ import { EXIT, invariant, SherdError } from '../types/errors.js';
 import type { OutputPiece } from '../types/host.js';
 import type { Hash } from '../types/platform.js';
 import type { ShardExit } from '../types/records.js';
+import { after } from './after.js';
 import { nodePlatform } from './platform.js';
 import { WorkerPool } from './pool.js';
 import type {
@@ -31,7 +32,6 @@ import type {
 /** Output kept here for a reader that is slow. */
 const OUTPUT_HELD_BYTES = 16 * 1024 * 1024;
 const PRIORITY = 0;
-const TIMER_MAX_MS = 0x7fff_ffff;
 
 export interface SoloStart {
   readonly name: string;
@@ -80,7 +80,7 @@ export class Solo {
   #pauseAt: bigint | null = null;
   #loaded = false;
   #capturing = false;
-  #timer: NodeJS.Timeout | undefined;
+  #callOffQuota: (() => void) | undefined;
 
   constructor(start: SoloStart, events: SoloEvents) {
     this.#start = start;
@@ -184,18 +184,9 @@ export class Solo {
     this.#loaded = true;
     this.#maxFuel = maxFuel;
     if (maxTimeMs > 0) {
-      this.#endAfter(maxTimeMs);
+      this.#callOffQuota = after(maxTimeMs, () => this.end(quotaExit('time-quota')));
     }
     this.#applyStop('run');
-  }
-
-  /** Timers count to TIMER_MAX_MS; one that is set to more fires at once. */
-  #endAfter(leftMs: number): void {
-    const nowMs = Math.min(leftMs, TIMER_MAX_MS);
-    this.#timer = setTimeout(() => {
-      if (leftMs > nowMs) this.#endAfter(leftMs - nowMs);
-      else this.end(quotaExit('time-quota'));
-    }, nowMs);
   }
 
   #applyStop(kind: 'run' | 'set-stop'): void {
@@ -289,7 +280,7 @@ export class Solo {
 
   #finish(): void {
     this.#settled = true;
-    clearTimeout(this.#timer);
+    this.#callOffQuota?.();
     this.#events.readable();
     void this.#pool.close();
   }

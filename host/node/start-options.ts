@@ -9,8 +9,9 @@
  * C1  A limit that was given is a limit: one that is too small to be kept (less than a Wasm page) is refused.
  * C2  What passes is accepted by `decodeSpec`.
  */
+import { WASM_PAGE_BYTES } from '../capsule/index.js';
 import { isWellFormed } from '../runtime/wasi/names.js';
-import { EXIT, SherdError } from '../types/errors.js';
+import { EXIT, SherdError, usageError } from '../types/errors.js';
 import type { ShardModule } from '../types/module.js';
 
 export interface StartOptions {
@@ -49,22 +50,22 @@ export interface CheckedStart {
   readonly maxTimeMs: number;
 }
 
-const WASM_PAGE_BYTES = 65_536;
 const PAGES_MAX = 65_536;
-const FUEL_MAX = 2n ** 63n - 1n;
+/** Fuel is a signed 64-bit integer where it is counted. */
+export const FUEL_MAX = 2n ** 63n - 1n;
 
 /** SHERD_USAGE, with the option's name, for what makes no sense. */
 export function checkStartOptions(options: StartOptions): CheckedStart {
-  if (typeof options !== 'object' || options === null) throw misuse('options: not an object');
+  if (typeof options !== 'object' || options === null) throw usageError('options: not an object');
   const { args = [], env = {}, dirs = {}, stdin = '' } = options;
-  if (!Array.isArray(args)) throw misuse('args: not an array of strings');
+  if (!Array.isArray(args)) throw usageError('args: not an array of strings');
   if (typeof stdin !== 'string' && !(stdin instanceof Uint8Array))
-    throw misuse('stdin: not a string or Uint8Array');
+    throw usageError('stdin: not a string or Uint8Array');
   return {
     name: text('name', options.name ?? 'program'),
     args: args.map((arg, at) => text(`args[${at}]`, arg)),
     env: entriesOf('env', env).map(([key, value]) => {
-      if (key === '' || key.includes('=')) throw misuse(`env '${key}': not a variable's name`);
+      if (key === '' || key.includes('=')) throw usageError(`env '${key}': not a variable's name`);
       return text(`env ${key}`, `${text('env', key)}=${text(`env ${key}`, value)}`);
     }),
     stdin,
@@ -81,13 +82,13 @@ export function checkStartOptions(options: StartOptions): CheckedStart {
 export function checkModule(module: ShardModule): void {
   const facts = module as Partial<ShardModule> | null | undefined;
   if (facts?.bytes instanceof Uint8Array && facts.exports instanceof Map) return;
-  throw misuse('not a shard module', 'give what compile() gave');
+  throw usageError('not a shard module', 'give what compile() gave');
 }
 
 /** SHERD_USAGE unless it is a whole number of fuel from 0 on, as a bigint. */
 export function fuel(option: string, value: bigint): bigint {
   if (typeof value !== 'bigint' || value < 0n || value > FUEL_MAX)
-    throw misuse(`${option}: not a bigint from 0 to 2^63 - 1`);
+    throw usageError(`${option}: not a bigint from 0 to 2^63 - 1`);
   return value;
 }
 
@@ -107,21 +108,16 @@ export function checkRoom(
   );
 }
 
-/** A mistake in the caller's program. */
-export function misuse(message: string, next?: string): SherdError {
-  return new SherdError('SHERD_USAGE', message, { next, exitCode: EXIT.refused });
-}
-
 function text(option: string, value: unknown): string {
-  if (typeof value !== 'string') throw misuse(`${option}: not a string`);
-  if (value.includes('\0')) throw misuse(`${option}: holds a zero byte`);
-  if (!isWellFormed(value)) throw misuse(`${option}: holds half of a surrogate pair`);
+  if (typeof value !== 'string') throw usageError(`${option}: not a string`);
+  if (value.includes('\0')) throw usageError(`${option}: holds a zero byte`);
+  if (!isWellFormed(value)) throw usageError(`${option}: holds half of a surrogate pair`);
   return value;
 }
 
 function entriesOf(option: string, value: unknown): [string, unknown][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw misuse(`${option}: not an object`);
+    throw usageError(`${option}: not an object`);
   return Object.entries(value);
 }
 
@@ -129,8 +125,8 @@ function directories(entries: readonly [string, unknown][]): [string, string][] 
   const seen = new Set<string>();
   return entries.map(([path, hostPath]) => {
     const guestPath = cleanGuestPath(text('dirs', path));
-    if (guestPath === '') throw misuse('dirs: an empty guest path');
-    if (seen.has(guestPath)) throw misuse(`dirs ${guestPath}: given twice`);
+    if (guestPath === '') throw usageError('dirs: an empty guest path');
+    if (seen.has(guestPath)) throw usageError(`dirs ${guestPath}: given twice`);
     seen.add(guestPath);
     return [guestPath, text(`dirs ${guestPath}`, hostPath)];
   });
@@ -144,7 +140,7 @@ export function cleanGuestPath(path: string): string {
 
 function seed(value: unknown): string {
   if (typeof value !== 'string' || !/^[0-9a-f]{1,32}$/i.test(value))
-    throw misuse('seed: not up to 32 hex digits');
+    throw usageError('seed: not up to 32 hex digits');
   return value.toLowerCase().padStart(32, '0');
 }
 
@@ -152,12 +148,12 @@ function seed(value: unknown): string {
 function pages(bytes: number | undefined): number {
   if (bytes === undefined) return 0;
   const count = typeof bytes === 'number' ? Math.floor(bytes / WASM_PAGE_BYTES) : Number.NaN;
-  if (!(count >= 1)) throw misuse('maxMemoryBytes: less than one Wasm page of 65536 bytes');
+  if (!(count >= 1)) throw usageError('maxMemoryBytes: less than one Wasm page of 65536 bytes');
   return Math.min(count, PAGES_MAX);
 }
 
 function milliseconds(value: number): number {
   if (!Number.isSafeInteger(value) || value < 0)
-    throw misuse('maxTimeMs: not a whole number of milliseconds from 0 on');
+    throw usageError('maxTimeMs: not a whole number of milliseconds from 0 on');
   return value;
 }

@@ -6,8 +6,8 @@
  *
  * T1  After every quantum the control word is read (Atomics, no call into the event loop); only when it has changed
  *     are messages fetched, synchronously.
- * T2  With nothing to run the thread sleeps on the control word: a command wakes it at once.
  *     Then the node's doorbell is asked, a read of four bytes: who was rung for stands still at once.
+ * T2  With nothing to run the thread sleeps on the control word: a command wakes it at once.
  * T3  The event loop gets a turn every EVENT_LOOP_MS, so that the engine's own tasks are done.
  * T4  A command that fails hits its own run, never the thread.
  * T5  On Linux the thread runs at a lower priority than the threads that carry requests (fabric/background): on a machine

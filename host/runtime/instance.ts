@@ -16,6 +16,7 @@
  */
 import { EXPORT, REGISTER_BYTES } from '../compile/abi.js';
 import { FUEL_REGISTER } from '../compile/emit.js';
+import { functionLabel } from '../compile/index.js';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import type { GuestHost, HostControl, HostFunction } from '../types/host.js';
 import type {
@@ -39,7 +40,7 @@ import {
   memoryOf,
 } from './loaded.js';
 import { captureTables, droppedSegments, restoreSegments, restoreTables } from './tables.js';
-import { explainTrap, functionLabel } from './trap.js';
+import { explainTrap } from './trap.js';
 import { ValueStore } from './value-store.js';
 import { blame, encodeValue, mismatch, valueBytes, zeroResult } from './values.js';
 

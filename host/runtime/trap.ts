@@ -6,6 +6,7 @@
  *
  * W1  The trap kinds are the Wasm specification's words, whatever the engine says.
  */
+import { functionLabel } from '../compile/index.js';
 import type { ShardModule } from '../types/module.js';
 import type { TrapInfo } from '../types/state.js';
 
@@ -24,12 +25,6 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
 const PROGRAM_FRAME = /wasm-function\[(\d+)\]/;
 const CONTINUATION_FRAME = /sherd-k-(\d+)-\d+/;
 const STACK_LIMIT = 64;
-
-/** A guest function as people read it. */
-export function functionLabel(module: ShardModule, index: number): string {
-  const name = module.functions[index - module.imports.length]?.name;
-  return name === undefined ? `function ${index}` : `${name} (function ${index})`;
-}
 
 /** Guest functions on a native stack trace, innermost first. Helpers that sherd added are left out. */
 export function guestStackOf(error: unknown, module: ShardModule): string[] {

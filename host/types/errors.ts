@@ -96,6 +96,11 @@ export class SherdError extends Error {
   }
 }
 
+/** A mistake in what the user or the caller gave: exit code 2, one line. */
+export function usageError(message: string, next?: string): SherdError {
+  return new SherdError('SHERD_USAGE', message, { next, exitCode: EXIT.refused });
+}
+
 /** Internal check. A failure is a defect of sherd, never of its input. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new SherdError('SHERD_INTERNAL', `internal: ${message}`);

@@ -115,13 +115,12 @@ export interface Messages {
 }
 
 /**
- * A way to ask for a shard to stand still that does not have to wake anybody: only where the nodes share a machine with
- * the asker. Hints like messages (F6); nothing here throws.
+ * Where nodes share a machine with those who ask: a way to ask for a shard to stand still that does not have to wake
+ * anybody (fabric/doorbell.ts). Hints like messages (F6); nothing here throws.
  */
 export interface Doorbells {
   /** Makes this node's bell. The file that its threads listen to; undefined when it cannot be made. */
   install(nodeId: string): string | undefined;
-  ring(nodeId: string, shardId: string): void;
   remove(nodeId: string): void;
 }
 

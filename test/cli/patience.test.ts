@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { after, giveUpAfter, waitMs } from '../../host/cli/patience.js';
+import { giveUpAfter, waitMs } from '../../host/cli/patience.js';
+import { after } from '../../host/node/after.js';
 
 const MONTH_MS = 30 * 86_400_000;
 

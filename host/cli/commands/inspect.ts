@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { inspectCapsule, renderReport } from '../../capsule/index.js';
 import { plainFunction, readShardModule } from '../../compile/index.js';
-import { pauseBound } from '../../compile/pause-bound.js';
+import { type PauseBound, pauseBound } from '../../compile/pause-bound.js';
 import { nodePlatform } from '../../node/platform.js';
 import type { InspectReply } from '../../types/api.js';
 import { EXIT } from '../../types/errors.js';
@@ -69,16 +69,16 @@ async function inspectFile(path: string, options: ClientOptions): Promise<void> 
 
 async function inspectModule(path: string, options: ClientOptions): Promise<void> {
   const { module } = await loadProgram(path);
-  const view = moduleView(module);
-  await report(options, view, () => renderModule(path, module));
+  const bound = pauseBound(module);
+  await report(options, moduleView(module, bound), () => renderModule(path, module, bound));
 }
 
-function moduleView(module: ShardModule) {
+function moduleView(module: ShardModule, bound: PauseBound) {
   const { bytes, exports, functions, ...facts } = module;
   return {
     ...facts,
     moduleBytes: bytes.length,
-    pauseBound: boundJson(pauseBound(module)),
+    pauseBound: boundJson(bound),
     exports: Object.fromEntries(exports),
     functions: functions.map((each) => ({
       ...plainFunction(each),
@@ -87,7 +87,7 @@ function moduleView(module: ShardModule) {
   };
 }
 
-function renderModule(path: string, module: ShardModule): string {
+function renderModule(path: string, module: ShardModule, bound: PauseBound): string {
   const { sizes, memory } = module;
   const fields = renderFields([
     [
@@ -113,7 +113,7 @@ function renderModule(path: string, module: ShardModule): string {
       'safepoints',
       `${formatCount(sizes.safepoints)} in ${formatCount(sizes.functionsInstrumented)} of ${formatCount(sizes.functionsTotal)} functions`,
     ],
-    ['pause bound', boundText(module, pauseBound(module))],
+    ['pause bound', boundText(module, bound)],
   ]);
   const rows = module.functions.map((each) => [
     String(each.index),

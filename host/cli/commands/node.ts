@@ -1,5 +1,4 @@
 /** `sherd node --fabric embedded:DIR`: one more node process for a running cluster, in the foreground. */
-
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
