@@ -6,6 +6,7 @@ import type { ControlClient } from '../control/client.js';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { ShardStatus } from '../types/records.js';
+import { printable, printableLine } from '../types/text.js';
 import { connect } from './fabric-url.js';
 import { renderJson } from './format.js';
 import { stderr, stdout } from './output.js';
@@ -39,12 +40,12 @@ export async function report(
   text: string | (() => string),
 ): Promise<void> {
   if (options.json === true) await stdout.write(renderJson(value));
-  else await stdout.write(typeof text === 'string' ? text : text());
+  else await stdout.write(printable(typeof text === 'string' ? text : text()));
 }
 
 /** A line about what happened, on stderr, unless --quiet. */
 export async function remark(options: { readonly quiet?: boolean }, text: string): Promise<void> {
-  if (options.quiet !== true) await stderr.write(`sherd: ${text}\n`);
+  if (options.quiet !== true) await stderr.write(`${printableLine(`sherd: ${text}`)}\n`);
 }
 
 /** Waits until the shard has one of the statuses; SHERD_TIMEOUT with the next step after `patienceMs`. */

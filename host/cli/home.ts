@@ -20,6 +20,8 @@ import { type WriteBackReport, writeBack } from './write-back.js';
 import { planWriteBack } from './write-back-plan.js';
 
 type Remark = (text: string) => void;
+/** Whether the directories are those that the program's files were read from. */
+type Place = 'same' | 'elsewhere';
 
 interface Trees {
   readonly submitted: ReadonlyMap<string, DirectoryTree>;
@@ -36,13 +38,15 @@ async function treesOf(client: ControlClient, view: ShardView): Promise<Trees | 
 
 /**
  * Writes the program's changes into the directories of `--dir`. Returns exit code 1 when a host file had changed
- * meanwhile (it is kept, the program's lies beside it), else undefined.
+ * meanwhile (it is kept, the program's lies beside it), else undefined. `elsewhere`: an empty directory gets all of the
+ * program's files. In the `same` directory that was read, what is missing was deleted meanwhile, and stays so.
  */
 export async function bringHome(
   client: ControlClient,
   view: ShardView,
   dirs: readonly DirectoryOption[],
   remark: Remark,
+  place: Place,
 ): Promise<number | undefined> {
   const wanted = dirs.filter((dir) => !dir.readOnly);
   if (wanted.length === 0) return undefined;
@@ -53,8 +57,8 @@ export async function bringHome(
     const final = trees.final.find((tree) => tree.guestPath === dir.guestPath);
     if (final === undefined) continue;
     const known = trees.submitted.get(dir.guestPath);
-    const submitted =
-      known === undefined || (await isEmpty(dir.hostPath)) ? emptyLike(final) : known;
+    const whole = known === undefined || (place === 'elsewhere' && (await isEmpty(dir.hostPath)));
+    const submitted = whole ? emptyLike(final) : known;
     const report = await write(client, dir.hostPath, submitted, final);
     if (tell(dir.hostPath, report, remark)) code = EXIT.failedLater;
   }

@@ -28,7 +28,7 @@ import { formatBytes, usageError } from './format.js';
 import type { LoadedProgram } from './program.js';
 import type { DirectoryOption, RunSettings } from './run-options.js';
 import { fileError } from './status.js';
-import { finishInterrupted, redoWriteBack } from './write-back.js';
+import { finishInterrupted } from './write-back.js';
 
 /** How many blobs are on their way at the same time. */
 const UPLOADS = 8;
@@ -120,12 +120,7 @@ export async function checkDirectories(
         exitCode: EXIT.refused,
       });
     }
-    if (dir.readOnly) continue;
-    const redone = await redoWriteBack(dir.hostPath);
-    if (redone === null) continue;
-    remark(`${dir.hostPath}: finished the write-back that an earlier run had begun`);
-    for (const { path, reason } of redone.conflicts)
-      remark(`${dir.hostPath}/${path} is kept: ${reason}`);
+    await finishInterrupted(dir.hostPath, remark);
   }
 }
 

@@ -7,12 +7,15 @@
  */
 import { stderr, stdout } from './output.js';
 import { normalizeArguments, programTree } from './program-tree.js';
+import { refuseNonText } from './raw-arguments.js';
 import { failureOf } from './report.js';
 
 async function main(): Promise<number> {
   try {
+    const words = process.argv.slice(2);
+    refuseNonText(words);
     const tree = programTree();
-    await tree.parseAsync(normalizeArguments(process.argv.slice(2), tree), { from: 'user' });
+    await tree.parseAsync(normalizeArguments(words, tree), { from: 'user' });
     await stdout.flush();
     return 0;
   } catch (thrown) {

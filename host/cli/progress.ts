@@ -8,6 +8,7 @@
  *     cursor stands at the start of a line.
  */
 import type { ShardView } from '../types/api.js';
+import { printableLine } from '../types/text.js';
 import { formatBytes, formatMs, formatShort } from './format.js';
 import { type FdWriter, stderr, stdout } from './output.js';
 
@@ -108,7 +109,8 @@ export function progressText(facts: LineFacts): string {
   if (view === undefined) parts.push(facts.note);
   else parts.push(...shardParts(view, facts.totalFuel));
   parts.push(formatMs(facts.elapsedMs));
-  const text = `${FRAMES[facts.frame % FRAMES.length]} ${parts.filter((part) => part !== '').join(' · ')}`;
+  const shown = printableLine(parts.filter((part) => part !== '').join(' · '));
+  const text = `${FRAMES[facts.frame % FRAMES.length]} ${shown}`;
   return [...text].slice(0, Math.max(10, facts.columns - 1)).join('');
 }
 

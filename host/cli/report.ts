@@ -6,6 +6,7 @@
  */
 import { CommanderError } from 'commander';
 import { EXIT, SherdError } from '../types/errors.js';
+import { printableLine } from '../types/text.js';
 import { ClosedPipe } from './output.js';
 import { fileError } from './status.js';
 
@@ -64,13 +65,10 @@ function commanderFailure(error: CommanderError): Failure {
   }
   if (error.code === 'commander.help')
     return { code: EXIT.refused, line: undefined, detail: undefined };
-  const message = error.message
-    .replace(/^error: /, '')
-    .replaceAll('\n', ' ')
-    .trim();
+  const message = error.message.replace(/^error: /, '').trim();
   return {
     code: EXIT.refused,
-    line: `sherd: ${message} — see: sherd --help [SHERD_USAGE]`,
+    line: printableLine(`sherd: ${message} — see: sherd --help [SHERD_USAGE]`),
     detail: undefined,
   };
 }

@@ -17,6 +17,7 @@
 import type { ControlClient } from '../control/client.js';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
+import { printableLine } from '../types/text.js';
 import { exportCapsuleFile } from './capsule-file.js';
 import { fabricUrl } from './fabric-url.js';
 import { Follower, keepMoving, type Outcome } from './follow.js';
@@ -121,7 +122,7 @@ class Run {
       remark: (text) => {
         if (settings.quiet) return;
         this.#progress.clear();
-        void stderr.write(`sherd: ${text}\n`).catch(() => undefined);
+        void stderr.write(`${printableLine(`sherd: ${text}`)}\n`).catch(() => undefined);
       },
     };
   }
@@ -214,8 +215,8 @@ class Run {
     if (trouble === '' || this.#trouble.told || lastsMs < TROUBLE_LASTS_MS) return;
     this.#trouble.told = true;
     this.#progress.clear();
-    const line = `sherd: ${this.#job.at}: it waits and tries again: ${trouble} — mend that, or end the run with Ctrl-C\n`;
-    void stderr.write(line).catch(() => undefined);
+    const line = `sherd: ${this.#job.at}: it waits and tries again: ${trouble} — mend that, or end the run with Ctrl-C`;
+    void stderr.write(`${printableLine(line)}\n`).catch(() => undefined);
   }
 
   async #askForPause(client: ControlClient, shardId: string): Promise<void> {
@@ -290,7 +291,9 @@ class Run {
       await client.resume(view.id);
       this.#progress.clear();
       await stderr.write(`${error.toLine()}\n`);
-      await stderr.write(`sherd: ${this.#job.at}: not paused, the program goes on\n`);
+      await stderr.write(
+        `${printableLine(`sherd: ${this.#job.at}: not paused, the program goes on`)}\n`,
+      );
       return undefined;
     }
     await this.#forget(client, view);

@@ -3,6 +3,7 @@
  */
 import type { ExitView, MoveEntry, NodeView, ShardView } from '../types/api.js';
 import type { TraceEvent } from '../types/brain.js';
+import { printable, printableLine } from '../types/text.js';
 import { formatBytes, formatCount, formatMs, formatShort, renderTable } from './format.js';
 import { freshFuel } from './progress.js';
 
@@ -237,8 +238,8 @@ export function describeExit(at: string, exit: ExitView): string {
   const shownCode = overflow ? 'SHERD_STACK_EXHAUSTED' : code;
   const message = withMessage && exit.message !== '' ? `: ${exit.message}` : '';
   const step = next === '' ? stackStep(exit) : ` — ${next}`;
-  const line = `sherd: ${at}: ${what}${message}${step} [${shownCode}]`.replaceAll('\n', ' ');
-  return `${line}\n${guestStackLines(exit.guestStack)}`;
+  const line = printableLine(`sherd: ${at}: ${what}${message}${step} [${shownCode}]`);
+  return `${line}\n${printable(guestStackLines(exit.guestStack))}`;
 }
 
 function stackStep(exit: ExitView): string {

@@ -23,6 +23,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   chmod,
+  cp,
   type FileHandle,
   lstat,
   mkdir,
@@ -38,7 +39,7 @@ import {
   unlink,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { asFileError, codeOf, hashFile, WRITE_BACK_NAME } from '../node/directories.js';
 import { isName, NAME_BYTES_MAX, utf8Bytes } from '../runtime/wasi/names.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -313,10 +314,11 @@ async function applyRmdir({ root, outcome }: Applying, path: readonly string[]):
     outcome.deleted.push(shown);
   } catch (cause) {
     if (['ENOENT', 'ENOTDIR'].includes(codeOf(cause))) return;
-    if (!['ENOTEMPTY', 'EEXIST'].includes(codeOf(cause))) throw cause;
+    if (!['ENOTEMPTY', 'EEXIST', 'EBUSY'].includes(codeOf(cause))) throw cause;
     // What the program itself could not delete has been reported already.
     const known = outcome.conflicts.some((conflict) => conflict.path.startsWith(`${shown}/`));
-    const reason = 'has new files on the host; the program had deleted it';
+    const why = codeOf(cause) === 'EBUSY' ? 'is in use' : 'has new files';
+    const reason = `${why} on the host; the program had deleted it`;
     if (!known) outcome.conflicts.push({ path: shown, ours: null, reason });
   }
 }
@@ -354,7 +356,7 @@ async function applyPut(
   const host = await hostIdentity(join(parent.path, name));
   const free = host === ABSENT || host === expect || host === ours;
   if (free && !parent.redirected) {
-    await rename(source, join(parent.path, name));
+    await place(source, parent.path, name);
     outcome.written.push(shown);
     return;
   }
@@ -362,8 +364,24 @@ async function applyPut(
   const beside = parent.shown === '' ? besideName : `${parent.shown}/${besideName}`;
   await writeFile(`${source}.beside`, beside);
   await step?.(`beside ${shown}`);
-  await rename(source, join(parent.path, besideName));
+  await place(source, parent.path, besideName);
   conflict(beside);
+}
+
+/** Gives a staged file its name. A directory of another file system (a mount) gets a copy first: W2 holds for it too. */
+async function place(source: string, parent: string, name: string): Promise<void> {
+  const target = join(parent, name);
+  try {
+    await rename(source, target);
+    return;
+  } catch (cause) {
+    if (codeOf(cause) !== 'EXDEV') throw cause;
+  }
+  const copy = join(parent, `${WRITE_BACK_NAME}.${basename(source)}`);
+  await rm(copy, { force: true });
+  await cp(source, copy, { verbatimSymlinks: true, errorOnExist: true, force: false });
+  await rename(copy, target);
+  await unlink(source);
 }
 
 /** The directory that holds a path's last part; undefined when it is not there, or not a real directory. */

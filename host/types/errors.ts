@@ -9,6 +9,8 @@
  * E3  `exitCode` is one of the documented codes (README, "Exit codes").
  */
 
+import { printableLine } from './text.js';
+
 /** Process exit codes that sherd itself uses; any other number is the program's own. */
 export const EXIT = {
   ok: 0,
@@ -92,7 +94,7 @@ export class SherdError extends Error {
   toLine(): string {
     const at = this.at === undefined ? '' : `${this.at}: `;
     const next = this.next === undefined ? '' : ` — ${this.next}`;
-    return `sherd: ${at}${this.message}${next} [${this.code}]`.replaceAll('\n', ' ');
+    return printableLine(`sherd: ${at}${this.message}${next} [${this.code}]`);
   }
 }
 

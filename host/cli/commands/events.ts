@@ -1,5 +1,6 @@
 /** `sherd events`: the workflow, step by step, as it happens. */
 import type { Command } from 'commander';
+import { printableLine } from '../../types/text.js';
 import { addClientOptions, type ClientOptions, clientOf } from '../command.js';
 import { renderJson } from '../format.js';
 import { stdout } from '../output.js';
@@ -23,7 +24,7 @@ export function addEvents(program: Command): void {
       for await (const event of client.events({ follow: options.follow === true })) {
         if (options.shard !== undefined && event.shardId !== options.shard) continue;
         await stdout.write(
-          options.json === true ? renderJson(event, 0) : `${renderEvent(event)}\n`,
+          options.json === true ? renderJson(event, 0) : `${printableLine(renderEvent(event))}\n`,
         );
       }
     });

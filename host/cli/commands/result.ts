@@ -1,7 +1,7 @@
 /** `sherd result SHARD`: a finished shard's output, files and exit code. */
 import type { Command } from 'commander';
 import { EXIT, SherdError } from '../../types/errors.js';
-import { addClientOptions, type ClientOptions, clientOf } from '../command.js';
+import { addClientOptions, type ClientOptions, clientOf, remark } from '../command.js';
 import { renderJson } from '../format.js';
 import { bringHome } from '../home.js';
 import { stderr, stdout } from '../output.js';
@@ -43,10 +43,10 @@ export function addResult(program: Command): void {
         }
       }
       await stderr.write(describeExit(`${shard} (${view.name})`, view.exit));
-      const remark = (text: string): void => {
-        if (options.quiet !== true) void stderr.write(`sherd: ${text}\n`).catch(() => undefined);
+      const say = (text: string): void => {
+        void remark(options, text).catch(() => undefined);
       };
-      const code = await bringHome(client, view, dirs, remark);
+      const code = await bringHome(client, view, dirs, say, 'elsewhere');
       throw new Ended(code ?? view.exit.code);
     });
 }

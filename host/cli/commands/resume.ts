@@ -96,7 +96,7 @@ export function resumeOf(path: string, modulePath: string | undefined, settings:
       };
     },
     finish: async (client, view, context) => {
-      const code = await bringHome(client, view, settings.dirs, context.remark);
+      const code = await bringHome(client, view, settings.dirs, context.remark, 'elsewhere');
       await keepUnclaimed(client, view, settings.dirs, `${path}.files`, context.remark);
       return code;
     },

@@ -47,6 +47,7 @@ export function runOf(path: string, args: readonly string[], settings: RunSettin
         return submitJob(session.client, uploader, program, spec, settings);
       };
     },
-    finish: (client, view, context) => bringHome(client, view, settings.dirs, context.remark),
+    finish: (client, view, context) =>
+      bringHome(client, view, settings.dirs, context.remark, 'same'),
   };
 }
