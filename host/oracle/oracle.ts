@@ -10,6 +10,8 @@
  * O3  Demand = background + what guests want (runnable shards, also those without a worker): demand that is clipped at
  *     capacity would hide the very contention that is to be seen.
  * O4  Bounded memory a node and a program.
+ * O5  A bottleneck is demand above capacity: somebody waits. Demand that just fills the node is what a node is for; one shard alone on
+ *     one worker is no bottleneck, however long it runs.
  */
 import type { Forecast, Quantiles, Sample, ShardForecast, ShardSample } from '../types/brain.js';
 import type { Hash } from '../types/platform.js';
@@ -46,6 +48,9 @@ interface ProgramHistory {
 }
 
 const MODEL = 'last-value';
+/** More than this over capacity is somebody who waits, cores and share of capacity. */
+const WAITING_MIN_CORES = 0.25;
+const WAITING_MIN_SHARE = 0.05;
 const PROGRAMS_MAX = 1_000;
 const MEMORY_GUESS_BYTES = 16 * 1_048_576;
 
@@ -103,7 +108,7 @@ export class Oracle {
       horizonMs,
       cpu: band(node.cpu, horizonMs, cores),
       memoryBytes: band(node.memory, horizonMs, memoryBytes),
-      contention: reachProbability(node.cpu, horizonMs, cores),
+      contention: waitProbability(node.cpu, horizonMs, cores),
       model: MODEL,
     };
   }
@@ -212,10 +217,23 @@ function band(series: Series, horizonMs: number, capacity: number): Quantiles {
   return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
 }
 
-/** Share of the past windows after which, seen from the last value, capacity was reached; never quite 0 or 1. */
-function reachProbability(series: Series, horizonMs: number, capacity: number): number {
-  if (series.last >= capacity) return 1;
+/**
+ * Demand from which on somebody is taken to wait, cores (O5). Demand = capacity is full use, not waiting, and a measured share carries
+ * other programs' small change (this engine's own threads among it), so a little more than capacity is none either: a quarter of
+ * a core, which is about what the small change of a quiet machine comes to, or a twentieth of a large node.
+ *
+ * Background and managed demand are added up first (`demandCores`): who waits is the same question whoever fills the node. An offline
+ * replay of recorded series, which asks when a series *reaches* a level, is another question and has a level of its own.
+ */
+export function bottleneckCores(capacityCores: number): number {
+  return capacityCores + Math.max(WAITING_MIN_CORES, WAITING_MIN_SHARE * capacityCores);
+}
+
+/** Share of the past windows after which, seen from the last value, somebody had to wait; 1 when somebody does now, never 0. */
+function waitProbability(series: Series, horizonMs: number, capacity: number): number {
+  const limit = bottleneckCores(capacity);
+  if (series.last > limit) return 1;
   const residuals = [...series.residuals(horizonMs).peak, ...prior(capacity)];
-  const reached = residuals.filter((residual) => series.last + residual >= capacity).length;
-  return (reached + 0.5) / (residuals.length + 1);
+  const over = residuals.filter((residual) => series.last + residual > limit).length;
+  return (over + 0.5) / (residuals.length + 1);
 }

@@ -49,7 +49,7 @@ export interface Forecast {
   /** Cores' worth of demand. */
   readonly cpu: Quantiles;
   readonly memoryBytes: Quantiles;
-  /** Probability 0..1 that demand reaches capacity within the horizon. */
+  /** Probability 0..1 that demand goes beyond capacity within the horizon, so that somebody waits. */
   readonly contention: number;
   readonly model: string;
 }

@@ -25,6 +25,17 @@ function oracleOf(loads: readonly number[]): Oracle {
   return oracle;
 }
 
+/** Probability of a bottleneck after these numbers of shards that want a core each, on a node with so many workers. */
+function contention(cores: number, shards: readonly number[], background = 0): number {
+  const oracle = new Oracle();
+  shards.forEach((runnable, i) => {
+    const guestCpu = Math.min(runnable, cores - background);
+    const sample = values((guestCpu + background) / cores, { guestCpu, runnable });
+    oracle.observe({ nodeId: 'a', atMs: i * 100, values: sample }, { cores, memoryBytes: 0 });
+  });
+  return oracle.forecast('a', 1_000)?.contention ?? -1;
+}
+
 describe('series', () => {
   it('gives residuals at the end of the horizon and at the peak within it, as the definition says', () => {
     const point = fc.record({
@@ -116,11 +127,42 @@ describe('forecast', () => {
   it('contention: certain when it is there, likely after a history of peaks, unlikely in calm', () => {
     const calm =
       oracleOf(Array.from({ length: 200 }, () => 0.2)).forecast('a', 1_000)?.contention ?? 1;
-    const peaks = Array.from({ length: 200 }, (_, i) => (i % 10 === 0 ? 1 : 0.3));
-    const spiky = oracleOf(peaks).forecast('a', 1_000)?.contention ?? 0;
+    const peaks = Array.from({ length: 200 }, (_, i) => (i % 10 === 0 ? 6 : 1));
+    const spiky = contention(4, peaks);
     expect(calm).toBeLessThan(0.05);
     expect(spiky).toBeGreaterThan(0.8);
-    expect(oracleOf([1]).forecast('a', 1_000)?.contention).toBe(1);
+    expect(contention(4, [6])).toBe(1);
+  });
+
+  it.each([1, 2, 4, 64])(
+    'as many shards as workers, for ever, are no bottleneck on %d; one more is',
+    (cores) => {
+      const steady = (shards: number): number[] => Array.from({ length: 240 }, () => shards);
+      expect(contention(cores, steady(cores))).toBeLessThan(0.05);
+      expect(contention(cores, steady(cores), 0.2)).toBeLessThan(0.05);
+      expect(contention(cores, steady(cores + Math.max(1, cores / 16)))).toBe(1);
+    },
+  );
+
+  it('a bottleneck is over in the forecast once one of two shards has left a worker', () => {
+    const crowded = Array.from({ length: 60 }, () => 2);
+    expect(contention(1, crowded)).toBe(1);
+    expect(contention(1, [...crowded, 1])).toBeLessThan(0.3);
+  });
+
+  it('other programs count as shards do: what they and shards want together', () => {
+    const busy = (cpu: number, guestCpu: number, runnable: number): number => {
+      const oracle = new Oracle();
+      for (let i = 0; i < 240; i++) {
+        const sample = { nodeId: 'a', atMs: i * 100, values: values(cpu, { guestCpu, runnable }) };
+        oracle.observe(sample, { cores: 2, memoryBytes: 0 });
+      }
+      return oracle.forecast('a', 1_000)?.contention ?? -1;
+    };
+    expect(busy(1, 0, 0)).toBeLessThan(0.05); // others alone: no shard waits
+    expect(busy(1, 1, 1)).toBeLessThan(0.05); // one core each
+    expect(busy(1, 1, 2)).toBe(1); // two shards beside a whole core of others
+    expect(busy(1, 2, 2)).toBeLessThan(0.05);
   });
 
   it('demand counts shards that wait for a worker, and background once', () => {
