@@ -1,6 +1,7 @@
 /** What shards were measured to want: where the next one goes, what a slot is, what is moved before a bottleneck. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Oracle } from '../../host/oracle/oracle.js';
 import type { Forecast, ShardForecast } from '../../host/types/brain.js';
 import { Bench, crowded, MIB } from './bench.js';
 
@@ -149,4 +150,26 @@ describe('a predicted bottleneck', () => {
       ending.feed({ kind: 'shard-forecast', forecast: remaining(id, 20) });
     expect(ending.feed({ kind: 'forecast', forecast: forecast('a', 0.9) })).toEqual([]);
   });
+
+  it.each([
+    [1, 0],
+    [2, 1],
+  ])(
+    'by the oracle: %d shard(s) on one worker, beside a larger empty node: %d move',
+    (shards, moves) => {
+      const bench = crowded(shards);
+      bench.node('b', { workers: 4 });
+      const oracle = new Oracle();
+      const record = bench.nodes.get('a')!.record;
+      const values = { ...record.sample, cpu: 1, guestCpu: 1, runnable: shards };
+      bench.node('a', { sample: values });
+      for (let i = 0; i < 60; i++) {
+        bench.pass(500);
+        const capacity = { cores: 1, memoryBytes: 0 };
+        oracle.observe({ nodeId: 'a', atMs: bench.nowMs, values }, capacity);
+        bench.applyAll(bench.feed({ kind: 'forecast', forecast: oracle.forecast('a', 5_000)! }));
+      }
+      expect(bench.of('migrate').length).toBe(moves);
+    },
+  );
 });
