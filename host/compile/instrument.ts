@@ -62,7 +62,6 @@ class Instrumenter implements EmitTarget {
   ) {
     this.graph = buildCallGraph(module);
     this.types = new TypeTable(module.types);
-    if (module.tags.length > 0) this.globalsAdded.push(EXPORT.thrownFuel);
     this.fuelTypes = new Int32Array(module.types.length).fill(-1);
     this.records = new ByteWriter(module.bytes.length >>> 2);
     this.code = new ByteWriter(module.bytes.length);
@@ -103,7 +102,8 @@ class Instrumenter implements EmitTarget {
     return this.module.types[this.module.tags[index]!]!.params;
   }
   thrownFuelGlobal(): number {
-    return this.module.globals.length + this.globalsAdded.indexOf(EXPORT.thrownFuel);
+    const known = this.globalsAdded.indexOf(EXPORT.thrownFuel);
+    return known < 0 ? this.flagGlobal(EXPORT.thrownFuel) : this.module.globals.length + known;
   }
   deliverFunction(): number {
     throw new SherdError('SHERD_INTERNAL', 'internal: only a continuation is given exceptions');

@@ -38,6 +38,31 @@ const CASES: readonly (readonly [string, string])[] = [
         local.get 0
         i64.mul))`,
   ],
+  [
+    // The handler took its fuel from the program's last global: the rewriter's own was made for modules with tags only.
+    'a catch_all in a module without tags',
+    `(module (global $last (mut i32) (i32.const -7))
+      (func $spin (param i32) (result i32)
+        loop $l local.get 0 i32.const 1 i32.sub local.tee 0 br_if $l end
+        i32.const 5)
+      (func (export "run") (result i32)
+        try (result i32) i32.const 3 call $spin
+        catch_all global.get $last i32.const 2 call $spin i32.mul
+        end
+        i32.const 2 call $spin i32.add))`,
+  ],
+  [
+    'a catch_all in a module without tags, the last global of another type',
+    `(module (global $last (mut f64) (f64.const -1.25))
+      (func $spin (param i32) (result i32)
+        loop $l local.get 0 i32.const 1 i32.sub local.tee 0 br_if $l end
+        i32.const 5)
+      (func (export "run") (result i32)
+        try (result i32) i32.const 3 call $spin
+        catch_all global.get $last i32.trunc_sat_f64_s
+        end
+        i32.const 2 call $spin i32.add))`,
+  ],
 ];
 
 describe('once found by fuzzing', () => {
