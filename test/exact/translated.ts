@@ -9,9 +9,9 @@
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { dirname, join } from 'node:path';
 import { section } from '../../benchmarks/lib/wasm.js';
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
@@ -23,9 +23,8 @@ import type { Outcome, Subject } from './drive.js';
 import { rawValue, trapKind } from './modules.js';
 import { Random } from './random.js';
 
-const WASM_OPT = fileURLToPath(
-  new URL('../../node_modules/binaryen/bin/wasm-opt', import.meta.url),
-);
+/** Found from wherever this file was compiled to. */
+const WASM_OPT = join(dirname(createRequire(import.meta.url).resolve('binaryen')), 'bin/wasm-opt');
 const BASE = [
   'mutable-globals',
   'sign-ext',
