@@ -1,7 +1,7 @@
 /**
  * The compiler: core Wasm in, shard module out.
  *
- *   program.wasm ─ parse ─ call graph ─ per function: analyse → plan → emit ─ assemble ─ + `sherd` section
+ *   program.wasm ─ parse ─ lower ─ call graph ─ per function: analyse → plan → emit ─ assemble ─ + `sherd` section
  *
  * Does: the whole way for a core module; reads shard modules back.
  * Does not: compile sources (assemblyscript.ts) or run anything (runtime).
@@ -16,6 +16,7 @@ import { ABI, SECTION_NAME } from './abi.js';
 import { instrument, type Progress } from './instrument.js';
 import { wrapImports } from './lower.js';
 import { parseModule, scanSections, type WasmModule } from './module.js';
+import { cutLongInstructions } from './pieces.js';
 import { VAL_TYPE_NAME } from './plan.js';
 import { functionsOf, safepointsOf } from './records.js';
 import { appendSection, decodeSection, type SectionContent } from './section.js';
@@ -45,7 +46,7 @@ export function compileProgram(
       exitCode: EXIT.refused,
     });
   }
-  const module = wrapImports(program);
+  const module = cutLongInstructions(wrapImports(program));
   const { out, codeBytes, records } = instrument(
     module,
     () => validate(bytes),
@@ -56,7 +57,7 @@ export function compileProgram(
     abi: ABI,
     programHash: platform.sha256(bytes),
     programBytes: bytes.length,
-    programCodeBytes: programCodeBytes(module),
+    programCodeBytes: programCodeBytes(program),
     dataSegments: module.dataSegments,
   };
   const sectionStart = appendSection(out, head, module, records);

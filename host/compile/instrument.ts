@@ -9,11 +9,12 @@
  */
 import { EXIT, SherdError } from '../types/errors.js';
 import { EXPORT, MAX_VALUES, PLAIN_STORE_FUNCTIONS, STORE_FUNCTIONS } from './abi.js';
+import { codeOffsets } from './append.js';
 import { analyseBody, type Body } from './body.js';
 import { ByteReader, ByteWriter, lebBytes } from './bytes.js';
 import { buildCallGraph, type CallGraph } from './callgraph.js';
 import { BodyEmitter, type EmitTarget } from './emit.js';
-import { codeStart, type WasmModule } from './module.js';
+import type { WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
 import { type FramePlan, planFrame, slotBytes } from './plan.js';
 import { writeRecord } from './records.js';
@@ -383,7 +384,7 @@ class Instrumenter implements EmitTarget {
     const { module, graph, code } = this;
     const scratch = new Scratch();
     const emitter = new BodyEmitter(module.bytes, this, 'fast');
-    const start = codeStart(module);
+    const offsetOf = codeOffsets(module);
     const count = module.bodies.length;
     for (let k = 0; k < count; k++) {
       if (k % PROGRESS_EVERY === 0) this.progress(k, count);
@@ -392,7 +393,7 @@ class Instrumenter implements EmitTarget {
       const plan = planFrame(body, module.bytes, scratch);
       const stops = graph.canStop(f);
       if (stops) this.checkLimits(body, plan);
-      writeRecord(this.records, graph.summaries, k, body, stops ? plan : undefined, start);
+      writeRecord(this.records, graph.summaries, k, body, stops ? plan : undefined, offsetOf);
       const written = emitter.fast(body, plan);
       code.u32(written.length).append(written);
     }

@@ -33,14 +33,14 @@ const FLAG = { stops: 1, indirect: 2, reads: 4, writes: 8 } as const;
 
 // --- writing ---------------------------------------------------------------------------------------------
 
-/** Appends the record of function k. `plan` is undefined when it cannot stop; offsets count from `codeStart`. */
+/** Appends the record of function k. `plan` is undefined when it cannot stop; `offsetOf` gives offsets in the program's code section. */
 export function writeRecord(
   w: ByteWriter,
   summaries: Summaries,
   k: number,
   body: Body,
   plan: FramePlan | undefined,
-  codeStart: number,
+  offsetOf: (position: number) => number,
 ): void {
   const { calls, callsFrom, indirectFrom } = summaries;
   w.u8(
@@ -55,16 +55,21 @@ export function writeRecord(
   if (plan === undefined) return;
   w.u32(plan.slots.length);
   for (const { type, local } of plan.slots) w.op(type, local + 1);
-  writeSafepoints(w, body, plan, codeStart);
+  writeSafepoints(w, body, plan, offsetOf);
 }
 
-function writeSafepoints(w: ByteWriter, body: Body, plan: FramePlan, codeStart: number): void {
+function writeSafepoints(
+  w: ByteWriter,
+  body: Body,
+  plan: FramePlan,
+  offsetOf: (position: number) => number,
+): void {
   w.u32(body.safepoints.length);
   for (let s = 0; s < body.safepoints.length; s++) {
     const { kind, instr, results, guarded } = body.safepoints[s]!;
     w.op(
       KINDS.indexOf(kind) | (guarded ? GUARDED : 0),
-      instr < 0 ? 0 : body.start[instr]! - codeStart,
+      instr < 0 ? 0 : offsetOf(body.start[instr]!),
     ).u32(results.length);
     for (const type of results) w.u8(type);
     const to = plan.liveFrom[s + 1]!;
