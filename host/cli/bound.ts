@@ -5,6 +5,7 @@
  */
 import { functionLabel } from '../compile/index.js';
 import type { PauseBound } from '../compile/pause-bound.js';
+import { PIECE_BYTES } from '../compile/pieces.js';
 import type { ShardModule } from '../types/module.js';
 import { formatCount } from './format.js';
 
@@ -29,7 +30,7 @@ export function boundText(module: ShardModule, bound: PauseBound): string {
     );
   if (bulk > 0)
     parts.push(
-      `${formatCount(bulk)} of the program's instructions copy or fill at once what they are told to`,
+      `${formatCount(bulk)} of them copy or fill memory or tables, ${PIECE_BYTES / 1024} KiB at most at once`,
     );
   return parts.join('; ');
 }

@@ -173,10 +173,12 @@ class Rewriting {
   }
 }
 
-/** From places in a rewritten module's code to the program's own: ascending places, and what to add from there on. */
+/** From places in a rewritten module's code to the program's own: ascending places, what to add from there on, up to where. */
 interface Origin {
   readonly from: number[];
   readonly shift: number[];
+  /** Of the place just before the next replacement: all of the replacement counts as what it replaces. */
+  readonly last: number[];
 }
 
 const origins = new WeakMap<WasmModule, Origin>();
@@ -187,21 +189,25 @@ function rememberOrigin(
   bodyAt: readonly number[],
   replacements: readonly Replacement[],
 ): void {
-  const origin: Origin = { from: [], shift: [] };
+  const origin: Origin = { from: [], shift: [], last: [] };
+  const note = (from: number, shift: number): void => {
+    origin.from.push(from);
+    origin.shift.push(shift);
+    origin.last.push(Number.POSITIVE_INFINITY);
+  };
   const newStart = codeStart(made);
   const before = codeOffsets(module);
   let next = replacements.findIndex(({ start }) => start >= (module.bodies[0]?.start ?? 0));
   if (next < 0) next = replacements.length;
   module.bodies.forEach(({ start, end }, k) => {
     let shift = before(start) - bodyAt[k]!;
-    origin.from.push(newStart + bodyAt[k]!);
-    origin.shift.push(shift);
+    note(newStart + bodyAt[k]!, shift);
     for (; next < replacements.length && replacements[next]!.start < end; next++) {
       const { start: at, end: to, bytes } = replacements[next]!;
       const place = newStart + (before(at) - shift) + bytes.length;
       shift = before(to) - (place - newStart);
-      origin.from.push(place);
-      origin.shift.push(shift);
+      origin.last[origin.last.length - 1] = before(at);
+      note(place, shift);
     }
   });
   origins.set(made, origin);
@@ -212,7 +218,7 @@ export function codeOffsets(module: WasmModule): (position: number) => number {
   const start = codeStart(module);
   const origin = origins.get(module);
   if (origin === undefined) return (position) => position - start;
-  const { from, shift } = origin;
+  const { from, shift, last } = origin;
   return (position) => {
     let low = 0;
     let high = from.length;
@@ -221,6 +227,7 @@ export function codeOffsets(module: WasmModule): (position: number) => number {
       if (from[middle]! <= position) low = middle + 1;
       else high = middle;
     }
-    return position - start + (low === 0 ? 0 : shift[low - 1]!);
+    if (low === 0) return position - start;
+    return Math.min(position - start + shift[low - 1]!, last[low - 1]!);
   };
 }

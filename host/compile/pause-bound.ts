@@ -8,16 +8,19 @@
  * the call. So the bound has two figures: `instructions`, and `perReturn` for each frame through which a recursion returns.
  *
  * Does: put the functions' stretches together, from a shard module alone. Does not: know times (an instruction that copies
- * memory counts as one, whatever it copies: `bulk`), or host calls (they do not block).
+ * memory counts as one, whether it copies a byte or a piece: pieces.ts), or host calls (they do not block).
  *
  * B1  No run of the module executes more than `instructions + perReturn × frames` instructions between two polls.
- * B2  Polls are those of the resume map; nothing is assumed of where they should be.
+ * B2  Polls are the safepoints of the code from which continuations are built, as many as the resume map has. (The map's
+ *     own places are those in the program as it was given: append.ts.)
  */
 import { invariant } from '../types/errors.js';
 import type { ShardModule } from '../types/module.js';
+import { analyseBody } from './body.js';
 import { takenByType } from './callgraph.js';
 import { codeStart, type WasmModule } from './module.js';
-import { skeletonOf } from './skeleton.js';
+import { Scratch } from './scratch.js';
+import { callsOf, type SkeletonCalls, skeletonOf } from './skeleton.js';
 import {
   type Flow,
   HOST_FLOW,
@@ -40,7 +43,7 @@ export interface PauseBound {
   readonly perReturn: number;
   /** The function whose frames these are. */
   readonly returning: number | undefined;
-  /** Instructions in the program that copy or fill any amount of memory or table at once. */
+  /** Instructions that copy or fill memory or tables, each at most a piece of 64 KiB at once (pieces.ts). */
   readonly bulk: number;
 }
 
@@ -62,6 +65,8 @@ class BoundFinder {
   private readonly flows: (Flow | undefined)[];
   private readonly typeFlows = new Map<string, Flow>();
   private readonly entryPolls: Uint8Array;
+  private readonly calls: SkeletonCalls;
+  private readonly scratch = new Scratch();
   private instructions = 0;
   private at: number | undefined;
   private perReturn = 0;
@@ -69,6 +74,7 @@ class BoundFinder {
 
   constructor(private readonly shard: ShardModule) {
     this.module = skeletonOf(shard);
+    this.calls = callsOf(shard);
     this.imports = this.module.imports.length;
     this.functions = this.module.bodies.length;
     this.summaries = summariseAll(this.module);
@@ -173,13 +179,27 @@ class BoundFinder {
 
   private facts(node: number, part: number): StretchFacts {
     const info = this.shard.functions[node]!;
-    const loops = info.safepoints.filter(({ kind }) => kind === 'loop');
+    const polls = info.safepoints.some(({ kind }) => kind === 'loop')
+      ? this.loopPolls(node, info.safepoints.length)
+      : new Set<number>();
     return {
       entryPoll: this.entryPolls[node] === 1,
-      polls: new Set(loops.map(({ offset }) => offset)),
+      polls,
       callee: (f) => (f < this.imports ? HOST_FLOW : this.calleeOf(f - this.imports, part)),
       indirect: (type) => this.indirectOf(type, part),
     };
+  }
+
+  /** Where the loops with a poll stand, from the start of the code section's content. */
+  private loopPolls(node: number, safepoints: number): Set<number> {
+    const body = analyseBody(this.module, this.imports + node, this.calls, this.scratch);
+    invariant(
+      body.safepoints.length === safepoints,
+      'code and resume map have the same safepoints',
+    );
+    const start = codeStart(this.module);
+    const loops = body.safepoints.filter(({ kind }) => kind === 'loop');
+    return new Set(loops.map(({ instr }) => body.start[instr]! - start));
   }
 
   private calleeOf(node: number, part: number): Flow | undefined {

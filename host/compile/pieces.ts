@@ -2,10 +2,12 @@
  * Makes instructions that move much at once run in pieces, so that a program can stop between them.
  *
  *   local.get $to  local.get $from  local.get $n        local.get $to  local.get $from  local.get $n
- *   memory.copy                                becomes  call $memory.copy
+ *   memory.copy                                becomes  (if (local.tee $long) > 64 KiB
+ *                                                         then call $memory.copy
+ *                                                         else memory.copy)
  *
  *   (func $memory.copy (param $to $from $n i32)
- *     if $n ≤ 64 KiB, or an end wraps around            the instruction itself
+ *     if an end wraps around                            the instruction itself
  *     at the ends, with length 0                        traps if the whole would: nothing has been written then
  *     $to ≤ $from:  loop: weigh; the first 64 KiB; $to, $from += 64 KiB; $n -= 64 KiB; again while $n > 64 KiB
  *     else:         loop: weigh; $n -= 64 KiB; the last 64 KiB;                        again while $n > 64 KiB
@@ -20,7 +22,7 @@
  * whose failure must leave nothing behind.
  *
  * P1  The order of pieces gives what the whole instruction gives, however source and target overlap.
- * P2  An instruction whose length is a constant of at most a piece stays as it is.
+ * P2  An instruction whose length is a constant of at most a piece stays as it is; any other pays one compare when it is short.
  * P3  An end that wraps around is out of bounds, except at exactly 4 GiB: the instruction itself decides.
  */
 import { type AddedFunction, type Replacement, rewritten } from './append.js';
@@ -28,6 +30,7 @@ import { ByteReader, ByteWriter } from './bytes.js';
 import { readOpcode, skipImmediates } from './instructions.js';
 import { type FuncType, readLocals, type WasmModule } from './module.js';
 import { OP, opInfo, VT } from './opcodes.js';
+import { TypeTable } from './sections.js';
 
 export const PIECE_BYTES = 65_536;
 /** Of a table, as many slots as make 64 KiB of pointers. */
@@ -39,7 +42,6 @@ const I32_ADD = 0x6a;
 const I32_OR = 0x72;
 const I32_LT_U = 0x49;
 const I32_GT_U = 0x4b;
-const I32_LE_U = 0x4d;
 const EMPTY = 0x40;
 const PREFIX = 0xfc;
 
@@ -62,6 +64,12 @@ const CUT = new Map<
   [OP.tableCopy, { piece: PIECE_SLOTS, both: true }],
   [OP.tableFill, { piece: PIECE_SLOTS, fills: true }],
 ]);
+
+interface Helper {
+  readonly index: number;
+  /** Its type's index, also that of the block around its call. */
+  readonly type: number;
+}
 
 /** The module with long instructions cut, or the same module when it has none. */
 export function cutLongInstructions(module: WasmModule): WasmModule {
@@ -91,10 +99,14 @@ function* bodiesWith(module: WasmModule): Generator<number> {
 
 class Cutting {
   private readonly added: AddedFunction[] = [];
-  private readonly helpers = new Map<string, number>();
+  private readonly helpers = new Map<string, Helper>();
   private readonly replacements: Replacement[] = [];
+  /** Numbers types as the new module will: helpers' types are appended in the order of the helpers. */
+  private readonly types: TypeTable;
 
-  constructor(private readonly module: WasmModule) {}
+  constructor(private readonly module: WasmModule) {
+    this.types = new TypeTable(module.types);
+  }
 
   done(): WasmModule {
     if (this.added.length === 0) return this.module;
@@ -106,8 +118,12 @@ class Cutting {
     const { start, end } = module.bodies[k]!;
     const index = module.imports.length + k;
     const r = new ByteReader(module.bytes, start, end);
-    readLocals(r, index, []);
-    let constant = Number.POSITIVE_INFINITY;
+    const declared = readLocals(r, index, []).length;
+    const declarationsEnd = r.pos;
+    const local = module.types[module.functionTypes[index]!]!.params.length + declared;
+    const found: Replacement[] = [];
+    let needsLocal = false;
+    let constant = Number.NaN;
     while (!r.done) {
       const at = r.pos;
       const key = readOpcode(r, index);
@@ -118,29 +134,50 @@ class Cutting {
       const immediates = r.pos;
       skipImmediates(r, module, opInfo(key)!.imm, index);
       const how = CUT.get(key);
-      if (how !== undefined && constant > how.piece) this.replace(key, at, immediates, r.pos);
-      constant = Number.POSITIVE_INFINITY;
+      const isShort = how === undefined || constant <= how.piece;
+      const isLong = !Number.isNaN(constant);
+      constant = Number.NaN;
+      if (isShort) continue;
+      const helper = this.helper(key, module.bytes.subarray(immediates, r.pos));
+      if (helper === undefined) continue; // no such table: the engine refuses the module
+      const instruction = module.bytes.subarray(at, r.pos);
+      const bytes = isLong ? callOf(helper) : choice(helper, how.piece, local, instruction);
+      if (!isLong) needsLocal = true;
+      found.push({ start: at, end: r.pos, bytes });
     }
+    if (needsLocal) this.declareLocal(start, declarationsEnd);
+    this.replacements.push(...found);
   }
 
-  private replace(key: number, start: number, immediates: number, end: number): void {
-    const helper = this.helper(key, this.module.bytes.subarray(immediates, end));
-    if (helper === undefined) return; // no such table: the engine refuses the module
-    this.replacements.push({ start, end, bytes: new ByteWriter(8).op(OP.call, helper).finish() });
+  /** One more local of type i32, behind the others. */
+  private declareLocal(start: number, end: number): void {
+    const r = new ByteReader(this.module.bytes, start, end);
+    const groups = r.u32();
+    const count = new ByteWriter(8).u32(groups + 1).finish();
+    const group = new ByteWriter(8).u32(1).u8(VT.i32).finish();
+    if (r.pos === end) {
+      const bytes = new ByteWriter(16).put(count).put(group).finish();
+      this.replacements.push({ start, end, bytes });
+    } else
+      this.replacements.push(
+        { start, end: r.pos, bytes: count },
+        { start: end, end, bytes: group },
+      );
   }
 
-  private helper(key: number, immediates: Uint8Array): number | undefined {
+  private helper(key: number, immediates: Uint8Array): Helper | undefined {
     const id = `${key} ${immediates.join(' ')}`;
-    let index = this.helpers.get(id);
-    if (index === undefined) {
+    let helper = this.helpers.get(id);
+    if (helper === undefined) {
       const value = key === OP.tableFill ? this.elementType(immediates) : VT.i32;
       if (value === undefined) return undefined;
-      index = this.module.functionTypes.length + this.added.length;
-      this.helpers.set(id, index);
       const type: FuncType = { params: [VT.i32, value, VT.i32], results: [] };
+      const index = this.module.functionTypes.length + this.added.length;
+      helper = { index, type: this.types.intern(type) };
+      this.helpers.set(id, helper);
       this.added.push({ type, code: helperCode(key, immediates), name: opInfo(key)!.name });
     }
-    return index;
+    return helper;
   }
 
   private elementType(immediates: Uint8Array): number | undefined {
@@ -148,6 +185,19 @@ class Cutting {
   }
 }
 
+function callOf(helper: Helper): Uint8Array {
+  return new ByteWriter(8).op(OP.call, helper.index).finish();
+}
+
+/** Operands on the stack: the helper for more than a piece, the instruction itself for less. */
+function choice(helper: Helper, piece: number, local: number, instruction: Uint8Array): Uint8Array {
+  const w = new ByteWriter(32).op(OP.localTee, local).op(OP.localGet, local);
+  w.u8(OP.i32Const).s32(piece).u8(I32_GT_U).u8(OP.if).s32(helper.type);
+  w.op(OP.call, helper.index).u8(OP.else).put(instruction).u8(OP.end);
+  return w.finish();
+}
+
+/** For a length of more than a piece. */
 function helperCode(key: number, immediates: Uint8Array): Uint8Array {
   const { piece, fills = false, both = false } = CUT.get(key)!;
   const w = new ByteWriter(192).u32(1).u32(1).u8(VT.i32);
@@ -180,8 +230,7 @@ function helperCode(key: number, immediates: Uint8Array): Uint8Array {
     w.op(OP.brIf, 0).u8(OP.end);
   };
 
-  get(LENGTH).u8(OP.i32Const).s32(piece).u8(I32_LE_U);
-  wraps(TARGET).u8(I32_OR);
+  wraps(TARGET);
   if (!fills) wraps(SOURCE).u8(I32_OR);
   w.u8(OP.if).u8(EMPTY);
   all();

@@ -35,7 +35,7 @@ export interface Summaries {
   readonly elementInits: ReadonlyMap<string, readonly [segment: number, table: number]>;
   /** Reference values occur in code. */
   readonly references: boolean;
-  /** Instructions that copy or fill any amount of memory or table. */
+  /** Instructions that copy or fill memory or tables. */
   readonly bulk: number;
 }
 
