@@ -5,6 +5,8 @@
  *   ← { kind: 'go', subject, capsule, blobs, fuel: bigint | null }          null: to the end
  *   → { kind: 'stopped', capsule, fuel, pieces, blobs }  |  { kind: 'ended', facts, pieces }  |  { kind: 'failed', message }
  *
+ * A subject without a spec has no files; it may import `fuzz.log`, whose calls come back as `logged`.
+ *
  * Runs the built code in dist/, like a node process. Knows nothing of the run but what the capsule and the blobs say.
  */
 import { decodeCapsule, encodeCapsule } from '../../dist/capsule/index.js';
@@ -24,8 +26,32 @@ const subjects = new Map();
 
 function load({ subject, module, spec, blobs }) {
   const loaded = LoadedModule.load(readShardModule(module, nodePlatform), nodePlatform);
-  subjects.set(subject, { loaded, spec: decodeSpec(spec), blobs: new Map(blobs) });
+  subjects.set(subject, {
+    loaded,
+    spec: spec === null ? null : decodeSpec(spec),
+    blobs: new Map(blobs),
+  });
   return { kind: 'loaded' };
+}
+
+/** A host that offers `fuzz.log` (see modules.ts and generate.ts) and has no state. */
+function fuzzHost(logged) {
+  const log = (x) => {
+    logged.push(String(x));
+    return Math.imul(Number(x), 0x9e3779b1 | 0) ^ 0x5bd1e995;
+  };
+  return {
+    functions: () => new Map([['fuzz', new Map([['log', log]])]]),
+    snapshot: () => null,
+    drainOutput: () => [],
+    newBlobs: () => new Map(),
+    markDurable: () => undefined,
+    references: () => [],
+    suspendClock: () => undefined,
+    resumeClock: () => undefined,
+    guestMonotonicNs: () => 0n,
+    trees: () => [],
+  };
 }
 
 function go({ subject, capsule, blobs, fuel }) {
@@ -35,7 +61,9 @@ function go({ subject, capsule, blobs, fuel }) {
   const platform = virtualPlatform(nodePlatform);
   const decoded = decodeCapsule(capsule, platform, { moduleHash: loaded.module.moduleHash });
   const state = decoded.state(loaded.baseImage());
-  const host = restoreGuestHost(spec, state.host, known.blobs, platform);
+  const logged = [];
+  const host =
+    spec === null ? fuzzHost(logged) : restoreGuestHost(spec, state.host, known.blobs, platform);
   const instance = Instance.resume(loaded, host, state);
   const pieces = [];
   while (fuel === null || instance.fuelUsed < fuel) {
@@ -46,8 +74,9 @@ function go({ subject, capsule, blobs, fuel }) {
     else if (result.kind !== 'quantum')
       return {
         kind: 'ended',
-        facts: endFacts(result, instance, host, platform, encodeTrees),
+        facts: endFacts(result, instance, host, platform, spec === null ? undefined : encodeTrees),
         pieces,
+        logged,
       };
   }
   const next = instance.capture();
@@ -65,6 +94,7 @@ function go({ subject, capsule, blobs, fuel }) {
     capsule: encoded.bytes,
     fuel: instance.fuelUsed,
     pieces,
+    logged,
     blobs: [...host.newBlobs()],
   };
 }

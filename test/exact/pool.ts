@@ -23,17 +23,33 @@ export type Answer =
       readonly capsule: Uint8Array;
       readonly fuel: bigint;
       readonly pieces: OutputPiece[];
+      readonly logged: string[];
       readonly blobs: Blobs;
     }
-  | { readonly kind: 'ended'; readonly facts: Facts; readonly pieces: OutputPiece[] }
+  | {
+      readonly kind: 'ended';
+      readonly facts: Facts;
+      readonly pieces: OutputPiece[];
+      readonly logged: string[];
+    }
   | { readonly kind: 'failed'; readonly message: string };
 
 export class ProcessPool {
   private readonly children: ChildProcess[];
 
-  constructor(readonly size: number) {
-    this.children = Array.from({ length: size }, () =>
-      fork(CHILD, { serialization: 'advanced', stdio: 'inherit' }),
+  /** `programs`: the Node.js of each process, in turn; `options`: of the engine. */
+  constructor(
+    readonly size: number,
+    programs: readonly string[] = [process.execPath],
+    options: readonly string[] = [],
+  ) {
+    this.children = Array.from({ length: size }, (_, index) =>
+      fork(CHILD, {
+        serialization: 'advanced',
+        stdio: 'inherit',
+        execPath: programs[index % programs.length]!,
+        execArgv: [...options],
+      }),
     );
   }
 
@@ -43,12 +59,11 @@ export class ProcessPool {
   }
 
   async load(subject: Subject): Promise<void> {
-    if (subject.spec === undefined) throw new Error('only WASI programs travel to other processes');
     const message = {
       kind: 'load',
       subject: subject.name,
       module: subject.loaded.module.bytes,
-      spec: encodeSpec(subject.spec),
+      spec: subject.spec === undefined ? null : encodeSpec(subject.spec),
       blobs: [...subject.blobs],
     };
     await Promise.all(this.children.map((_, index) => this.ask(index, message)));

