@@ -2,11 +2,13 @@
  * benchmarks/overhead: what safepoints cost while nothing moves.
  *
  *   node benchmarks/run.mjs overhead [--kernels all] [--rounds 15] [--retries 2] [--cold 5] [--quantum 0]
- *                                    [--node PATH] [--quick] [--ablation]
+ *                                    [--node PATH] [--quick] [--ablation] [--part NAME] [--merge NAME,NAME]
  *
  *   --kernels    names or groups (polybench, classic, c), joined by commas
  *   --quantum N  one long run as well, straight and in quanta of 2 ms, N rounds (a minute a kernel)
  *   --node       the same under another Node.js
+ *   --part NAME  part of a run of all kernels, for a machine that one has for minutes only: results go under this name
+ *   --merge A,B  measures nothing: one report of all kernels from these parts (O3)
  *   --quick      3 rounds, short warm-up: does everything work? Its figures mean nothing
  *   --ablation   also the baseline's parts (Binaryen's -O3 alone, polls alone, Asyncify without polls), and sherd with a
  *                poll in every passage of counted loops
@@ -17,10 +19,13 @@
  *
  * O1  Exit code 0: all bars met. 1: a bar missed, or the run void (report.ts R1). --quick judges nothing: 0.
  * O2  The clock is read here and in lib/timing only.
+ * O3  Parts are merged only if each is valid by itself, all are of one machine, Node.js and plan, and every kernel is
+ *     in exactly one of them.
  */
 import { machine, parseOptions, resultName, writeResult } from '../lib/options.js';
 import { ratioText } from '../lib/table.js';
 import { type KernelResult, measureKernel, type Plan } from './measure.js';
+import { mergeParts, type Run } from './parts.js';
 import { chooseKernels, loadProgram } from './programs.js';
 import { chart, quantumTable, sizeTable, summarise, timeTable, verdict } from './report.js';
 import { NAMES } from './variants.js';
@@ -33,6 +38,8 @@ const DEFAULTS = {
   quantum: '0',
   quick: 'no',
   ablation: 'no',
+  part: '',
+  merge: '',
 };
 
 function planOf(options: typeof DEFAULTS): Plan {
@@ -47,8 +54,8 @@ function planOf(options: typeof DEFAULTS): Plan {
   };
 }
 
-function introduction(plan: Plan): string {
-  const { node, v8, cpu, cores } = machine();
+function introduction({ machine: host, plan }: Omit<Run, 'results'>): string {
+  const { node, v8, cpu, cores } = host;
   return [
     `overhead of safepoints · Node ${node}, V8 ${v8} · ${cpu}, ${cores} cores · ${plan.rounds} rounds`,
     'measured: warm CPU time, variants interleaved in one process, medians, ratio to plain [90 % bound]; cold: first call',
@@ -56,13 +63,9 @@ function introduction(plan: Plan): string {
   ].join('\n');
 }
 
-export async function main(args: readonly string[], root: string): Promise<number> {
-  const options = parseOptions(args, DEFAULTS);
-  const plan = planOf(options);
-  const startedMs = performance.now();
-  console.log(introduction(plan));
+async function measureAll(root: string, chosen: string, plan: Plan): Promise<KernelResult[]> {
   const results: KernelResult[] = [];
-  for (const kernel of chooseKernels(options.kernels)) {
+  for (const kernel of chooseKernels(chosen)) {
     const result = await measureKernel(await loadProgram(root, kernel), kernel.group, plan);
     results.push(result);
     const shown = [NAMES.again, NAMES.sherd, NAMES.asyncify].map(
@@ -70,20 +73,45 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     );
     process.stderr.write(`  ${result.name}: ${shown.join(', ')}\n`);
   }
+  return results;
+}
+
+/** Prints tables and verdict, writes JSON and chart as `name`. Gives the exit code. */
+function report(root: string, name: string, run: Run): number {
+  const { plan, results, machine: host } = run;
   const summary = summarise(results);
   console.log(`${timeTable(results, summary)}\n\n${sizeTable(results, summary)}\n`);
   if (summary.quantumGeomean !== undefined) console.log(`${quantumTable(results, summary)}\n`);
-  const host = machine();
   const subtitle = `Node ${host.node}, ${host.cpu}; medians of ${plan.rounds} interleaved rounds, whiskers 90 % bounds`;
-  const name = resultName('overhead', options.kernels === 'all', plan.quick);
   const content = JSON.stringify({ machine: host, plan, summary, results }, null, 1);
   const files = [
     writeResult(root, `${name}.json`, `${content}\n`),
     writeResult(root, `${name}.svg`, chart(results, summary, subtitle)),
   ];
-  const seconds = ((performance.now() - startedMs) / 1e3).toFixed(0);
-  console.log(`wrote ${files.join(', ')} after ${seconds} s`);
+  console.log(`wrote ${files.join(', ')}`);
   const { text, met } = verdict(summary);
   console.log(plan.quick ? `${text}\n--quick: too short to judge` : text);
   return met || plan.quick ? 0 : 1;
+}
+
+export async function main(args: readonly string[], root: string): Promise<number> {
+  const options = parseOptions(args, DEFAULTS);
+  if (options.merge !== '') {
+    const parts = options.merge
+      .split(',')
+      .map((part) => resultName(`overhead-${part}`, true, false));
+    const run = mergeParts(root, parts);
+    console.log(introduction(run));
+    return report(root, `overhead-node${run.machine.node.split('.')[0]!.slice(1)}`, run);
+  }
+  const plan = planOf(options);
+  const run = { machine: machine(), plan };
+  const startedMs = performance.now();
+  console.log(introduction(run));
+  const results = await measureAll(root, options.kernels, plan);
+  const seconds = ((performance.now() - startedMs) / 1e3).toFixed(0);
+  console.log(`measured for ${seconds} s\n`);
+  const part = options.part === '' ? '' : `-${options.part}`;
+  const whole = options.kernels === 'all' || part !== '';
+  return report(root, resultName(`overhead${part}`, whole, plan.quick), { ...run, results });
 }
