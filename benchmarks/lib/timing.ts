@@ -1,9 +1,9 @@
 /**
  * Interleaved timing: every round runs each variant once, in an order that changes from round to round.
  *
- *   round 0   A B C D
- *   round 1   D C B A      (direction alternates, start rotates: a drift of the machine hits all variants alike)
- *   round 2   B C D A
+ *   round 0   C A D B      drawn, from a seed
+ *   round 1   B D A C      the same backwards: a drift of the machine hits all variants alike
+ *   round 2   A D B C      drawn anew: no variant always runs in the caches and pages that one other leaves behind
  *
  * Does: warm up, run the rounds, check that all variants agree. Does not: interpret the times.
  *
@@ -12,6 +12,7 @@
  * T1  Only the returned closure of `prepare()` is timed; instances are made before the clock starts.
  * T2  Every variant gives the same checksum in every call, else the benchmark throws: a wrong result has no time.
  */
+import { randomFrom } from './statistics.js';
 
 export interface Variant {
   readonly name: string;
@@ -91,8 +92,13 @@ export async function interleave(variants: readonly Variant[], rounds: number): 
   return { cpu, wall };
 }
 
+/** A drawn order for two rounds, in the second backwards. */
 function orderOf<T>(items: readonly T[], round: number): T[] {
-  const start = (round >> 1) % items.length;
-  const rotated = [...items.slice(start), ...items.slice(0, start)];
-  return round % 2 === 0 ? rotated : rotated.reverse();
+  const random = randomFrom(1 + (round >> 1));
+  const order = [...items];
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+  return round % 2 === 0 ? order : order.reverse();
 }
