@@ -15,12 +15,14 @@
  * L2  A transaction that is not flushed survives SIGKILL (its pages are in the page cache), not power loss. With `sync`
  *     it is flushed before it returns.
  * L3  A read begins with a fresh snapshot, so it sees every transaction that ended before it.
+ * L4  Every transaction begins at the newest one, also when somebody opens the directory meanwhile (embedded-newest).
  */
 import { closeSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import { diskError } from './embedded-disk.js';
+import { NewestTransaction } from './embedded-newest.js';
 
 /** lmdb's flags: abortable, synchronous commit; without the flush. */
 const COMMIT_FLUSHED = 1 | 2;
@@ -34,6 +36,9 @@ const EIO = 5;
 /** Less than the pages of one transaction: a write that failed here failed for want of room. */
 const NEARLY_FULL_BYTES = 1024 * 1024;
 
+/** Thrown to undo a transaction that began at an older one. */
+const BEHIND = Symbol('behind');
+
 export type Counter = 'revision' | 'blob-bytes' | 'quota';
 
 export class Store {
@@ -41,6 +46,7 @@ export class Store {
   readonly log: Database<Buffer, number>;
   readonly meta: Database<Buffer, string>;
   readonly #root: RootDatabase<Buffer, string>;
+  readonly #newest: NewestTransaction;
   #writing = false;
 
   constructor(
@@ -65,10 +71,12 @@ export class Store {
     this.meta = this.#root.openDB<Buffer, string>('meta', { encoding: 'binary', cache: false });
     // Slots of killed readers would keep old pages from being used again.
     this.#root.readerCheck();
+    this.#newest = new NewestTransaction(path);
   }
 
   read<T>(act: () => T): T {
     invariant(!this.#writing, 'no read inside a write transaction');
+    if (this.#newest.isBehind()) this.write(() => undefined);
     this.#root.resetReadTxn();
     return act();
   }
@@ -78,11 +86,27 @@ export class Store {
     invariant(!this.#writing, 'write transactions do not nest');
     this.#writing = true;
     try {
-      return this.#root.transactionSync(act, sync ? COMMIT_FLUSHED : COMMIT_UNFLUSHED);
+      for (;;) {
+        const done = this.#transaction(act, sync ? COMMIT_FLUSHED : COMMIT_UNFLUSHED);
+        if (done !== BEHIND) return done;
+      }
     } catch (error) {
       throw diskError(lmdbError(error, this.path), this.path);
     } finally {
       this.#writing = false;
+    }
+  }
+
+  /** L4: BEHIND when it began at an older transaction and was undone. */
+  #transaction<T>(act: () => T, flags: number): T | typeof BEHIND {
+    try {
+      return this.#root.transactionSync(() => {
+        if (this.#newest.repair()) throw BEHIND;
+        return act();
+      }, flags);
+    } catch (error) {
+      if (error === BEHIND) return BEHIND;
+      throw error;
     }
   }
 
@@ -125,6 +149,7 @@ export class Store {
 
   async close(): Promise<void> {
     await this.#root.close();
+    this.#newest.close(stores.has(this.path));
   }
 }
 
