@@ -7,7 +7,7 @@
  * T1  The file is either the old one or a whole new one (a device or pipe is written into).
  * T2  `reason` is enough to tell sherd's own codes from the program's: only `exit` carries the program's code.
  */
-import { open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, constants, open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -75,12 +75,12 @@ export async function writeStatus(path: string, report: StatusReport): Promise<v
   await writeFileAtomically(path, Buffer.from(renderJson(report)));
 }
 
-/** Checks before the start that the file can be written later: its directory is there. */
+/** Checks before the start that the file can be written later. */
 export async function checkStatusPath(path: string): Promise<void> {
   await requireDirectoryOf(path, '--status');
 }
 
-/** A file that a command will write must have its directory, or the command is refused before it starts. */
+/** A file that a command will write must have its directory, open to it, or the command is refused before it starts. */
 export async function requireDirectoryOf(path: string, option: string): Promise<void> {
   const directory = dirname(resolve(path));
   const facts = await stat(directory).catch(() => undefined);
@@ -99,6 +99,23 @@ export async function requireDirectoryOf(path: string, option: string): Promise<
       exitCode: EXIT.refused,
     });
   }
+  // What is written: a device or pipe itself, else a file beside the target.
+  const file = target === undefined ? resolve(path) : await realpath(path);
+  const place = target?.isFile() === false ? file : dirname(file);
+  if (!(await isWritable(place))) {
+    throw new SherdError('SHERD_FILE', `${option}: nothing can be written in ${place}`, {
+      at: path,
+      next: 'name a file in a directory that you may write in',
+      exitCode: EXIT.refused,
+    });
+  }
+}
+
+async function isWritable(path: string): Promise<boolean> {
+  return access(path, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 /**

@@ -196,7 +196,11 @@ export class Supervisor {
       for (const line of lines) this.#heard(child, line);
     });
     started.on('message', (say: Say) => this.#onSay(child, say));
-    started.on('error', (error) => this.#heard(child, String(error)));
+    started.on('error', (error) => {
+      this.#heard(child, spawnTrouble(error));
+      // No room for another process, or too many open files: there will be no exit.
+      if (started.pid === undefined) this.#onExit(child, started, null, null);
+    });
     started.once('exit', (code, signal) => this.#onExit(child, started, code, signal));
   }
 
@@ -235,7 +239,7 @@ export class Supervisor {
     if (nodeId !== undefined) this.#tellDead(nodeId);
     const lived = performance.now() - child.startedMs;
     child.pauseMs = lived >= STEADY_MS ? RESTART_MS : Math.min(RESTART_MAX_MS, child.pauseMs * 2);
-    this.#options.log?.(`${child.name}: ended (${signal ?? `exit ${code}`}), starting it again`);
+    this.#options.log?.(`${child.name}: ${howItEnded(code, signal)}, starting it again`);
     child.timer = setTimeout(() => this.#spawn(child), child.pauseMs);
   }
 
@@ -276,9 +280,20 @@ function newChild(name: string, script: string, args: readonly string[]): Child 
   };
 }
 
+function spawnTrouble(error: NodeJS.ErrnoException): string {
+  const next = 'raise the limits of processes and open files (ulimit -u, ulimit -n)';
+  return `sherd: no process can be started: ${error.code ?? error.message} — ${next} [SHERD_LIMIT]`;
+}
+
+function howItEnded(code: number | null, signal: NodeJS.Signals | null): string {
+  if (code === null && signal === null) return 'could not be started';
+  return `ended (${signal ?? `exit ${code}`})`;
+}
+
 async function endChild(child: Child): Promise<void> {
   const { process } = child;
-  if (process === undefined || process.exitCode !== null || process.signalCode !== null) return;
+  if (process?.pid === undefined || process.exitCode !== null || process.signalCode !== null)
+    return;
   const exited = once(process, 'exit');
   if (process.connected) process.send({ kind: 'stop' });
   else process.kill('SIGTERM');

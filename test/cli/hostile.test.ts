@@ -1,8 +1,10 @@
 /** What goes wrong around a run: no room, no place, no reader, no parent. One line each, and nothing is lost. */
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  chmod,
   lstat,
   mkdir,
+  mkdtemp,
   readdir,
   readFile,
   readlink,
@@ -10,9 +12,10 @@ import {
   symlink,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCapsuleFile } from '../../host/cli/capsule-file.js';
 import { isAlive } from '../../host/cli/temporary.js';
@@ -38,6 +41,38 @@ beforeAll(async () => {
   cwd = await programDirectory(Object.keys(TEXT) as ProgramName[]);
 }, SLOW);
 afterAll(() => rm(cwd, { recursive: true, force: true }));
+
+describe('a place that cannot be written in', { timeout: SLOW }, () => {
+  /** As somebody who may not write there; the superuser may write anywhere. */
+  const check = (target: string): string => {
+    const script = `
+      import { requireDirectoryOf } from ${JSON.stringify(pathToFileURL(join(dirname(MAIN), 'status.js')))};
+      if (process.getuid?.() === 0) process.setuid?.(65534);
+      await requireDirectoryOf(process.argv[1], '-o').then(() => console.log('fine'), (e) => console.log(e.code, e.exitCode));
+    `;
+    const args = ['--input-type=module', '-e', script, target];
+    return spawnSync(process.execPath, args, { encoding: 'utf8' }).stdout.trim();
+  };
+
+  it('is refused before the start, a device there is not', async () => {
+    const open = await mkdtemp(join(tmpdir(), 'sherd-place-'));
+    try {
+      const shut = join(open, 'shut');
+      await mkdir(shut);
+      await symlink(join(shut, 'file'), join(open, 'link'));
+      await writeFile(join(shut, 'file'), '');
+      await chmod(shut, 0o555);
+      await chmod(open, 0o777);
+      expect(check(join(open, 'x.capsule'))).toBe('fine');
+      expect(check(join(shut, 'x.capsule'))).toBe('SHERD_FILE 2');
+      expect(check(join(open, 'link'))).toBe('SHERD_FILE 2');
+      expect(check('/dev/null')).toBe('fine');
+    } finally {
+      await chmod(join(open, 'shut'), 0o777);
+      await rm(open, { recursive: true, force: true });
+    }
+  });
+});
 
 describe('no room', { timeout: SLOW }, () => {
   it('for the output: the line names it, the code is 1', () => {

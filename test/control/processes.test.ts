@@ -106,6 +106,26 @@ describe('a cluster of processes', () => {
     expect(await output).toBe(text);
   });
 
+  it('a process that cannot be started is tried again until it can', async () => {
+    const lines: string[] = [];
+    const log = (line: string): unknown => lines.push(line);
+    const supervisor = await Supervisor.start({ directory, nodes: 1, workers: 1, code: CODE, log });
+    running.push(supervisor);
+    const { execPath } = process;
+    process.execPath = path.join(directory, 'no-such-program');
+    const killed = kill(supervisor, (child) => child.nodeId !== undefined);
+    try {
+      while (!lines.some((line) => line.includes('could not be started')))
+        await new Promise((resolve) => setTimeout(resolve, 10));
+    } finally {
+      process.execPath = execPath;
+    }
+    expect(lines.join('\n')).toMatch(/no process can be started: ENOENT .* \[SHERD_LIMIT\]/);
+    const again = (): boolean =>
+      supervisor.pids.some((child) => child.nodeId !== undefined && child.pid !== killed);
+    while (!again()) await new Promise((resolve) => setTimeout(resolve, 10));
+  });
+
   it('SIGKILL of the control: another one takes over, clients go on, nothing is lost', async () => {
     const supervisor = await up();
     const { client } = supervisor;
