@@ -15,7 +15,9 @@
  * L2  A transaction that is not flushed survives SIGKILL (its pages are in the page cache), not power loss. With `sync`
  *     it is flushed before it returns.
  * L3  A read begins with a fresh snapshot, so it sees every transaction that ended before it.
- * L4  Every transaction begins at the newest one, also when somebody opens the directory meanwhile (embedded-newest).
+ * L4  Every transaction begins at the newest one, also when somebody opens the directory meanwhile (embedded-newest). A
+ *     read is looked at after it has begun: it could only be late when in the microseconds between the two one process
+ *     opens the directory and another one commits. A write never is: it looks with the lock held.
  */
 import { closeSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -76,9 +78,18 @@ export class Store {
 
   read<T>(act: () => T): T {
     invariant(!this.#writing, 'no read inside a write transaction');
-    if (this.#newest.isBehind()) this.write(() => undefined);
-    this.#root.resetReadTxn();
+    this.#beginRead();
+    while (this.#newest.isBehind()) {
+      this.write(() => undefined);
+      this.#beginRead();
+    }
     return act();
+  }
+
+  /** The snapshot begins with the first access, and lasts as long as nothing is awaited. */
+  #beginRead(): void {
+    this.#root.resetReadTxn();
+    this.meta.getBinary('revision');
   }
 
   /** Runs `act` alone. What it throws undoes all that it wrote. It must not await. */
