@@ -17,8 +17,8 @@
 import type { ControlClient } from '../control/client.js';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
-import { printableLine } from '../types/text.js';
 import { exportCapsuleFile } from './capsule-file.js';
+import { remark } from './command.js';
 import { fabricUrl } from './fabric-url.js';
 import { Follower, keepMoving, type Outcome } from './follow.js';
 import { formatBytes, formatMs, formatShort } from './format.js';
@@ -63,6 +63,8 @@ export interface JobContext {
 const PAUSE_PATIENCE_MS = 5_000;
 /** What goes wrong for a moment and then works is not worth a line. */
 const TROUBLE_LASTS_MS = 1_000;
+/** What went wrong is said with --quiet, too. */
+const EVEN_QUIET = { quiet: false };
 
 /** Runs the job and returns the exit code. Errors before the start are thrown; the status file has them too. */
 export async function runJob(
@@ -122,7 +124,7 @@ class Run {
       remark: (text) => {
         if (settings.quiet) return;
         this.#progress.clear();
-        void stderr.write(`${printableLine(`sherd: ${text}`)}\n`).catch(() => undefined);
+        void remark(settings, text).catch(() => undefined);
       },
     };
   }
@@ -215,8 +217,8 @@ class Run {
     if (trouble === '' || this.#trouble.told || lastsMs < TROUBLE_LASTS_MS) return;
     this.#trouble.told = true;
     this.#progress.clear();
-    const line = `sherd: ${this.#job.at}: it waits and tries again: ${trouble} — mend that, or end the run with Ctrl-C`;
-    void stderr.write(`${printableLine(line)}\n`).catch(() => undefined);
+    const line = `${this.#job.at}: it waits and tries again: ${trouble} — mend that, or end the run with Ctrl-C`;
+    void remark(EVEN_QUIET, line).catch(() => undefined);
   }
 
   async #askForPause(client: ControlClient, shardId: string): Promise<void> {
@@ -291,9 +293,7 @@ class Run {
       await client.resume(view.id);
       this.#progress.clear();
       await stderr.write(`${error.toLine()}\n`);
-      await stderr.write(
-        `${printableLine(`sherd: ${this.#job.at}: not paused, the program goes on`)}\n`,
-      );
+      await remark(EVEN_QUIET, `${this.#job.at}: not paused, the program goes on`);
       return undefined;
     }
     await this.#forget(client, view);

@@ -281,8 +281,9 @@ function newChild(name: string, script: string, args: readonly string[]): Child 
 }
 
 function spawnTrouble(error: NodeJS.ErrnoException): string {
+  const why = `no process can be started: ${error.code ?? error.message}`;
   const next = 'raise the limits of processes and open files (ulimit -u, ulimit -n)';
-  return `sherd: no process can be started: ${error.code ?? error.message} — ${next} [SHERD_LIMIT]`;
+  return new SherdError('SHERD_LIMIT', why, { next }).toLine();
 }
 
 function howItEnded(code: number | null, signal: NodeJS.Signals | null): string {

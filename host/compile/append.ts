@@ -12,9 +12,9 @@
  * P2  Replacements lie in element, global or export sections or in bodies, ascend and do not overlap.
  */
 import { invariant } from '../types/errors.js';
-import { ByteReader, ByteWriter } from './bytes.js';
+import { ByteWriter } from './bytes.js';
 import { codeStart, type FuncType, parseModule, type WasmModule } from './module.js';
-import { TypeTable, writeSection, writeType } from './sections.js';
+import { extendedSection, extendedTypes, TypeTable, writeSection } from './sections.js';
 
 /** A function to append. */
 export interface AddedFunction {
@@ -94,31 +94,14 @@ class Rewriting {
   }
 
   private section(id: number): void {
-    if (id === TYPE) writeSection(this.out, id, this.typeSection());
+    if (id === TYPE) writeSection(this.out, id, extendedTypes(this.module, this.types));
     else if (id === FUNCTION) writeSection(this.out, id, this.functionSection());
     else writeSection(this.out, id, this.codeSection());
   }
 
-  /** A vector section's entries so far, with a new count. */
-  private vector(id: number, before: number, extra: number): ByteWriter {
-    const w = new ByteWriter(1024).u32(before + extra);
-    const section = this.module.sections.find((s) => s.id === id);
-    if (section === undefined) return w;
-    const r = new ByteReader(this.module.bytes, section.bodyStart, section.end);
-    r.u32();
-    return w.copy(this.module.bytes, r.pos, section.end);
-  }
-
-  private typeSection(): ByteWriter {
-    const before = this.module.types.length;
-    const fresh = this.types.types.slice(before);
-    const w = this.vector(TYPE, before, fresh.length);
-    for (const type of fresh) writeType(w, type);
-    return w;
-  }
-
   private functionSection(): ByteWriter {
-    const w = this.vector(FUNCTION, this.module.bodies.length, this.added.length);
+    const { module, added } = this;
+    const w = extendedSection(module, FUNCTION, module.bodies.length, added.length);
     for (const type of this.addedTypes) w.u32(type);
     return w;
   }

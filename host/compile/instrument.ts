@@ -11,7 +11,7 @@ import { EXIT, SherdError } from '../types/errors.js';
 import { EXPORT, MAX_VALUES, PLAIN_STORE_FUNCTIONS, STORE_FUNCTIONS } from './abi.js';
 import { codeOffsets } from './append.js';
 import { analyseBody, type Body } from './body.js';
-import { ByteReader, ByteWriter, lebBytes } from './bytes.js';
+import { ByteWriter, lebBytes } from './bytes.js';
 import { buildCallGraph, type CallGraph } from './callgraph.js';
 import { BodyEmitter, type EmitTarget } from './emit.js';
 import type { WasmModule } from './module.js';
@@ -19,7 +19,7 @@ import { OP, VT } from './opcodes.js';
 import { type FramePlan, planFrame, slotBytes } from './plan.js';
 import { writeRecord } from './records.js';
 import { Scratch } from './scratch.js';
-import { TypeTable, writeSection, writeType } from './sections.js';
+import { extendedSection, extendedTypes, TypeTable, writeSection } from './sections.js';
 import { loadSlot, type StoreFunction, storeFunction } from './store-calls.js';
 import { storeSignature } from './store-module.js';
 
@@ -364,7 +364,7 @@ class Instrumenter implements EmitTarget {
     for (const { code } of this.appended) this.code.u32(code.length).put(code);
     const out = new ByteWriter(this.module.bytes.length * 2).put(this.module.bytes.subarray(0, 8));
     const functionSection = this.functionSection(); // interns fuel types: before the type section
-    writeSection(out, 1, this.typeSection());
+    writeSection(out, 1, extendedTypes(this.module, this.types));
     this.raw(out, 2);
     writeSection(out, 3, functionSection);
     writeSection(out, 4, this.tableSection());
@@ -420,24 +420,6 @@ class Instrumenter implements EmitTarget {
     if (section !== undefined) out.copy(this.module.bytes, section.start, section.end);
   }
 
-  /** Starts a vector section: new count, then the program's entries unchanged. */
-  private extended(id: number, oldCount: number, extra: number): ByteWriter {
-    const w = new ByteWriter(1024).u32(oldCount + extra);
-    const section = this.module.sections.find((s) => s.id === id);
-    if (section === undefined) return w;
-    const r = new ByteReader(this.module.bytes, section.bodyStart, section.end);
-    r.u32();
-    return w.copy(this.module.bytes, r.pos, section.end);
-  }
-
-  private typeSection(): ByteWriter {
-    const old = this.module.types.length;
-    const added = this.types.types.slice(old);
-    const w = this.extended(1, old, added.length);
-    for (const type of added) writeType(w, type);
-    return w;
-  }
-
   private functionSection(): ByteWriter {
     const { module } = this;
     const w = new ByteWriter(1024).u32(module.bodies.length + this.appended.length);
@@ -450,14 +432,14 @@ class Instrumenter implements EmitTarget {
   }
 
   private tableSection(): ByteWriter {
-    const w = this.extended(4, this.module.tables, 2);
+    const w = extendedSection(this.module, 4, this.module.tables, 2);
     const helpers = this.graph.usesReferences ? STORE_FUNCTIONS.length : PLAIN_STORE_FUNCTIONS;
     w.u8(0x70).u8(1).u32(helpers).u32(helpers);
     return w.u8(0x70).u8(1).u32(1).u32(1);
   }
 
   private globalSection(): ByteWriter {
-    const w = this.extended(6, this.module.globals.length, this.globalsAdded.length);
+    const w = extendedSection(this.module, 6, this.module.globals.length, this.globalsAdded.length);
     for (const name of this.globalsAdded) {
       w.u8(VT.i32)
         .u8(1)
@@ -496,7 +478,10 @@ class Instrumenter implements EmitTarget {
   /** The program's segments, then a passive one with every function (for `bind`). */
   private elementSection(): ByteWriter {
     const total = this.module.functionTypes.length + this.appended.length;
-    const w = this.extended(9, this.module.elementSegments, 1).u32(1).u8(0x00).u32(total);
+    const w = extendedSection(this.module, 9, this.module.elementSegments, 1)
+      .u32(1)
+      .u8(0x00)
+      .u32(total);
     for (let f = 0; f < total; f++) w.u32(f);
     return w;
   }

@@ -18,7 +18,8 @@
  */
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 
-const PAGE_BYTES_AT = 48;
+/** In each header: the size of a page, u32. */
+export const PAGE_BYTES_AT = 48;
 const HEADER_ID_AT = 152;
 const NOTE_AT = 8;
 const ID_BYTES = 8;

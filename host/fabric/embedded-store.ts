@@ -24,7 +24,7 @@ import { dirname } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import { diskError } from './embedded-disk.js';
-import { NewestTransaction } from './embedded-newest.js';
+import { NewestTransaction, PAGE_BYTES_AT } from './embedded-newest.js';
 
 /** lmdb's flags: abortable, synchronous commit; without the flush. */
 const COMMIT_FLUSHED = 1 | 2;
@@ -237,7 +237,7 @@ function checkHeader(path: string): void {
   const header = Buffer.alloc(HEADER_BYTES);
   const file = openSync(path, 'r');
   try {
-    const pageSize = readHeader(file, header, 0) ? header.readUInt32LE(48) : 0;
+    const pageSize = readHeader(file, header, 0) ? header.readUInt32LE(PAGE_BYTES_AT) : 0;
     const sound =
       pageSize >= 512 &&
       pageSize <= 65_536 &&

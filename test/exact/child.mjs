@@ -20,7 +20,7 @@ import {
   MAX_BUDGET,
   restoreGuestHost,
 } from '../../dist/runtime/index.js';
-import { endFacts, endWait, virtualPlatform } from './facts.mjs';
+import { endFacts, endWait, statelessHost, virtualPlatform } from './facts.mjs';
 
 const subjects = new Map();
 
@@ -40,18 +40,7 @@ function fuzzHost(logged) {
     logged.push(String(x));
     return Math.imul(Number(x), 0x9e3779b1 | 0) ^ 0x5bd1e995;
   };
-  return {
-    functions: () => new Map([['fuzz', new Map([['log', log]])]]),
-    snapshot: () => null,
-    drainOutput: () => [],
-    newBlobs: () => new Map(),
-    markDurable: () => undefined,
-    references: () => [],
-    suspendClock: () => undefined,
-    resumeClock: () => undefined,
-    guestMonotonicNs: () => 0n,
-    trees: () => [],
-  };
+  return statelessHost('fuzz', { log });
 }
 
 function go({ subject, capsule, blobs, fuel }) {

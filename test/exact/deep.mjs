@@ -10,20 +10,10 @@ import { decodeCapsule, encodeCapsule } from '../../dist/capsule/index.js';
 import { readShardModule } from '../../dist/compile/index.js';
 import { nodePlatform } from '../../dist/node/platform.js';
 import { Instance, LoadedModule } from '../../dist/runtime/index.js';
+import { statelessHost } from './facts.mjs';
 
 const { module, entry, args, capsule, fuel, quantum } = workerData;
-const host = {
-  functions: () => new Map([['env', new Map([['probe', (x) => x + 1]])]]),
-  snapshot: () => null,
-  drainOutput: () => [],
-  newBlobs: () => new Map(),
-  markDurable: () => undefined,
-  references: () => [],
-  suspendClock: () => undefined,
-  resumeClock: () => undefined,
-  guestMonotonicNs: () => 0n,
-  trees: () => [],
-};
+const host = statelessHost('env', { probe: (x) => x + 1 });
 const loaded = LoadedModule.load(readShardModule(module, nodePlatform), nodePlatform);
 const base = loaded.baseImage();
 const instance =

@@ -1,7 +1,8 @@
 /**
- * What two runs are compared by, once they have ended. Plain JavaScript: the tests and their child processes share it.
+ * What two runs are compared by, once they have ended, and what they run on. Plain JavaScript: the tests and their child processes share it.
  *
- * Does: read results, memory, globals, tables and files of a finished instance as strings and numbers. Does not: compare.
+ * Does: read results, memory, globals, tables and files of a finished instance as strings and numbers; play clock and host.
+ * Does not: compare.
  *
  * F1  The fuel of a trap is left out: a trapping call gives no fuel back, so that the number stays at the last stop.
  */
@@ -10,6 +11,22 @@
 export function virtualPlatform(platform) {
   const clock = { ns: 1_000_000_000n };
   return { ...platform, clock, monotonicNs: () => clock.ns, wallMs: () => 1_700_000_000_000 };
+}
+
+/** A host without state that offers the functions under one module's name. */
+export function statelessHost(module, functions) {
+  return {
+    functions: () => new Map([[module, new Map(Object.entries(functions))]]),
+    snapshot: () => null,
+    drainOutput: () => [],
+    newBlobs: () => new Map(),
+    markDurable: () => undefined,
+    references: () => [],
+    suspendClock: () => undefined,
+    resumeClock: () => undefined,
+    guestMonotonicNs: () => 0n,
+    trees: () => [],
+  };
 }
 
 /** Moves the time on to the end of a wait. */
