@@ -3,21 +3,15 @@
  *
  * Does: start the kernel (again, when it has ended), ask, say what each pause took. Does not: judge.
  *
- *   load ─▶ run ─▶ ask at a random moment ─▶ captured (and goes on) ─▶ ask … ─▶ drop
+ *   load ─▶ run ─▶ ask at a random moment ─▶ stands still ─▶ run ─▶ ask … ─▶ drop
  */
 import { nodePlatform } from '../../host/node/platform.js';
 import { WorkerPool } from '../../host/node/pool.js';
-import type { Captured, WorkerReport } from '../../host/node/worker-messages.js';
+import type { WorkerReport } from '../../host/node/worker-messages.js';
 import { encodeSpec } from '../../host/runtime/spec.js';
 import type { ShardSpec } from '../../host/types/host.js';
 import type { ShardModule } from '../../host/types/module.js';
 import { argumentBytes } from '../overhead/variants.js';
-
-export interface ObservedStop {
-  /** The request → the guest stands still. */
-  readonly latencyUs: number;
-  readonly encodeUs: number;
-}
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -25,8 +19,8 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 export class BenchThread {
   readonly #pool: WorkerPool;
   #run = 0;
-  /** `null`: the guest has ended meanwhile. */
-  #answer: ((captured: Captured | null) => void) | undefined;
+  /** False: the guest has ended meanwhile. */
+  #answer: ((stopped: boolean) => void) | undefined;
   #moved: ((what: 'running' | 'gone') => void) | undefined;
   #failure: unknown;
 
@@ -58,19 +52,37 @@ export class BenchThread {
     await running;
   }
 
-  /** Asks it to stop; it goes on afterwards unless `hold`. Undefined: it had ended. */
-  async stop(hold: boolean): Promise<ObservedStop | undefined> {
-    const answer = new Promise<Captured | null>((resolve) => {
+  /**
+   * Asks it to stop at its next safepoint. Gives µs until this thread knows that it stands still; undefined: it had
+   * ended. It stands still until `goOn`.
+   */
+  async stop(): Promise<number | undefined> {
+    const answer = new Promise<boolean>((resolve) => {
       this.#answer = resolve;
     });
-    const askedNs = process.hrtime.bigint();
-    const command = { kind: 'capture', run: this.#run, id: 'pause', hold, epoch: 0 } as const;
+    const asked = performance.now();
+    // Zero lies behind every position: the guest stops at once.
+    const command = { kind: 'set-stop', run: this.#run, stopAtFuel: 0n } as const;
     if (!this.#pool.send(this.#run, command)) return undefined;
-    const captured = await answer;
+    const stopped = await answer;
+    const latencyUs = (performance.now() - asked) * 1_000;
     if (this.#failure !== undefined) throw this.#failure;
-    if (captured === null) return undefined;
-    const latencyUs = Number(captured.stoppedNs - askedNs) / 1_000;
-    return { latencyUs, encodeUs: captured.encodeUs };
+    return stopped ? latencyUs : undefined;
+  }
+
+  goOn(): void {
+    this.#pool.send(this.#run, { kind: 'run', run: this.#run, stopAtFuel: null });
+  }
+
+  /** How long this thread waits for an answer about a guest that stands still, µs. */
+  async ping(): Promise<number> {
+    const answer = new Promise<boolean>((resolve) => {
+      this.#answer = resolve;
+    });
+    const asked = performance.now();
+    this.#pool.send(this.#run, { kind: 'inspect', run: this.#run, askId: 'ping' });
+    await answer;
+    return (performance.now() - asked) * 1_000;
   }
 
   /** Forgets the guest, wherever it is. */
@@ -94,17 +106,17 @@ export class BenchThread {
   }
 
   #report(report: WorkerReport): void {
-    if (report.kind === 'captured') this.#answer?.(report.captured);
+    if (report.kind === 'reached' || report.kind === 'inspected') this.#answer?.(true);
     else if (report.kind === 'running') this.#moved?.('running');
     else if (report.kind === 'ended' || report.kind === 'dropped') {
-      this.#answer?.(null);
+      this.#answer?.(false);
       this.#moved?.('gone');
     } else if ('error' in report && report.error !== null) this.#fail(report.error.message);
   }
 
   #fail(message: string): void {
     this.#failure = new Error(message);
-    this.#answer?.(null);
+    this.#answer?.(false);
     this.#moved?.('gone');
   }
 }

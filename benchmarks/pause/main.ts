@@ -4,15 +4,16 @@
  *   node benchmarks/run.mjs pause [--kernels all] [--rounds 5] [--pauses 40] [--seed 1] [--node PATH]
  *
  *   main thread    ask ──▶ message, control word
- *   worker thread          … rest of the quantum ──▶ safepoint: the guest stands still, is captured, goes on
- *                  ├──────────── latency ───────────┤
+ *   worker thread          … rest of the quantum ──▶ safepoint: the guest stands still
+ *   main thread                                                    ◀── message
+ *                  ├────────────────────── latency ──────────────────────────┤
  *
  * The thread is the one that nodes run guests in (host/node: pool, worker, rotation), with its own quantum; one core is the
  * guest's, the other asks. Every round runs each kernel's long call from its beginning and asks at random moments of it.
- * Also an idle ping, the same question about a guest that stands still already: what the message and the threads cost.
+ * Also an idle ping, a question about a guest that stands still: what two messages between the threads cost.
  *
  * Measured: latency of every pause by kernel (p50, p90, p99, longest), the bound that the compiler publishes beside it.
- * Not measured: encoding, other processes, requests (benchmarks/moves).
+ * Not measured: capturing and encoding, other processes, requests (benchmarks/moves).
  *
  * P1  The bar is judged by kernel on the raw p99; the ping's tail stands beside it.
  * P2  No pause is left out. A kernel that ends before its round is complete begins again.
@@ -29,7 +30,7 @@ import { chooseKernels, loadProgram } from '../overhead/programs.js';
 import { BenchThread, sleep } from './guest.js';
 
 const BAR_US = 1_000;
-/** The first request comes so long after the start at most, ms; the others follow after GAP_MS at most. */
+/** The first request comes so long after the start at most, ms; the others follow after GAP_MS more than 1 ms at most. */
 const START_MS = 900;
 const GAP_MS = 6;
 const PINGS = 20;
@@ -66,23 +67,23 @@ async function pauses(thread: BenchThread, subject: Subject, settings: Settings)
     await thread.start(module, name, parameter);
     await sleep(settings.random() * START_MS);
     for (; left > 0; left--) {
-      const stop = await thread.stop(false);
-      if (stop === undefined) break;
-      latencyUs.push(stop.latencyUs);
+      const stoppedUs = await thread.stop();
+      if (stoppedUs === undefined) break;
+      latencyUs.push(stoppedUs);
+      thread.goOn();
       await sleep(1 + settings.random() * GAP_MS);
     }
     await thread.drop();
   }
 }
 
-/** The same request for a guest that stands still. */
+/** A question about a guest that stands still. */
 async function pings(thread: BenchThread, subject: Subject, into: number[]): Promise<void> {
   await thread.start(subject.module, subject.name, subject.parameter);
-  await thread.stop(true);
+  await thread.stop();
   for (let i = 0; i < PINGS; i++) {
     await sleep(2);
-    const stop = await thread.stop(true);
-    if (stop !== undefined) into.push(stop.latencyUs);
+    into.push(await thread.ping());
   }
   await thread.drop();
 }
