@@ -1,7 +1,7 @@
 /**
  * The shards of one worker thread: who runs next, for how much fuel, and what is done between two quanta.
  *
- * Does: stride scheduling over runnable guests, quanta adapted to each guest's measured fuel rate, waits, stops at a
+ * Does: stride scheduling over runnable guests, quanta adapted to each guest's measured fuel rate (pace.ts), waits, stops at a
  * fuel value, captures, ends, progress. Synchronous: one call of `turn` runs at most one quantum.
  * Does not: know threads, ports, modules or capsules (worker.ts, guests.ts hand it `Guest`s and take its reports).
  *
@@ -26,6 +26,7 @@ import type { Hash } from '../types/platform.js';
 import type { ShardExit, ShardId } from '../types/records.js';
 import type { RunResult, Wait } from '../types/state.js';
 import { exitOfResult } from './exits.js';
+import { Pace } from './pace.js';
 import { bufferOf } from './shelf.js';
 import type {
   Harvest,
@@ -36,10 +37,6 @@ import type {
   WorkerReport,
 } from './worker-messages.js';
 
-const FIRST_BUDGET = 2_000;
-const MAX_BUDGET = 2 ** 31 - 1;
-/** A budget grows at most by this factor from one quantum to the next. */
-const MAX_GROWTH = 2;
 const OUTPUT_HELD_BYTES = 16 * 1024 * 1024;
 const PROGRESS_NS = 200_000_000n;
 /** While output waits to be captured. */
@@ -88,7 +85,7 @@ interface Slot {
   /** Until when it sleeps, on the port's clock. */
   wakeNs: bigint;
   stopAtFuel: bigint | null;
-  budget: number;
+  readonly pace: Pace;
   charge: number;
   /** Time not held so far, and since when it is not held now. */
   ranNs: bigint;
@@ -131,7 +128,7 @@ export class Rotation {
       wait: null,
       wakeNs: 0n,
       stopAtFuel: null,
-      budget: FIRST_BUDGET,
+      pace: new Pace(this.#quantumNs),
       charge: 0,
       ranNs: 0n,
       goingSinceNs: now,
@@ -266,7 +263,7 @@ export class Rotation {
   }
 
   #quantum(slot: Slot): void {
-    let budget = slot.budget;
+    let budget = slot.pace.budget;
     if (slot.stopAtFuel !== null) {
       const left = slot.stopAtFuel - slot.guest.fuelUsed;
       invariant(left > 0n, 'a guest at its stop is held');
@@ -287,8 +284,7 @@ export class Rotation {
     slot.busyNs += BigInt(tookNs);
     slot.charge += Math.max(tookNs, 1_000) / slot.weight;
     invariant(result.fuelUsed >= fuelBefore, 'fuel never runs back');
-    if (result.kind === 'quantum')
-      slot.budget = adapt(slot.budget, budget, tookNs, this.#quantumNs);
+    if (result.kind === 'quantum') slot.pace.took(budget, tookNs);
     this.#drain(slot);
     this.#after(slot, result);
   }
@@ -498,20 +494,10 @@ function stackOf(slot: Slot): readonly string[] {
   }
 }
 
-/** The next budget: aimed at the quantum's length, growing slowly, shrinking at once. */
-function adapt(budget: number, used: number, tookNs: number, quantumNs: number): number {
-  const factor = Math.min(MAX_GROWTH, quantumNs / Math.max(tookNs, 1_000));
-  // A quantum that was cut short by a stop says less: it only ever lowers the budget.
-  if (used < budget && factor >= 1) return budget;
-  return Math.max(1, Math.min(MAX_BUDGET, Math.round(used * factor)));
-}
-
 /** Each step of priority doubles a guest's share, within 1/16 … 16. */
 function weightOf(priority: number): number {
   return 2 ** Math.max(-4, Math.min(4, priority));
 }
-
-/** The buffer of these bytes, to be transferred, when there is nothing else in it. */
 
 /** Neighbours of one stream as one piece. */
 function joined(pieces: readonly OutputPiece[]): OutputPiece[] {

@@ -1,0 +1,77 @@
+/** Laws of the budget: how far a quantum may run over its time, and what it never becomes. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Pace } from '../../host/node/pace.js';
+
+const QUANTUM_NS = 500_000;
+
+/** Runs quanta of a program whose passages take `costNs[i]` at its i-th passage; gives what each quantum took. */
+function quanta(costOf: (fuel: number) => number, count: number): number[] {
+  const pace = new Pace(QUANTUM_NS);
+  const times: number[] = [];
+  for (let at = 0; times.length < count; ) {
+    const { budget } = pace;
+    let tookNs = 0;
+    for (let i = 0; i < budget; i++) tookNs += costOf(at + i);
+    at += budget;
+    pace.took(budget, tookNs);
+    times.push(tookNs);
+  }
+  return times;
+}
+
+describe('Pace', () => {
+  it('settles at one quantum of time for a steady program', () => {
+    for (const costNs of [2, 70, 3_000]) {
+      const times = quanta(() => costNs, 200);
+      expect(times.at(-1)).toBeGreaterThan(QUANTUM_NS * 0.95);
+      expect(times.at(-1)).toBeLessThan(QUANTUM_NS * 1.05);
+    }
+  });
+
+  it('runs over its time once, not each time that a slow part follows a fast one', () => {
+    // 5 ms at 10 ns a passage, then 1 ms at 100 ns, and so on.
+    const costOf = (fuel: number): number => (fuel % 510_000 < 500_000 ? 10 : 100);
+    const late = quanta(costOf, 600).slice(100);
+    expect(Math.max(...late)).toBeLessThan(QUANTUM_NS * 1.6);
+  });
+
+  it('recovers from a quantum in which the thread had no core', () => {
+    const pace = new Pace(QUANTUM_NS);
+    for (let i = 0; i < 50; i++) pace.took(pace.budget, pace.budget * 10);
+    const before = pace.budget;
+    pace.took(before, 40_000_000);
+    for (let i = 0; i < 8; i++) pace.took(pace.budget, pace.budget * 10);
+    expect(pace.budget).toBeGreaterThanOrEqual(before / 8 / 1.01);
+    for (let i = 0; i < 800; i++) pace.took(pace.budget, pace.budget * 10);
+    expect(pace.budget).toBeGreaterThan(before * 0.95);
+  });
+
+  it('only ever lowers the budget after a quantum that was cut short', () => {
+    const pace = new Pace(QUANTUM_NS);
+    for (let i = 0; i < 50; i++) pace.took(pace.budget, pace.budget * 10);
+    const { budget } = pace;
+    for (let i = 0; i < 400; i++) pace.took(100, 1_000);
+    expect(pace.budget).toBe(budget);
+    for (let i = 0; i < 400; i++) pace.took(20_000, 20_000);
+    expect(pace.budget).toBe(budget);
+    pace.took(20_000, 2_000_000);
+    expect(pace.budget).toBe(5_000);
+  });
+
+  it('stays a positive int32 and grows at most twofold, whatever the times are', () => {
+    const times = fc.array(fc.double({ min: 0, max: 1e12, noNaN: true }), { maxLength: 60 });
+    fc.assert(
+      fc.property(times, (all) => {
+        const pace = new Pace(QUANTUM_NS);
+        for (const tookNs of all) {
+          const before = pace.budget;
+          pace.took(before, tookNs);
+          expect(Number.isInteger(pace.budget)).toBe(true);
+          expect(pace.budget).toBeGreaterThanOrEqual(1);
+          expect(pace.budget).toBeLessThanOrEqual(Math.min(before * 2, 2 ** 31 - 1));
+        }
+      }),
+    );
+  });
+});
