@@ -3,14 +3,10 @@
  */
 import type { Command } from 'commander';
 import type { ControlClient } from '../control/client.js';
-import type { ShardView } from '../types/api.js';
-import { EXIT, SherdError } from '../types/errors.js';
-import type { ShardStatus } from '../types/records.js';
 import { printable, printableLine } from '../types/text.js';
 import { connect } from './fabric-url.js';
 import { renderJson } from './format.js';
 import { stderr, stdout } from './output.js';
-import { giveUpAfter } from './patience.js';
 
 export interface ClientOptions {
   readonly fabric?: string;
@@ -46,29 +42,4 @@ export async function report(
 /** A line about what happened, on stderr, unless --quiet. */
 export async function remark(options: { readonly quiet?: boolean }, text: string): Promise<void> {
   if (options.quiet !== true) await stderr.write(`${printableLine(`sherd: ${text}`)}\n`);
-}
-
-/** Waits until the shard has one of the statuses; SHERD_TIMEOUT with the next step after `patienceMs`. */
-export async function awaitStatus(
-  client: ControlClient,
-  id: string,
-  statuses: readonly ShardStatus[],
-  o: { readonly patienceMs: number; readonly what: string; readonly next: string },
-): Promise<ShardView> {
-  const signal = giveUpAfter(o.patienceMs);
-  try {
-    return await client.untilStatus(id, statuses, { signal });
-  } catch (cause) {
-    if (!signal.aborted) throw cause;
-    throw new SherdError(
-      'SHERD_TIMEOUT',
-      `${o.what} was not answered within ${o.patienceMs / 1000} s`,
-      {
-        at: id,
-        next: o.next,
-        exitCode: EXIT.failedLater,
-        cause,
-      },
-    );
-  }
 }

@@ -24,10 +24,12 @@ import {
   type GcRequest,
   type ImportRequest,
   type InspectReply,
+  isId,
   type KillRequest,
   type MoveEntry,
   type MoveRequest,
   type NodeView,
+  noShard,
   type OutputLine,
   type PauseEntry,
   type PauseRequest,
@@ -160,48 +162,49 @@ export class ControlClient {
     return (await this.#json<{ shards: ShardView[] }>('GET', '/v1/shards')).shards;
   }
 
-  shard(id: ShardId): Promise<ShardView> {
-    return this.#json<ShardView>('GET', `/v1/shards/${id}`);
+  async shard(id: ShardId): Promise<ShardView> {
+    return this.#json<ShardView>('GET', shardPath(id));
   }
 
   /** Asks for a pause; the answer shows the request, `untilStatus(id, ['paused', 'done'])` waits for it. */
   async pause(id: ShardId, request: PauseRequest = {}): Promise<ShardView> {
+    const path = `${shardPath(id)}/pause`;
     await this.#ring(id, request);
-    return this.#json<ShardView>('POST', `/v1/shards/${id}/pause`, request, true);
+    return this.#json<ShardView>('POST', path, request, true);
   }
 
-  resume(id: ShardId): Promise<ShardView> {
-    return this.#json<ShardView>('POST', `/v1/shards/${id}/resume`, {}, true);
+  async resume(id: ShardId): Promise<ShardView> {
+    return this.#json<ShardView>('POST', `${shardPath(id)}/resume`, {}, true);
   }
 
-  kill(id: ShardId, request: KillRequest = {}): Promise<ShardView> {
-    return this.#json<ShardView>('POST', `/v1/shards/${id}/kill`, request, true);
+  async kill(id: ShardId, request: KillRequest = {}): Promise<ShardView> {
+    return this.#json<ShardView>('POST', `${shardPath(id)}/kill`, request, true);
   }
 
-  move(id: ShardId, request: MoveRequest = {}): Promise<ShardView> {
-    return this.#json<ShardView>('POST', `/v1/shards/${id}/move`, request, false);
+  async move(id: ShardId, request: MoveRequest = {}): Promise<ShardView> {
+    return this.#json<ShardView>('POST', `${shardPath(id)}/move`, request, false);
   }
 
   async moves(id: ShardId): Promise<readonly MoveEntry[]> {
-    return (await this.#json<{ moves: MoveEntry[] }>('GET', `/v1/shards/${id}/moves`)).moves;
+    return (await this.#json<{ moves: MoveEntry[] }>('GET', `${shardPath(id)}/moves`)).moves;
   }
 
   /** What its last pause took; null when it was not paused, or the control process is a new one. */
   async lastPause(id: ShardId): Promise<PauseEntry | null> {
-    return (await this.#json<{ pause: PauseEntry | null }>('GET', `/v1/shards/${id}/moves`)).pause;
+    return (await this.#json<{ pause: PauseEntry | null }>('GET', `${shardPath(id)}/moves`)).pause;
   }
 
   /** The newest capsule blob (thin: it names its module, spec and files by hash). */
-  capsule(id: ShardId): Promise<Uint8Array> {
-    return this.#bytes(`/v1/shards/${id}/capsule`);
+  async capsule(id: ShardId): Promise<Uint8Array> {
+    return this.#bytes(`${shardPath(id)}/capsule`);
   }
 
-  inspect(id: ShardId, timeoutMs = 2_000): Promise<InspectReply> {
-    return this.#json<InspectReply>('GET', `/v1/shards/${id}/inspect?timeoutMs=${timeoutMs}`);
+  async inspect(id: ShardId, timeoutMs = 2_000): Promise<InspectReply> {
+    return this.#json<InspectReply>('GET', `${shardPath(id)}/inspect?timeoutMs=${timeoutMs}`);
   }
 
   async remove(id: ShardId, options: { force?: boolean } = {}): Promise<void> {
-    await this.#json('DELETE', `/v1/shards/${id}${options.force === true ? '?force=1' : ''}`);
+    await this.#json('DELETE', `${shardPath(id)}${options.force === true ? '?force=1' : ''}`);
   }
 
   async nodes(): Promise<readonly NodeView[]> {
@@ -209,7 +212,7 @@ export class ControlClient {
   }
 
   drain(id: NodeId): Promise<NodeView> {
-    return this.#json<NodeView>('POST', `/v1/nodes/${id}/drain`, {}, true);
+    return this.#json<NodeView>('POST', `/v1/nodes/${encodeURIComponent(id)}/drain`, {}, true);
   }
 
   status(): Promise<StatusReply> {
@@ -238,7 +241,7 @@ export class ControlClient {
     const follow = options.follow === true ? '&follow=1' : '';
     for (;;) {
       const lines = this.#lines<OutputLine>(
-        () => `/v1/shards/${id}/output?from=${offset}${follow}`,
+        () => `${shardPath(id)}/output?from=${offset}${follow}`,
         options.signal,
       );
       for await (const line of lines) {
@@ -260,7 +263,7 @@ export class ControlClient {
   async *watch(id: ShardId, options: { signal?: AbortSignal } = {}): AsyncGenerator<ShardView> {
     for (;;) {
       for await (const line of this.#lines<WatchLine>(
-        () => `/v1/shards/${id}/watch`,
+        () => `${shardPath(id)}/watch`,
         options.signal,
       )) {
         if (line.kind === 'gone') return;
@@ -441,6 +444,12 @@ function errorOf(text: string, status: number, request: Call): SherdError {
   } catch {
     return new SherdError('SHERD_INTERNAL', `the control answered ${status}`, { at: request.path });
   }
+}
+
+/** A6: an id that is none would name another request. */
+function shardPath(id: ShardId): string {
+  if (!isId(id)) throw noShard(id);
+  return `/v1/shards/${id}`;
 }
 
 /** True when the request cannot have reached a server: nothing listened, or there was no file to find it by. */

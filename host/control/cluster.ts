@@ -15,6 +15,7 @@ import { compareAndSettle } from '../fabric/settle.js';
 import type { FailureAnswer } from '../guardian/failures.js';
 import type { SentWrite, Stamp, Transition } from '../protocol/shard-record.js';
 import { nextStamp, refusalError, settle } from '../protocol/shard-record.js';
+import { isId, noShard } from '../types/api.js';
 import type { Seen } from '../types/brain.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
 import { SherdError } from '../types/errors.js';
@@ -118,15 +119,13 @@ export class Cluster {
   shard(id: ShardId): Seen<ShardRecord> {
     const seen = this.#shards.get(id);
     if (seen !== undefined) return seen;
-    throw new SherdError('SHERD_NO_SHARD', `no shard ${id}`, {
-      at: id,
-      next: 'list them with: sherd ps',
-    });
+    throw noShard(id);
   }
 
   /** The record now, from the store when it is not known yet (a submit of another process). */
   async find(id: ShardId): Promise<Seen<ShardRecord>> {
     if (!this.#shards.has(id)) {
+      if (!isId(id)) throw noShard(id);
       const entry = await this.fabric.records.get(KEY.shard(id));
       if (entry !== undefined) this.#seeShard(entry);
     }
@@ -170,7 +169,7 @@ export class Cluster {
           seen = newer;
           continue;
         }
-        if (!next.ok) throw refusalError(next.refusal, id);
+        if (!next.ok) throw refusalError(next.refusal, seen.record);
         return seen;
       }
       const landed = await this.#write(id, { expected: seen.revision, record: next.record });

@@ -16,6 +16,7 @@ import {
   clearWanted,
   killNow,
   pauseQueued,
+  refusalError,
   resume,
   type Stamp,
   type Submission,
@@ -251,9 +252,8 @@ export class Shards {
   #moveAnywhere(id: ShardId, record: ShardRecord): ShardView {
     const { brain, cluster } = this.#context;
     if (record.owner === null) {
-      throw new SherdError('SHERD_STATE', `shard ${id} is ${record.status}: no node has it`, {
-        at: id,
-      });
+      const message = `cannot move shard ${id}: it is ${record.status}`;
+      throw refusalError({ code: 'bad-status', message }, record);
     }
     const others = this.nodes().filter(
       (view) => view.alive && !view.node.draining && view.node.id !== record.owner,

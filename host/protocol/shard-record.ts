@@ -28,7 +28,14 @@
 import type { Seen } from '../types/brain.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
-import type { NodeId, ShardExit, ShardId, ShardRecord, Wanted } from '../types/records.js';
+import type {
+  NodeId,
+  ShardExit,
+  ShardId,
+  ShardRecord,
+  ShardStatus,
+  Wanted,
+} from '../types/records.js';
 
 /** Who writes, and the how-manieth write of that writer to this record it is. */
 export interface Stamp {
@@ -429,10 +436,16 @@ export function killedExit(message: string): ShardExit {
   };
 }
 
-/** A refusal as the error that a client sees. */
-export function refusalError(refusal: Refusal, shardId: ShardId): SherdError {
+/** A refusal as the error that a client sees, with what can be done with a shard of that status. */
+export function refusalError(refusal: Refusal, { id, status }: ShardRecord): SherdError {
+  const next: Partial<Record<ShardStatus, string>> = {
+    queued: 'it waits for a node; why: sherd ps',
+    paused: `let it go on first: sherd resume ${id}`,
+    done: `see how it ended: sherd result ${id}`,
+  };
   return new SherdError('SHERD_STATE', refusal.message, {
-    at: shardId,
+    at: id,
+    next: next[status],
     exitCode: EXIT.failedLater,
   });
 }

@@ -32,9 +32,10 @@
  * A3  Every failure is an ErrorReply with a SherdError's code; the HTTP status only mirrors it.
  * A4  A stream that stays open sends `{"kind":"beat"}` lines while nothing happens, so that a dead peer is noticed.
  * A5  Streams can be taken up again: output by byte offset, events by sequence number, watch by its first line.
+ * A6  An id is letters, digits, `_` and `-`: what is none is nobody's id, and becomes no part of a path.
  */
 import type { TraceEvent } from './brain.js';
-import type { ErrorCode } from './errors.js';
+import { type ErrorCode, SherdError } from './errors.js';
 import type { Hash } from './platform.js';
 import type {
   ExitReason,
@@ -53,6 +54,19 @@ export interface ControlInfo {
 }
 
 export const CONTROL_FILE = 'control.json';
+
+/** The refusal of an id that no shard has. */
+export function noShard(id: ShardId): SherdError {
+  return new SherdError('SHERD_NO_SHARD', `no shard ${id === '' ? 'without an id' : id}`, {
+    ...(id === '' ? {} : { at: id }),
+    next: 'list them with: sherd ps',
+  });
+}
+
+/** A6. */
+export function isId(text: string): boolean {
+  return /^[A-Za-z0-9_-]{1,200}$/.test(text);
+}
 
 export interface ErrorReply {
   readonly error: {

@@ -1,7 +1,7 @@
 /** `sherd kill SHARD…`: ends shards; --force ends the worker thread of one that does not answer. */
 import type { Command } from 'commander';
-import type { ShardView } from '../../types/api.js';
-import { addClientOptions, awaitStatus, type ClientOptions, clientOf, report } from '../command.js';
+import { awaitEnd, Several } from '../answers.js';
+import { addClientOptions, type ClientOptions, clientOf, report } from '../command.js';
 import { parseDurationMs } from '../format.js';
 
 interface Options extends ClientOptions {
@@ -17,26 +17,27 @@ export function addKill(program: Command): void {
       const patienceMs = parseDurationMs(options.timeout, '--timeout');
       const client = clientOf(options);
       const force = options.force === true;
-      for (const shard of shards) await client.kill(shard, force ? { force } : {});
-      const views: ShardView[] = [];
-      for (const shard of shards) {
-        views.push(
-          await awaitStatus(client, shard, ['done'], {
-            patienceMs,
-            what: 'the kill',
-            next: force
-              ? `look with: sherd ps`
-              : `end its worker with: sherd kill --force ${shard}`,
-          }),
-        );
-      }
-      await report(options, views, () =>
-        views
-          .map(
-            (view) =>
-              `${view.id}  ${view.exit?.reason === 'killed' ? 'killed' : `had ended (${view.exit?.reason})`}\n`,
-          )
-          .join(''),
+      const several = new Several();
+      const asked = await several.each(shards, async (shard) => {
+        await client.kill(shard, force ? { force } : {});
+        return shard;
+      });
+      const views = await several.each(asked, (shard) =>
+        awaitEnd(client, shard, {
+          patienceMs,
+          what: 'the kill',
+          next: force ? `look with: sherd ps` : `end its worker with: sherd kill --force ${shard}`,
+        }),
+      );
+      await several.conclude(views, () =>
+        report(options, views, () =>
+          views
+            .map(
+              (view) =>
+                `${view.id}  ${view.exit?.reason === 'killed' ? 'killed' : `had ended (${view.exit?.reason})`}\n`,
+            )
+            .join(''),
+        ),
       );
     });
 }

@@ -2,10 +2,9 @@
 import type { Command } from 'commander';
 import type { ControlClient } from '../../control/client.js';
 import type { MoveEntry, ShardView } from '../../types/api.js';
-import { SherdError } from '../../types/errors.js';
+import { awaitAnswer } from '../answers.js';
 import { addClientOptions, type ClientOptions, clientOf, report } from '../command.js';
 import { parseDurationMs } from '../format.js';
-import { giveUpAfter } from '../patience.js';
 import { renderMoves } from '../views.js';
 
 interface Options extends ClientOptions {
@@ -18,10 +17,17 @@ export function addMove(program: Command): void {
   )
     .option('--timeout <duration>', 'how long to wait for the answer', '10s')
     .action(async (shard: string, node: string | undefined, options: Options) => {
+      const patienceMs = parseDurationMs(options.timeout, '--timeout');
       const client = clientOf(options);
       const before = await client.shard(shard);
-      await client.move(shard, node === undefined ? {} : { target: node });
-      const view = await untilMoved(client, before, parseDurationMs(options.timeout, '--timeout'));
+      const asked = await client.move(shard, node === undefined ? {} : { target: node });
+      const isThere = asked.moves === before.moves && asked.wanted?.op !== 'move';
+      if (node !== undefined && isThere) {
+        const line = `${shard}  is on ${asked.owner} already\n`;
+        await report(options, { shard: asked, move: null }, line);
+        return;
+      }
+      const view = await untilMoved(client, before, asked, patienceMs);
       const entry = await entryOf(client, view);
       await report(options, { shard: view, move: entry ?? null }, () =>
         entry === undefined ? `${shard}  ended before it could move\n` : renderMoves([entry]),
@@ -29,22 +35,29 @@ export function addMove(program: Command): void {
     });
 }
 
-async function untilMoved(
+/** With a node named, another move that came in between is not ours. */
+function untilMoved(
   client: ControlClient,
   before: ShardView,
+  asked: ShardView,
   patienceMs: number,
 ): Promise<ShardView> {
-  const signal = giveUpAfter(patienceMs);
-  try {
-    for await (const view of client.watch(before.id, { signal })) {
-      if (view.status === 'done' || (view.moves > before.moves && view.status === 'running'))
-        return view;
-    }
-  } catch (cause) {
-    if (!signal.aborted) throw cause;
-  }
-  throw new SherdError('SHERD_TIMEOUT', `the move was not answered within ${patienceMs / 1000} s`, {
-    at: before.id,
+  const target = asked.wanted?.op === 'move' ? asked.wanted.target : null;
+  const hasMoved = (view: ShardView): boolean =>
+    view.moves > before.moves && view.status !== 'assigned';
+  return awaitAnswer(client, before.id, {
+    answered: (view) =>
+      view.status === 'done' || (hasMoved(view) && (target === null || view.owner === target)),
+    overtaken: (view) => {
+      if (view.status === 'paused') return 'the shard was paused';
+      const open = view.wanted !== null || view.status === 'assigned' || target === null;
+      if (open) return undefined;
+      return view.moves > before.moves
+        ? `another move took the shard to ${view.owner}`
+        : 'another request took its place';
+    },
+    patienceMs,
+    what: 'the move',
     next: `look with: sherd inspect ${before.id}`,
   });
 }

@@ -1,15 +1,10 @@
 /** `sherd pause SHARD…`: stops shards at a safepoint and keeps them; -o also writes the capsule file. */
 import type { Command } from 'commander';
+import type { ControlClient } from '../../control/client.js';
 import type { ShardView } from '../../types/api.js';
+import { awaitAnswer, Several } from '../answers.js';
 import { exportCapsuleFile } from '../capsule-file.js';
-import {
-  addClientOptions,
-  awaitStatus,
-  type ClientOptions,
-  clientOf,
-  remark,
-  report,
-} from '../command.js';
+import { addClientOptions, type ClientOptions, clientOf, remark, report } from '../command.js';
 import { formatBytes, parseCount, parseDurationMs, usageError } from '../format.js';
 import { requireDirectoryOf } from '../status.js';
 
@@ -37,30 +32,52 @@ export function addPause(program: Command): void {
         await requireDirectoryOf(options.output, '-o');
       }
       const client = clientOf(options);
+      const several = new Several();
       const request = atFuel === undefined ? {} : { atFuel };
-      for (const shard of shards) await client.pause(shard, request);
-      const views: ShardView[] = [];
-      for (const shard of shards) {
-        const view = await awaitStatus(client, shard, ['paused', 'done'], {
-          patienceMs,
-          what: 'the pause',
-          next: `look with: sherd inspect ${shard}; end it with: sherd kill --force ${shard}`,
-        });
-        views.push(view);
+      const asked = await several.each(shards, async (shard) => {
+        await client.pause(shard, request);
+        return shard;
+      });
+      const views = await several.each(asked, async (shard) => {
+        const view = await untilPaused(client, shard, patienceMs, atFuel);
         if (view.status === 'paused' && options.output !== undefined) {
           const bytes = await exportCapsuleFile(client, view, options.output, {
             thin: options.thin === true,
           });
           await remark(options, `wrote ${options.output} (${formatBytes(bytes)})`);
         }
-      }
-      await report(options, views, () =>
-        views
-          .map(
-            (view) =>
-              `${view.id}  ${view.status === 'paused' ? 'paused' : 'had ended'} at fuel ${view.fuelUsed}\n`,
-          )
-          .join(''),
+        return view;
+      });
+      await several.conclude(views, () =>
+        report(options, views, () =>
+          views
+            .map(
+              (view) =>
+                `${view.id}  ${view.status === 'paused' ? 'paused' : 'had ended'} at fuel ${view.fuelUsed}\n`,
+            )
+            .join(''),
+        ),
       );
     });
+}
+
+function untilPaused(
+  client: ControlClient,
+  shard: string,
+  patienceMs: number,
+  atFuel: string | undefined,
+): Promise<ShardView> {
+  return awaitAnswer(client, shard, {
+    answered: (view) => view.status === 'paused' || view.status === 'done',
+    overtaken: (view) =>
+      view.wanted?.op === 'pause' || view.wanted?.op === 'kill'
+        ? undefined
+        : `the shard was resumed meanwhile and is ${view.status}`,
+    patienceMs,
+    what: 'the pause',
+    next:
+      atFuel === undefined
+        ? `look with: sherd inspect ${shard}; end it with: sherd kill --force ${shard}`
+        : `it stays asked for and stops the shard at fuel ${atFuel}; take it back with: sherd resume ${shard}`,
+  });
 }
