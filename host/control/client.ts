@@ -10,6 +10,7 @@
  * K2  A followed stream goes on where it stopped: output by byte offset (bytes that were yielded are never yielded
  *     again), events by sequence number.
  * K3  A stream that has been silent for SILENCE_MS (no line, no beat) counts as broken.
+ * K4  No request waits for a process that answers nobody (watched-call).
  */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -43,7 +44,8 @@ import type { TraceEvent } from '../types/brain.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
 import type { NodeId, ShardId, ShardStatus } from '../types/records.js';
-import { type HttpAnswer, type HttpCall, httpCall } from './http-call.js';
+import type { HttpAnswer, HttpCall } from './http-call.js';
+import { QUIET, type Quiet, watchedCall } from './watched-call.js';
 
 const SILENCE_MS = 20_000;
 const RETRY_MS = 50;
@@ -57,6 +59,8 @@ export interface ClientOptions {
   readonly signal?: AbortSignal;
   /** The data directory, when the cluster runs on this machine: a pause is then rung for before it is asked for. */
   readonly directory?: string;
+  /** After how long without an answer the control is asked whether it is there at all (watched-call). */
+  readonly quiet?: Quiet;
   /** How the cluster is called in errors; default: the request. */
   readonly where?: string;
 }
@@ -106,6 +110,7 @@ export async function readControlInfo(directory: string): Promise<ControlInfo> {
 export class ControlClient {
   readonly #locate: () => Promise<ControlInfo>;
   readonly #patienceMs: number;
+  readonly #quiet: Quiet;
   readonly #signal: AbortSignal | undefined;
   readonly #where: string | undefined;
   readonly #bells: DirectoryDoorbells | undefined;
@@ -115,6 +120,7 @@ export class ControlClient {
   constructor(locate: () => Promise<ControlInfo>, options: ClientOptions = {}) {
     this.#locate = locate;
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
+    this.#quiet = options.quiet ?? QUIET;
     this.#signal = options.signal;
     this.#where = options.where;
     this.#bells = options.directory === undefined ? undefined : doorbellsOf(options.directory);
@@ -362,7 +368,8 @@ export class ControlClient {
       try {
         this.#known ??= await this.#locate();
         const info = this.#known;
-        const response = await httpCall(info.url + request.path, callOf(request, info, signal));
+        const call = callOf(request, info, signal);
+        const response = await watchedCall(info, request.path, call, this.#quiet);
         // 401: the file is older or newer than the process that answered.
         if (response.status !== 401) return response;
         this.#known = undefined;
@@ -375,6 +382,7 @@ export class ControlClient {
         cause = error;
         this.#known = undefined;
         if (signal?.aborted === true) throw aborted(error);
+        if (error instanceof SherdError && error.code === 'SHERD_TIMEOUT') throw error;
         if (!request.repeatable && !neverArrived(error))
           throw unreachable(error, this.#where ?? request.path);
       }

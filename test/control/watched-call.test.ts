@@ -1,0 +1,67 @@
+/** A control that is stopped, hangs, or only takes its time. */
+
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ControlClient } from '../../host/control/client.js';
+
+const servers: Server[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close().closeAllConnections();
+});
+
+/** A client of a server that answers like this. */
+async function clientOf(
+  answer: (path: string, response: ServerResponse) => void,
+  probeMs: number,
+): Promise<ControlClient> {
+  const server = createServer((request, response) => answer(request.url ?? '', response));
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return new ControlClient(async () => ({ url, token: 't', pid: 4711 }), {
+    quiet: { afterMs: 10, probeMs },
+  });
+}
+
+describe('a control process', () => {
+  it('that answers nobody is named, for requests of every kind', async () => {
+    const client = await clientOf(() => undefined, 20);
+    const silence = { code: 'SHERD_TIMEOUT', message: 'the control process 4711 does not answer' };
+    await expect(client.shards()).rejects.toMatchObject(silence);
+    await expect(client.kill('s-1')).rejects.toMatchObject(silence);
+    await expect(client.shutdown()).rejects.toMatchObject(silence);
+    await expect(client.output('s-1').next()).rejects.toMatchObject(silence);
+  });
+
+  it('that takes its time over one request is waited for while it answers others', async () => {
+    let asked = 0;
+    let late: ServerResponse | undefined;
+    const client = await clientOf((path, response) => {
+      if (path === '/v1/gc') {
+        late = response;
+        return;
+      }
+      response.end('{}');
+      asked += 1;
+      if (asked === 4) late?.end('{"blobs":1}');
+    }, 60_000);
+    expect(await client.gc()).toEqual({ blobs: 1 });
+    expect(asked).toBe(4);
+  });
+
+  it('that refuses to be asked is not taken for a silent one', async () => {
+    let late: ServerResponse | undefined;
+    let asked = 0;
+    const client = await clientOf((path, response) => {
+      if (path === '/v1/gc') {
+        late = response;
+        return;
+      }
+      response.socket?.destroy();
+      asked += 1;
+      if (asked === 3) late?.end('{"blobs":2}');
+    }, 60_000);
+    expect(await client.gc()).toEqual({ blobs: 2 });
+  });
+});
