@@ -7,9 +7,10 @@
  * H1  Nothing is written back after a kill: a killed program's files are whatever they were.
  * H2  What the program changed and nobody claimed is kept in a directory of its own, never dropped silently.
  */
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { ControlClient } from '../control/client.js';
+import { makeDirectory } from '../fabric/embedded-directory.js';
 import { codeOf } from '../node/directories.js';
 import { decodeSpec, decodeTrees } from '../runtime/spec.js';
 import type { ShardView } from '../types/api.js';
@@ -93,7 +94,7 @@ async function write(
   submitted: DirectoryTree,
   final: DirectoryTree,
 ): Promise<WriteBackReport> {
-  await mkdir(hostPath, { recursive: true });
+  makeDirectory(hostPath);
   return writeBack({ hostPath, submitted, final, getBlob: (hash) => client.getBlob(hash) });
 }
 

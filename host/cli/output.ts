@@ -9,9 +9,10 @@
  * O2  After a write has failed every later one fails the same way.
  * O3  What goes to a terminal that is gone (EIO) is dropped: the command ends by SIGHUP, or lives on without it.
  */
-import { write as writeFd } from 'node:fs';
+import { write as writeFd, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isatty } from 'node:tty';
+import { printableLine } from '../types/text.js';
 import { fileError } from './status.js';
 
 /** The reader of our output has gone: not an error worth a message. */
@@ -90,6 +91,15 @@ function writeSome(fd: number, bytes: Uint8Array, at: number): Promise<number> {
       cause === null ? resolve(written) : reject(cause),
     );
   });
+}
+
+/** A line of our own on stderr from a process that ends right after it. */
+export function sayNow(text: string): void {
+  try {
+    writeSync(2, `${printableLine(`sherd: ${text}`)}\n`);
+  } catch {
+    // Nobody reads it any more.
+  }
 }
 
 /** Shared writers, so that reports, output and progress keep their order. */

@@ -13,6 +13,7 @@
  *     (except by SIGKILL).
  * N2  A pause that cannot be stored in the file is not a pause: the shard goes on.
  * N3  Files that cannot be brought home are kept with the data directory, and the error says how to fetch them.
+ * N4  When a cluster that is not ours cannot be reached any more, the error says which shard the run is and how to go on.
  */
 import type { ControlClient } from '../control/client.js';
 import type { ShardView } from '../types/api.js';
@@ -23,7 +24,7 @@ import { fabricUrl } from './fabric-url.js';
 import { Follower, keepMoving, type Outcome } from './follow.js';
 import { formatBytes, formatMs, formatShort } from './format.js';
 import { exitCodeOfSignal, Interrupts, type StopSignal } from './interrupt.js';
-import { stderr } from './output.js';
+import { sayNow, stderr } from './output.js';
 import { waitMs } from './patience.js';
 import { freshFuel, Progress } from './progress.js';
 import { asSherdError, EXIT_CLOSED_PIPE } from './report.js';
@@ -37,6 +38,7 @@ import {
   requireDirectoryOf,
   type StatusReport,
   writeStatus,
+  writeStatusNow,
 } from './status.js';
 import { describeExit } from './views.js';
 
@@ -136,10 +138,7 @@ class Run {
   async toTheEnd(openSession: (context: JobContext) => Promise<Session>): Promise<StatusReport> {
     this.#interrupts = new Interrupts({
       gently: (signal) => void this.#gently(signal).catch(() => this.#interrupted(signal)),
-      atOnce: () => {
-        this.#progress.end();
-        this.#session?.endNow();
-      },
+      atOnce: (signal) => this.#atOnce(signal),
     });
     const unwatch = watchStarter(() => {
       this.#context.remark(
@@ -151,6 +150,8 @@ class Run {
     try {
       const first = await Promise.race([work, this.#interruption]);
       return typeof first === 'string' ? await this.#endBySignal(first) : first;
+    } catch (thrown) {
+      throw this.#lostSight(thrown);
     } finally {
       this.#abort.abort();
       work.catch(() => undefined); // after a signal nobody waits for it
@@ -232,7 +233,7 @@ class Run {
       return; // it has ended meanwhile
     }
     await waitMs(PAUSE_PATIENCE_MS, this.#abort.signal);
-    if (!this.#abort.signal.aborted) {
+    if (!this.#abort.signal.aborted && !this.#pauseFailed) {
       this.#context.remark('the pause is not answered yet; Ctrl-C ends the run at once');
     }
   }
@@ -249,10 +250,55 @@ class Run {
     await this.#askForPause(client, this.#shardId);
   }
 
+  /** The last moment of the process: everything here is synchronous. */
+  #atOnce(signal: StopSignal): void {
+    this.#progress.end();
+    const session = this.#session;
+    session?.endNow();
+    if (session?.isPrivate === false && this.#shardId !== undefined) {
+      const where = `--fabric ${fabricUrl(session.directory)} ${this.#shardId}`;
+      sayNow(`${this.#shardId} was not waited for and may go on; end it with: sherd kill ${where}`);
+    }
+    const { statusFile } = this.#settings;
+    if (statusFile === undefined) return;
+    const code = exitCodeOfSignal(signal);
+    writeStatusNow(
+      statusFile,
+      this.#report('interrupted', code, `ended by ${signal}`, this.latest),
+    );
+  }
+
   async #endBySignal(signal: StopSignal): Promise<StatusReport> {
     const code = exitCodeOfSignal(signal);
     await this.#dropShard();
     return this.#report('interrupted', code, `ended by ${signal}`, this.latest);
+  }
+
+  /** N4. */
+  #lostSight(thrown: unknown): unknown {
+    const session = this.#session;
+    if (session?.isPrivate !== false || this.#shardId === undefined) return thrown;
+    const error = asSherdError(thrown);
+    if (error.code !== 'SHERD_NO_CLUSTER' && error.code !== 'SHERD_TIMEOUT') return thrown;
+    return new SherdError(
+      error.code,
+      `${error.message}; the program is its shard ${this.#shardId}`,
+      {
+        at: error.at,
+        next: `when it is up again: sherd result --wait ${this.#whence(session.directory)}`,
+        exitCode: EXIT.failedLater,
+        cause: error,
+      },
+    );
+  }
+
+  /** The options of `sherd result` that fetch this run's files. */
+  #whence(directory: string): string {
+    const dirs = this.#settings.dirs
+      .filter((dir) => !dir.readOnly)
+      .map((dir) => ` --dir ${dir.guestPath}=${dir.hostPath}`)
+      .join('');
+    return `--fabric ${fabricUrl(directory)}${dirs} ${this.#shardId}`;
   }
 
   /** In a cluster that is not ours the shard must not stay behind. */
@@ -338,18 +384,15 @@ class Run {
       const error = asSherdError(thrown);
       const session = this.#session;
       if (session === undefined) throw error;
-      const fabric = fabricUrl(await session.keep());
-      const dirs = this.#settings.dirs
-        .filter((dir) => !dir.readOnly)
-        .map((dir) => ` --dir ${dir.guestPath}=${dir.hostPath}`)
-        .join('');
+      const directory = await session.keep();
+      const fabric = fabricUrl(directory);
       const up = session.isPrivate ? `sherd up --fabric ${fabric}, and there ` : '';
       throw new SherdError(
         error.code,
         `${error.message}; the program's files are kept in ${fabric}`,
         {
           at: error.at,
-          next: `mend that, then: ${up}sherd result --fabric ${fabric}${dirs} ${view.id}`,
+          next: `mend that, then: ${up}sherd result ${this.#whence(directory)}`,
           exitCode: EXIT.failedLater,
           cause: error,
         },

@@ -7,6 +7,7 @@
  * T1  The file is either the old one or a whole new one (a device or pipe is written into).
  * T2  `reason` is enough to tell sherd's own codes from the program's: only `exit` carries the program's code.
  */
+import { realpathSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { access, constants, open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { ShardView } from '../types/api.js';
@@ -75,6 +76,25 @@ export async function writeStatus(path: string, report: StatusReport): Promise<v
   await writeFileAtomically(path, Buffer.from(renderJson(report)));
 }
 
+/** The same from a process that ends right after it. What cannot be written then is not. */
+export function writeStatusNow(path: string, report: StatusReport): void {
+  try {
+    const there = statSync(path, { throwIfNoEntry: false });
+    const target = there === undefined ? resolve(path) : realpathSync(path);
+    // A pipe without a reader would hold the process up.
+    if (there?.isFile() === false) return;
+    const temporary = temporaryOf(target);
+    writeFileSync(temporary, renderJson(report));
+    renameSync(temporary, target);
+  } catch {
+    // The exit code says it, too.
+  }
+}
+
+function temporaryOf(target: string): string {
+  return join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
+}
+
 /** Checks before the start that the file can be written later. */
 export async function checkStatusPath(path: string): Promise<void> {
   await requireDirectoryOf(path, '--status');
@@ -131,7 +151,7 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array): Prom
     return;
   }
   const target = facts === undefined ? resolve(path) : await realpath(path);
-  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
+  const temporary = temporaryOf(target);
   try {
     const file = await open(temporary, 'w', 0o644);
     try {

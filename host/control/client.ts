@@ -90,17 +90,18 @@ interface Call {
 export async function readControlInfo(directory: string): Promise<ControlInfo> {
   const file = path.join(directory, CONTROL_FILE);
   try {
-    const info = JSON.parse(await readFile(file, 'utf8')) as Partial<ControlInfo>;
-    if (typeof info.url === 'string' && typeof info.token === 'string') {
+    const info = JSON.parse(await readFile(file, 'utf8')) as Partial<ControlInfo> | null;
+    if (typeof info?.url === 'string' && typeof info.token === 'string') {
       return { url: info.url, token: info.token, pid: info.pid ?? 0 };
     }
     throw new Error('no url or token in it');
   } catch (cause) {
     const gone = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    const why = gone ? '' : ` (${reasonOf(cause)})`;
-    throw new SherdError('SHERD_NO_CLUSTER', `no running cluster${why}`, {
+    const up = `sherd up --fabric embedded:${directory}`;
+    const what = gone ? 'no running cluster' : `it does not name a cluster (${reasonOf(cause)})`;
+    throw new SherdError('SHERD_NO_CLUSTER', what, {
       at: gone ? directory : file,
-      next: `start one with: sherd up --fabric embedded:${directory}`,
+      next: gone ? `start one with: ${up}` : `end its sherd up, if there is one, then: ${up}`,
       exitCode: EXIT.failedLater,
       cause,
     });
@@ -147,7 +148,7 @@ export class ControlClient {
     const request: Call = { method: 'HEAD', path: `/v1/blobs/${hash}`, repeatable: true };
     const response = await this.#send(request);
     if (response.status === 404) return false;
-    await this.#check(response, request);
+    await this.#check(response);
     return true;
   }
 
@@ -341,7 +342,11 @@ export class ControlClient {
     repeatable = method !== 'POST',
   ): Promise<T> {
     const response = await this.#call({ method, path: where, json, repeatable });
-    return (await response.json()) as T;
+    try {
+      return (await response.json()) as T;
+    } catch (cause) {
+      throw cause instanceof SyntaxError ? this.#foreign(cause) : cause;
+    }
   }
 
   async #bytes(where: string): Promise<Uint8Array> {
@@ -350,13 +355,22 @@ export class ControlClient {
   }
 
   async #call(request: Call): Promise<HttpAnswer> {
-    return this.#check(await this.#send(request), request);
+    return this.#check(await this.#send(request));
   }
 
-  async #check(response: HttpAnswer, request: Call): Promise<HttpAnswer> {
+  async #check(response: HttpAnswer): Promise<HttpAnswer> {
     if (response.ok) return response;
     const text = await response.text().catch(() => '');
-    throw errorOf(text, response.status, request);
+    throw errorOf(text) ?? this.#foreign(`it answered ${response.status}`);
+  }
+
+  /** The control file led to some other server. */
+  #foreign(cause: unknown): SherdError {
+    return new SherdError('SHERD_NO_CLUSTER', 'what answers there is no control process of sherd', {
+      at: this.#known?.url,
+      next: 'is the cluster up? start it with: sherd up',
+      cause,
+    });
   }
 
   /** One attempt after the other while nobody listens; a request that may have arrived is repeated only if it may. */
@@ -441,7 +455,7 @@ function callOf(request: Call, info: ControlInfo, signal: AbortSignal | undefine
   return { ...call, body: JSON.stringify(request.json) };
 }
 
-function errorOf(text: string, status: number, request: Call): SherdError {
+function errorOf(text: string): SherdError | undefined {
   try {
     const { error } = JSON.parse(text) as ErrorReply;
     return new SherdError(error.code, error.message, {
@@ -450,7 +464,7 @@ function errorOf(text: string, status: number, request: Call): SherdError {
       exitCode: error.exitCode,
     });
   } catch {
-    return new SherdError('SHERD_INTERNAL', `the control answered ${status}`, { at: request.path });
+    return undefined;
   }
 }
 

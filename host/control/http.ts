@@ -4,11 +4,14 @@
  * H1  Whatever fails becomes an ErrorReply; what is no SherdError is SHERD_INTERNAL and shows no stack.
  * H2  A stream writes `{"kind":"beat"}` whenever nothing else was written for BEAT_MS.
  * H3  A stream whose reader is slow waits for it; one whose reader is gone ends its generator.
+ * H4  A JSON body is held in memory only up to a limit; a longer one is refused.
  */
 import type { ErrorReply } from '../types/api.js';
 import { type ErrorCode, EXIT, SherdError } from '../types/errors.js';
 
 const BEAT_MS = 5_000;
+/** Far more than any request of ours. */
+const JSON_BYTES_MAX = 1 << 20;
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
   SHERD_UNAUTHORIZED: 401,
@@ -111,9 +114,9 @@ export class Waker {
 
 /** A JSON object from a request's body. */
 export async function jsonBody(request: Request): Promise<Fields> {
+  const text = await bodyText(request);
   let value: unknown;
   try {
-    const text = await request.text();
     value = text === '' ? {} : JSON.parse(text);
   } catch (cause) {
     throw usage('the body is not JSON', cause);
@@ -122,6 +125,20 @@ export async function jsonBody(request: Request): Promise<Fields> {
     throw usage('the body is not a JSON object');
   }
   return new Fields(value as Record<string, unknown>);
+}
+
+/** H4. */
+async function bodyText(request: Request): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of request.body ?? []) {
+    bytes += piece.length;
+    if (bytes > JSON_BYTES_MAX) {
+      throw new SherdError('SHERD_LIMIT', `the body is longer than ${JSON_BYTES_MAX} bytes`);
+    }
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString();
 }
 
 /** Checked access to a request's fields. */

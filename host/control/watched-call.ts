@@ -35,7 +35,7 @@ export async function watchedCall(
   try {
     return await answer;
   } catch (cause) {
-    throw given.signal.aborted ? silent(info, cause) : cause;
+    throw given.signal.aborted ? silent(info, call.method, cause) : cause;
   } finally {
     over.abort();
     await watching;
@@ -83,8 +83,9 @@ async function answersAnything(
   }
 }
 
-function silent({ pid, url }: ControlInfo, cause: unknown): SherdError {
-  return new SherdError('SHERD_TIMEOUT', `the control process ${pid} does not answer`, {
+function silent({ pid, url }: ControlInfo, method: string, cause: unknown): SherdError {
+  const later = method === 'GET' ? '' : '; what was asked may be done when it goes on';
+  return new SherdError('SHERD_TIMEOUT', `the control process ${pid} does not answer${later}`, {
     at: url,
     next: `is it stopped (kill -CONT ${pid})? After kill -9 ${pid} sherd up starts another one`,
     exitCode: EXIT.failedLater,

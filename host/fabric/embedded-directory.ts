@@ -25,7 +25,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { EXIT, SherdError } from '../types/errors.js';
 import { diskError, isErrno } from './embedded-disk.js';
 
@@ -67,7 +67,7 @@ export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
       if (existsSync(paths.records)) throw unreadable(paths, 'format.json is missing');
       const there = statSync(paths.root, { throwIfNoEntry: false });
       if (there !== undefined && !there.isDirectory()) throw notDirectory(paths);
-      mkdirSync(paths.root, { recursive: true, mode: 0o700 });
+      makeDirectory(paths.root, 0o700);
       makeSubdirectories(paths);
       writeFormat(paths, DIRECTORY_FORMAT);
     }
@@ -80,7 +80,24 @@ export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
     makeSubdirectories(paths);
     return directoryPaths(realpathSync(paths.root));
   } catch (error) {
-    throw diskError(error, paths.root);
+    const under = isErrno(error) && error.code === 'ENOTDIR';
+    throw under ? notDirectory(paths) : diskError(error, paths.root);
+  }
+}
+
+/**
+ * A directory and those above it. Not `mkdir` with `recursive`: where a file system takes no directories but says of
+ * them that they do not exist (/proc), that one tries for ever.
+ */
+export function makeDirectory(path: string, mode = 0o777): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  const parent = dirname(path);
+  if (parent !== path) makeDirectory(parent, mode);
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    const isThere = isErrno(error) && error.code === 'EEXIST';
+    if (!isThere || !statSync(path).isDirectory()) throw error;
   }
 }
 

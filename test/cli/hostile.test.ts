@@ -155,10 +155,20 @@ describe('places', { timeout: SLOW }, () => {
 
   it('a data directory that is a file is refused', async () => {
     await writeFile(join(cwd, 'file'), '');
-    const ended = await run('up', '--fabric', 'embedded:file');
+    for (const place of ['file', 'file/below']) {
+      const ended = await run('up', '--fabric', `embedded:${place}`);
+      expect([ended.code, ended.stderr]).toEqual([
+        2,
+        expect.stringMatching(/^sherd: \S*file\S*: .*not a directory.*\n$/),
+      ]);
+    }
+  });
+
+  it('a data directory where none can be made is refused, and not tried for ever', async () => {
+    const ended = await run('up', '--fabric', 'embedded:/proc/none/here');
     expect([ended.code, ended.stderr]).toEqual([
-      2,
-      expect.stringMatching(/^sherd: \S*file: .*not a directory.*\n$/),
+      1,
+      expect.stringMatching(/^sherd: \/proc\/none\/here: .*\[SHERD_DISK\]\n$/),
     ]);
   });
 

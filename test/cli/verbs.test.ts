@@ -1,6 +1,7 @@
 /** Verbs of a running cluster that come at the wrong moment, twice, against each other, or about nobody. */
 
-import { rm } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NodeView, ShardView } from '../../host/types/api.js';
 import { programDirectory } from './programs.js';
@@ -32,10 +33,14 @@ const running = async (): Promise<ShardView> =>
 /** The one line of a refusal. */
 const refusal = ({ code, text, stderr }: Ended) => ({ code, text, lines: stderr.split('\n') });
 
-beforeAll(async () => {
-  cwd = await programDirectory(['spin', 'counter']);
+async function startUp(): Promise<void> {
   up = startSherd(['up', '--nodes', '2'], { cwd, env });
   await up.until('stop ');
+}
+
+beforeAll(async () => {
+  cwd = await programDirectory(['spin', 'yes']);
+  await startUp();
 }, SLOW);
 afterAll(async () => {
   up.child.kill('SIGTERM');
@@ -124,5 +129,48 @@ describe('a request that meets another', { timeout: SLOW }, () => {
     await run('kill', id);
     expect(refusal(await run('move', id)).lines[0]).toMatch(`sherd result ${id} [SHERD_STATE]`);
     await run('rm', id);
+  });
+});
+
+describe('a run in a cluster', { timeout: SLOW }, () => {
+  const fabric = ['--fabric', 'embedded:data'];
+  const follow = (name: string, ...options: string[]): Running =>
+    startSherd(['run', ...fabric, '--name', name, ...options], { cwd, env });
+  const named = async (name: string): Promise<ShardView | undefined> =>
+    (await shards()).find((shard) => shard.name === name);
+
+  it('that is ended at once says which shard it leaves, and how it ended', async () => {
+    await writeFile(join(cwd, 'status.json'), '{"reason":"of an earlier run"}');
+    const how = ['-o', 'x.capsule', '--status', 'status.json', 'yes.wasm'];
+    const following = follow('left', ...how);
+    await following.until('7\n');
+    following.child.kill('SIGINT');
+    following.child.kill('SIGTERM');
+    const { code, stderr } = await following.ended;
+    const status = JSON.parse(await readFile(join(cwd, 'status.json'), 'utf8'));
+    const { id } = (await named('left')) ?? { id: '' };
+    expect(id).not.toBe('');
+    expect(stderr.trimEnd().split('\n').at(-1)).toMatch(
+      `sherd kill --fabric embedded:${cwd}/data ${id}`,
+    );
+    // The two signals may come in either order.
+    expect(status).toMatchObject({ reason: 'interrupted', code, figures: { shard: id } });
+    await run('rm', '--force', id);
+  });
+
+  it('that loses sight of its cluster says which shard it is; the shard goes on with it', async () => {
+    await mkdir(join(cwd, 'in'));
+    const following = follow('lost', '--dir', '/d=in', 'yes.wasm');
+    await following.until('7\n');
+    const { id } = (await named('lost')) ?? { id: '' };
+    expect((await run('down')).code).toBe(0);
+    const { code, stderr } = await following.ended;
+    expect([code, stderr.trimEnd().split('\n').length]).toEqual([1, 1]);
+    const hint = `sherd result --wait --fabric embedded:${cwd}/data --dir /d=in ${id} [SHERD_NO_CLUSTER]`;
+    expect(stderr).toMatch(hint);
+    await up.ended;
+    await startUp();
+    await untilView(id, (shard) => shard.status === 'running');
+    await run('rm', '--force', id);
   });
 });

@@ -55,7 +55,8 @@ describe('a shard in a cluster', () => {
     const { client } = cluster;
     const id = await submit(client, sums(ENDLESS, TURNS, 256));
     const output = followed(client, id);
-    await until(client, id, (view) => view.progress !== null);
+    // What it prints comes after its memory is filled.
+    await until(client, id, (view) => view.output.bytes > 0);
     for (let moves = 0; moves < 6; moves++) {
       const { owner } = await client.shard(id);
       const target = cluster.nodes.find((node) => node.id !== owner)!.id;
@@ -288,6 +289,9 @@ describe('the HTTP API', () => {
     const headers = { authorization: `Bearer ${token}` };
     const notJson = await fetch(`${url}/v1/shards`, { method: 'POST', headers, body: '{' });
     expect(notJson.status).toBe(400);
+    const long = { method: 'POST', headers, body: `{"name":"${'x'.repeat(2 << 20)}"}` };
+    const tooLong = await fetch(`${url}/v1/shards`, long);
+    expect([tooLong.status, (await tooLong.json()).error.code]).toEqual([413, 'SHERD_LIMIT']);
     const unknown = await fetch(`${url}/v1/nothing`, { headers });
     expect((await unknown.json()).error.code).toBe('SHERD_USAGE');
     const id = await submit(client, SPIN);

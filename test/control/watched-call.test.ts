@@ -1,8 +1,11 @@
 /** A control that is stopped, hangs, or only takes its time. */
 
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ControlClient } from '../../host/control/client.js';
 
 const servers: Server[] = [];
@@ -24,10 +27,48 @@ async function clientOf(
   });
 }
 
+describe('the control file', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'sherd-control-file-'));
+  });
+  afterEach(() => rm(directory, { recursive: true, force: true }));
+
+  it('that names no cluster is refused with its path, whatever is in it', async () => {
+    const file = join(directory, 'control.json');
+    for (const text of ['', 'garbage', 'null', '[]', '7', '{"url":1,"token":"x"}', '{"url":"x"}']) {
+      await writeFile(file, text);
+      const client = ControlClient.forDirectory(directory, { patienceMs: 0 });
+      await expect(client.shards()).rejects.toMatchObject({
+        code: 'SHERD_NO_CLUSTER',
+        at: file,
+        message: expect.stringMatching(/^it does not name a cluster \((?!.*properties of null)/),
+        next: expect.stringContaining('sherd up'),
+      });
+    }
+  });
+
+  it('that leads to another server is no defect of ours', async () => {
+    for (const status of [200, 404, 500]) {
+      const client = await clientOf((_path, response) => {
+        response.writeHead(status).end('<html>hello');
+      }, 60_000);
+      const foreign = {
+        code: 'SHERD_NO_CLUSTER',
+        message: 'what answers there is no control process of sherd',
+        at: expect.stringMatching(/^http:/),
+      };
+      await expect(client.shards()).rejects.toMatchObject(foreign);
+      await expect(client.shutdown()).rejects.toMatchObject(foreign);
+    }
+  });
+});
+
 describe('a control process', () => {
   it('that answers nobody is named, for requests of every kind', async () => {
     const client = await clientOf(() => undefined, 20);
-    const silence = { code: 'SHERD_TIMEOUT', message: 'the control process 4711 does not answer' };
+    const message = expect.stringMatching(/^the control process 4711 does not answer/);
+    const silence = { code: 'SHERD_TIMEOUT', message };
     await expect(client.shards()).rejects.toMatchObject(silence);
     await expect(client.kill('s-1')).rejects.toMatchObject(silence);
     await expect(client.shutdown()).rejects.toMatchObject(silence);
