@@ -475,11 +475,11 @@ function isConstant(key: number): boolean {
 }
 
 function memoryFacts(key: number): number {
-  if (key >= 0x28 && key <= 0x35) return FACT.reads;
-  if (key >= 0x36 && key <= 0x3e) return FACT.writes;
-  if (key >= OP.memoryInit && key <= OP.memoryFill) return FACT.writes;
-  if (key >= 0xfd00 && key <= 0xfd0a) return FACT.reads;
-  return key === 0xfd0b ? FACT.writes : 0;
+  if (key === OP.memoryCopy) return FACT.reads | FACT.writes;
+  if (key === OP.memoryInit || key === OP.memoryFill) return FACT.writes;
+  const { imm, pushes } = table[key]!;
+  if (imm !== Imm.memarg && imm !== Imm.memargLane) return 0;
+  return pushes.length > 0 ? FACT.reads : FACT.writes; // a load gives a value, a store gives none
 }
 
 /** Looks an opcode up; undefined when it is not accepted. */
