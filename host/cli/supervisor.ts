@@ -32,6 +32,7 @@ const RESTART_MAX_MS = 5_000;
 const STEADY_MS = 10_000;
 const START_MS = 60_000;
 const STOP_MS = 20_000;
+const CODE = new URL('../', import.meta.url);
 
 export interface SupervisorOptions {
   readonly directory: string;
@@ -103,7 +104,8 @@ export class Supervisor {
 
   /** Starts everything; resolves when the control and all nodes are ready, else ends what was started. */
   static async start(options: SupervisorOptions): Promise<Supervisor> {
-    const lock = await lockDirectory(options.directory, { create: true });
+    const probe = new URL('fabric/embedded-probe.js', options.code ?? CODE);
+    const lock = await lockDirectory(options.directory, { create: true, probe });
     const supervisor = new Supervisor(options, () => lock.release());
     try {
       const [control, ...nodes] = supervisor.#children;
@@ -182,8 +184,8 @@ export class Supervisor {
     if (this.#stopping) return;
     child.startedMs = performance.now();
     child.ready = false;
-    const code = this.#options.code ?? new URL('../', import.meta.url);
-    const started = fork(fileURLToPath(new URL(child.script, code)), [...child.args], {
+    const script = fileURLToPath(new URL(child.script, this.#options.code ?? CODE));
+    const started = fork(script, [...child.args], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       detached: true,
       execArgv: [...ENGINE_OPTIONS],

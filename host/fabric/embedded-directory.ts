@@ -14,6 +14,7 @@
  * D1  A directory of a newer format is refused untouched; an older one is upgraded step by step, each step idempotent,
  *     and `format.json` is rewritten only after its step. A kill in between repeats the step.
  * D2  Nothing is created unless `create` is set.
+ * D3  Blobs without records are refused: new records would know of none of them, and the next collection would remove them all.
  */
 import {
   existsSync,
@@ -78,6 +79,8 @@ export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
       writeFormat(paths, version + 1);
     }
     makeSubdirectories(paths);
+    if (isEmpty(paths.records) && hasBlobs(paths))
+      throw unreadable(paths, 'records.mdb is missing');
     return directoryPaths(realpathSync(paths.root));
   } catch (error) {
     const under = isErrno(error) && error.code === 'ENOTDIR';
@@ -99,6 +102,15 @@ export function makeDirectory(path: string, mode = 0o777): void {
     const isThere = isErrno(error) && error.code === 'EEXIST';
     if (!isThere || !statSync(path).isDirectory()) throw error;
   }
+}
+
+function isEmpty(path: string): boolean {
+  return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
+}
+
+function hasBlobs(paths: DirectoryPaths): boolean {
+  const parts = readdirSync(paths.blobs).filter((name) => name.length === 2);
+  return parts.some((part) => readdirSync(join(paths.blobs, part)).length > 0);
 }
 
 function makeSubdirectories(paths: DirectoryPaths): void {

@@ -254,7 +254,8 @@ function readHeader(file: number, header: Buffer, at: number): boolean {
   return header.readUInt32LE(24) === LMDB_MAGIC && header.readUInt16LE(28) === LMDB_VERSION;
 }
 
-function unreadable(path: string, reason: string, cause: unknown): SherdError {
+/** The records as a whole are of no use. */
+export function unreadable(path: string, reason: string, cause: unknown): SherdError {
   return new SherdError('SHERD_FABRIC', `the records cannot be opened: ${reason}`, {
     at: path,
     next: 'restore the data directory from a copy, or start with an empty one',

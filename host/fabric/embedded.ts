@@ -16,6 +16,7 @@ import { readClaim, takeClaim } from './embedded-claim.js';
 import { prepareDirectory } from './embedded-directory.js';
 import { HUB_PROTOCOL } from './embedded-frames.js';
 import { EmbeddedMessages } from './embedded-messages.js';
+import { probeRecords } from './embedded-probe.js';
 import { EmbeddedRecords } from './embedded-records.js';
 import { leaseStore } from './embedded-store.js';
 
@@ -127,13 +128,14 @@ export interface DirectoryLock {
 
 /**
  * Makes this process the only `up` of the directory, until it releases the lock or ends, however it ends.
- * SHERD_FABRIC_BUSY while another one holds it.
+ * SHERD_FABRIC_BUSY while another one holds it. `probe`: the compiled embedded-probe.js; it looks at all records first.
  */
 export async function lockDirectory(
   dir: string,
-  options: { readonly create?: boolean } = {},
+  options: { readonly create?: boolean; readonly probe?: URL } = {},
 ): Promise<DirectoryLock> {
   const paths = prepareDirectory(dir, options.create ?? false);
+  if (options.probe !== undefined) await probeRecords(paths.records, options.probe);
   const lease = leaseStore(paths.records);
   try {
     const claim = await takeClaim(lease.store, paths.root, 'up', (socket) => socket.destroy());

@@ -1,0 +1,83 @@
+/** Records that are damaged are found, and refused, before anybody maps them. */
+import {
+  copyFileSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { lockDirectory, openEmbeddedFabric } from '../../host/fabric/embedded.js';
+import { probeRecords } from '../../host/fabric/embedded-probe.js';
+import { bytesOf, hashOf } from './world.js';
+
+const ENTRY = new URL('../../dist/fabric/embedded-probe.js', import.meta.url);
+const PAGE_BYTES = 4_096;
+const RECORDS = 300;
+
+const damaged = { code: 'SHERD_FABRIC', exitCode: 2, next: expect.stringContaining('restore') };
+
+let dir: string;
+let sound: string;
+let records: string;
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'sherd-fabric-'));
+  sound = join(dir, 'sound.mdb');
+  records = join(dir, 'data/records.mdb');
+  const fabric = await openEmbeddedFabric(join(dir, 'data'), { create: true });
+  for (let i = 0; i < RECORDS; i++)
+    await fabric.records.compareAndSet(`k.${i}`, 0, new Uint8Array(500).fill(i));
+  await fabric.blobs.put(hashOf(bytesOf('blob')), bytesOf('blob'));
+  await fabric.close();
+  copyFileSync(records, sound);
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+beforeEach(() => {
+  copyFileSync(sound, records);
+  rmSync(`${records}-lock`, { force: true });
+});
+
+describe('records', () => {
+  it('that are sound are left as they are', async () => {
+    await probeRecords(records, ENTRY);
+    expect(readFileSync(records).equals(readFileSync(sound))).toBe(true);
+  });
+
+  it('that are not there yet are none to look at', async () => {
+    rmSync(records);
+    await probeRecords(records, ENTRY);
+  });
+
+  it.each([2, 10, 30])('cut short to %i pages are refused', async (pages) => {
+    expect(statSync(records).size).toBeGreaterThan(2 * pages * PAGE_BYTES);
+    truncateSync(records, pages * PAGE_BYTES);
+    await expect(probeRecords(records, ENTRY)).rejects.toMatchObject({ ...damaged, at: records });
+  });
+
+  it('with pages that hold something else are refused', async () => {
+    const file = openSync(records, 'r+');
+    for (let at = 2 * PAGE_BYTES; at < statSync(records).size; at += PAGE_BYTES)
+      writeSync(file, Buffer.alloc(PAGE_BYTES, 0xee), 0, PAGE_BYTES, at);
+    await expect(probeRecords(records, ENTRY)).rejects.toMatchObject(damaged);
+  });
+
+  it('that are damaged are refused by who wants to be the `up`', async () => {
+    truncateSync(records, 2 * PAGE_BYTES);
+    const lock = lockDirectory(join(dir, 'data'), { probe: ENTRY });
+    await expect(lock).rejects.toMatchObject(damaged);
+  });
+
+  it.each(['missing', 'empty'])('that are %s beside blobs are refused', async (how) => {
+    if (how === 'missing') rmSync(records);
+    else truncateSync(records, 0);
+    await expect(openEmbeddedFabric(join(dir, 'data'), { create: true })).rejects.toMatchObject({
+      ...damaged,
+      message: expect.stringContaining('records.mdb is missing'),
+    });
+  });
+});
