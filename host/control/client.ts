@@ -112,6 +112,7 @@ export class ControlClient {
   readonly #locate: () => Promise<ControlInfo>;
   readonly #patienceMs: number;
   readonly #quiet: Quiet;
+  readonly #directory: string | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #where: string | undefined;
   readonly #bells: DirectoryDoorbells | undefined;
@@ -122,6 +123,7 @@ export class ControlClient {
     this.#locate = locate;
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#quiet = options.quiet ?? QUIET;
+    this.#directory = options.directory;
     this.#signal = options.signal;
     this.#where = options.where;
     this.#bells = options.directory === undefined ? undefined : doorbellsOf(options.directory);
@@ -383,7 +385,7 @@ export class ControlClient {
         this.#known ??= await this.#locate();
         const info = this.#known;
         const call = callOf(request, info, signal);
-        const response = await watchedCall(info, request.path, call, this.#quiet);
+        const response = await watchedCall(info, request.path, call, this.#quiet, this.#directory);
         // 401: the file is older or newer than the process that answered.
         if (response.status !== 401) return response;
         this.#known = undefined;

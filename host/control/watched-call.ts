@@ -8,7 +8,9 @@
  *
  * C1  A process that answers anything at all is never given up: a collection or a shutdown takes as long as it takes.
  * C2  Time in which this process itself stood still is not held against the other: a probe is given its time anew.
+ * C3  It may be silent because another process was stopped in the middle of a write: then that one is named, not the control.
  */
+import { continueOrEnd, isStopped, stoppedIn } from '../fabric/stopped.js';
 import type { ControlInfo } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import { type HttpAnswer, type HttpCall, httpCall } from './http-call.js';
@@ -26,6 +28,7 @@ export async function watchedCall(
   path: string,
   call: HttpCall,
   quiet = QUIET,
+  directory?: string,
 ): Promise<HttpAnswer> {
   const given = new AbortController();
   const over = new AbortController();
@@ -35,7 +38,7 @@ export async function watchedCall(
   try {
     return await answer;
   } catch (cause) {
-    throw given.signal.aborted ? silent(info, call.method, cause) : cause;
+    throw given.signal.aborted ? silent(info, call.method, directory, cause) : cause;
   } finally {
     over.abort();
     await watching;
@@ -83,12 +86,29 @@ async function answersAnything(
   }
 }
 
-function silent({ pid, url }: ControlInfo, method: string, cause: unknown): SherdError {
+/** Names the process that stands still, if /proc shows one: it may be another one, which holds the store's lock (C3). */
+function silent(
+  { pid, url }: ControlInfo,
+  method: string,
+  directory: string | undefined,
+  cause: unknown,
+): SherdError {
+  const stopped = directory === undefined ? [] : stoppedIn(directory);
+  const other = isStopped(pid) ? undefined : stopped[0];
+  const why =
+    other === undefined ? '' : ` while ${other.name} (pid ${other.pid}) is stopped in this cluster`;
   const later = method === 'GET' ? '' : '; what was asked may be done when it goes on';
-  return new SherdError('SHERD_TIMEOUT', `the control process ${pid} does not answer${later}`, {
-    at: url,
-    next: `is it stopped (kill -CONT ${pid})? After kill -9 ${pid} sherd up starts another one`,
-    exitCode: EXIT.failedLater,
-    cause,
-  });
+  return new SherdError(
+    'SHERD_TIMEOUT',
+    `the control process ${pid} does not answer${why}${later}`,
+    {
+      at: url,
+      next:
+        other === undefined
+          ? `is it stopped (kill -CONT ${pid})? After kill -9 ${pid} sherd up starts another one`
+          : continueOrEnd(other),
+      exitCode: EXIT.failedLater,
+      cause,
+    },
+  );
 }

@@ -4,8 +4,8 @@
  *     probeRecords ──fork──▶ this file, with the path: open, read all, write and take it back
  *          ▲                        │
  *          ├── exit 0 ──────────────┤  sound (or a trouble that the next one to open says better: a full disk …)
- *          ├── a reason, a signal, no end within READ_S ──▶ SHERD_FABRIC, refused
-          └── all was read, and no write within WRITE_S ──▶ SHERD_FABRIC_BUSY: somebody who stands still holds the lock
+ *          ├── a reason, a signal, no end within readS ──▶ SHERD_FABRIC, refused
+          └── all was read, and no write within writeS ──▶ SHERD_FABRIC_BUSY: somebody who stands still holds the lock
  *
  * LMDB maps its file into memory and trusts it: where the file is cut short, or a page holds something else, whoever gets there is
  * ended by the system without a word (SIGBUS, SIGSEGV), or turns round for ever. That must not be `up`.
@@ -25,9 +25,8 @@ import { leaseStore, type Store, unreadable } from './embedded-store.js';
 import { continueOrEnd, stoppedIn } from './stopped.js';
 
 const TICK_MS = 1_000;
-const READ_S = 60;
 /** Writers hold the lock for milliseconds. */
-const WRITE_S = 20;
+const LIMITS = { readS: 60, writeS: 20 };
 /** More than what one leaf of LMDB's list of free pages names. */
 const TRIAL_WRITES = 64;
 const TRIAL_BYTES = 3_000;
@@ -35,7 +34,8 @@ const TRIAL_BYTES = 3_000;
 type Said = { readonly kind: 'read' } | { readonly kind: 'damaged'; readonly reason: string };
 
 /** Resolves when the records can be read and written; `entry`: this file, compiled. */
-export async function probeRecords(path: string, entry: URL): Promise<void> {
+export async function probeRecords(path: string, entry: URL, limits = LIMITS): Promise<void> {
+  const { readS, writeS } = limits;
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0) return;
   const trouble = await new Promise<SherdError | null>((resolve) => {
     const child = fork(fileURLToPath(entry), [path], {
@@ -48,12 +48,12 @@ export async function probeRecords(path: string, entry: URL): Promise<void> {
     };
     let ticks = 0;
     let hasRead = false;
-    const endless = unreadable(path, `reading them has no end (${READ_S} s)`, undefined);
+    const endless = unreadable(path, `reading them has no end (${readS} s)`, undefined);
     const timer = setInterval(() => {
-      if (++ticks < WRITE_S) return;
+      if (++ticks < writeS) return;
       // Opening may take the lock, too.
       if (hasRead || stoppedIn(dirname(path)).length > 0) giveUp(held(path));
-      else if (ticks >= READ_S) giveUp(endless);
+      else if (ticks >= readS) giveUp(endless);
     }, TICK_MS);
     child.on('message', (said: Said) => {
       if (said.kind === 'damaged') return resolve(unreadable(path, said.reason, undefined));

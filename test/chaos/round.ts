@@ -94,6 +94,7 @@ class Round implements World {
     this.processes = new Processes(options.root, options.folder);
     this.client = ControlClient.forDirectory(this.processes.data, {
       patienceMs: CLIENT_PATIENCE_MS,
+      quiet: { afterMs: CLIENT_PATIENCE_MS, probeMs: CLIENT_PATIENCE_MS },
     });
     this.random = new Random(options.seed);
     this.nodes = options.nodes;

@@ -1,5 +1,7 @@
 /** A control that is stopped, hangs, or only takes its time. */
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -7,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ControlClient } from '../../host/control/client.js';
+import { isStopped } from '../../host/fabric/stopped.js';
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -17,6 +20,7 @@ afterEach(() => {
 async function clientOf(
   answer: (path: string, response: ServerResponse) => void,
   probeMs: number,
+  directory?: string,
 ): Promise<ControlClient> {
   const server = createServer((request, response) => answer(request.url ?? '', response));
   servers.push(server);
@@ -24,6 +28,7 @@ async function clientOf(
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return new ControlClient(async () => ({ url, token: 't', pid: 4711 }), {
     quiet: { afterMs: 10, probeMs },
+    ...(directory === undefined ? {} : { directory }),
   });
 }
 
@@ -73,6 +78,24 @@ describe('a control process', () => {
     await expect(client.kill('s-1')).rejects.toMatchObject(silence);
     await expect(client.shutdown()).rejects.toMatchObject(silence);
     await expect(client.output('s-1').next()).rejects.toMatchObject(silence);
+  });
+
+  it('that is held up by a stopped node of its cluster: the node is named', async () => {
+    const args = ['-e', 'setInterval(() => 0, 999); console.log(1)', '--', 'embedded:/data/held'];
+    const node = spawn(process.execPath, [...args, '--name', 'n2']);
+    try {
+      await once(node.stdout, 'data');
+      node.kill('SIGSTOP');
+      while (!isStopped(node.pid ?? 0)) await new Promise((resolve) => setTimeout(resolve, 5));
+      const client = await clientOf(() => undefined, 20, '/data/held');
+      await expect(client.shards()).rejects.toMatchObject({
+        code: 'SHERD_TIMEOUT',
+        message: `the control process 4711 does not answer while the node n2 (pid ${node.pid}) is stopped in this cluster`,
+        next: expect.stringContaining(`kill -CONT ${node.pid},`),
+      });
+    } finally {
+      node.kill('SIGKILL');
+    }
   });
 
   it('that takes its time over one request is waited for while it answers others', async () => {

@@ -1,4 +1,6 @@
 /** Records that are damaged are found, and refused, before anybody maps them. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   copyFileSync,
   mkdtempSync,
@@ -14,6 +16,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { lockDirectory, openEmbeddedFabric } from '../../host/fabric/embedded.js';
 import { probeRecords } from '../../host/fabric/embedded-probe.js';
+import { isStopped } from '../../host/fabric/stopped.js';
 import { bytesOf, hashOf } from './world.js';
 
 const ENTRY = new URL('../../dist/fabric/embedded-probe.js', import.meta.url);
@@ -70,6 +73,36 @@ describe('records', () => {
     truncateSync(records, 2 * PAGE_BYTES);
     const lock = lockDirectory(join(dir, 'data'), { probe: ENTRY });
     await expect(lock).rejects.toMatchObject(damaged);
+  });
+
+  it('that somebody holds who stands still are named with him, and are not called damaged', async () => {
+    const store = new URL('../../dist/fabric/embedded-store.js', import.meta.url).href;
+    const script = `
+      const { leaseStore } = await import(${JSON.stringify(store)});
+      leaseStore(process.argv[1]).store.write(() => {
+        process.send('held');
+        process.kill(process.pid, 'SIGSTOP');
+      });
+      process.exit(0);`;
+    const args = ['--input-type=module', '-e', script, '--', records];
+    const fabric = ['--fabric', `embedded:${join(dir, 'data')}`, '--name', 'n3'];
+    const holder = spawn(process.execPath, [...args, ...fabric], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    try {
+      await once(holder, 'message');
+      while (!isStopped(holder.pid ?? 0)) await new Promise((resolve) => setTimeout(resolve, 5));
+      await expect(probeRecords(records, ENTRY, { readS: 2, writeS: 1 })).rejects.toMatchObject({
+        code: 'SHERD_FABRIC_BUSY',
+        exitCode: 2,
+        message: `the records are locked by the node n3 (pid ${holder.pid}, stopped)`,
+        next: `let it go on with: kill -CONT ${holder.pid}, or end it with: kill -9 ${holder.pid}`,
+      });
+    } finally {
+      holder.kill('SIGKILL');
+    }
+    await once(holder, 'exit');
+    await probeRecords(records, ENTRY);
   });
 
   it.each(['missing', 'empty'])('that are %s beside blobs are refused', async (how) => {
