@@ -30,8 +30,6 @@ export interface FollowSettings {
   readonly client: ControlClient;
   readonly shardId: string;
   readonly progress: Progress;
-  /** Output before this byte was printed already. */
-  readonly from?: number;
   readonly signal: AbortSignal;
   readonly onView?: (view: ShardView) => void;
   /** Replaced by commands that keep the output to themselves. */
@@ -42,7 +40,7 @@ export class Follower {
   readonly #settings: FollowSettings;
   readonly #own = new AbortController();
   readonly #signal: AbortSignal;
-  #printed: number;
+  #printed = 0;
   #latest: ShardView | undefined;
   #pauseExpected = false;
   #pumpEnded = false;
@@ -50,7 +48,6 @@ export class Follower {
 
   constructor(settings: FollowSettings) {
     this.#settings = settings;
-    this.#printed = settings.from ?? 0;
     this.#signal = AbortSignal.any([settings.signal, this.#own.signal]);
   }
 
@@ -69,11 +66,6 @@ export class Follower {
     while (!this.#signal.aborted && !hasStarted(this.#latest)) {
       await waitMs(STARTED_POLL_MS, this.#signal);
     }
-  }
-
-  /** A follower that goes on where this one stopped. */
-  again(): Follower {
-    return new Follower({ ...this.#settings, from: this.#printed });
   }
 
   /** Runs until there is an outcome. Throws what the control or the terminal threw, SHERD_ABORTED when aborted. */

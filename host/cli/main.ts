@@ -1,37 +1,33 @@
 #!/usr/bin/env node
 /**
- * The command line: `sherd <command>`.
+ * Entry of the command line: loads the rest of it.
  *
- * Does: run one command and end with its exit code; whatever is thrown becomes one line on stderr (report).
- * Does not: contain a command (commands/, one file each; program-tree.ts puts them together).
+ * Does: give one line instead of the engine's stack when the code cannot be loaded (few open files allowed, files of it
+ * missing). Does not: anything else, and imports nothing that could fail itself.
  */
-import { stderr, stdout } from './output.js';
-import { normalizeArguments, programTree } from './program-tree.js';
-import { refuseNonText } from './raw-arguments.js';
-import { failureOf } from './report.js';
+import { writeSync } from 'node:fs';
+
+function lineFor(cause: unknown): string {
+  const { code = '', message = String(cause) } = cause as NodeJS.ErrnoException;
+  if (code === 'EMFILE' || code === 'ENFILE') {
+    return 'sherd: too many open files — raise the limit (ulimit -n 256) [SHERD_LIMIT]';
+  }
+  const [first = ''] = message.split('\n');
+  return `sherd: its own code cannot be loaded: ${first} — install it again [SHERD_INTERNAL]`;
+}
 
 async function main(): Promise<number> {
   try {
-    const words = process.argv.slice(2);
-    refuseNonText(words);
-    const tree = programTree();
-    await tree.parseAsync(normalizeArguments(words, tree), { from: 'user' });
-    await stdout.flush();
-    return 0;
-  } catch (thrown) {
-    const failure = failureOf(thrown);
-    const lines = `${failure.detail ?? ''}${failure.line === undefined ? '' : `${failure.line}\n`}`;
-    // Whether anybody can read it does not change the exit code.
-    await stderr.write(lines).catch(() => undefined);
-    await stdout.flush().catch(() => undefined);
-    return failure.code;
+    const { commandLine } = await import('./command-line.js');
+    return await commandLine();
+  } catch (cause) {
+    try {
+      writeSync(2, `${lineFor(cause)}\n`);
+    } catch {
+      // Nobody can read it.
+    }
+    return 2; // refused before the start
   }
 }
 
-// Node's own handling of a dead terminal or pipe would print a stack; ours is in FdWriter.
-process.stdout.on('error', () => undefined);
-process.stderr.on('error', () => undefined);
-
-main()
-  .catch(() => 1)
-  .then((code) => process.exit(code));
+process.exit(await main());

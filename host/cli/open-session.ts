@@ -4,8 +4,9 @@
  *   <tmp>/sherd-<uid>-…/fabric ◀── Supervisor ─┬─ control
  *                                              └─ N nodes        all end when this process does, also by SIGKILL
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { EXIT, SherdError } from '../types/errors.js';
 import { connect, fabricDirectory } from './fabric-url.js';
 import type { RunSettings } from './run-options.js';
 import type { JobContext } from './runner.js';
@@ -25,6 +26,17 @@ export async function openSession(
   return settings.fabric === undefined
     ? openPrivate(settings, context)
     : openRunning(settings.fabric, context);
+}
+
+/** A full disk under a directory that nobody asked for: which one, and how to have another. */
+function placed(cause: unknown, directory: string): unknown {
+  if (!(cause instanceof SherdError) || cause.code !== 'SHERD_DISK') return cause;
+  return new SherdError(cause.code, 'the disk is full', {
+    at: dirname(directory),
+    next: 'free some space, or name another place (TMPDIR=DIR)',
+    exitCode: EXIT.refused,
+    cause,
+  });
 }
 
 async function openRunning(url: string, context: JobContext): Promise<Session> {
@@ -57,7 +69,7 @@ async function openPrivate(settings: SessionSettings, context: JobContext): Prom
     });
   } catch (cause) {
     await temporary.remove();
-    throw cause;
+    throw placed(cause, temporary.directory);
   }
   let ended = false;
   const endChildren = async (): Promise<void> => {

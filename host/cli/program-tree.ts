@@ -22,6 +22,7 @@ import { addRm } from './commands/rm.js';
 import { addRun } from './commands/run.js';
 import { addSubmit } from './commands/submit.js';
 import { addUp } from './commands/up.js';
+import { stdout } from './output.js';
 
 /** In the order in which `sherd --help` shows them. */
 const COMMANDS = [
@@ -64,8 +65,12 @@ export function programTree(): Command {
   for (const add of COMMANDS) add(program);
   for (const command of [program, ...program.commands]) {
     command.exitOverride();
-    // Errors are thrown (exitOverride) and printed once, by main.
-    command.configureOutput({ writeErr: () => undefined });
+    command.configureOutput({
+      // Whether that works shows when the command line flushes it.
+      writeOut: (text) => void stdout.write(text).catch(() => undefined),
+      // Errors are thrown (exitOverride) and printed once, by the command line.
+      writeErr: () => undefined,
+    });
   }
   return program;
 }
@@ -74,8 +79,12 @@ export function programTree(): Command {
 export function normalizeArguments(args: readonly string[], program: Command): string[] {
   const first = args[0];
   if (first === undefined) return ['--help'];
-  const isCommand = program.commands.some((command) => command.name() === first);
-  if (isCommand || first.startsWith('-') || first === 'help') return [...args];
+  const isCommand = (word: string): boolean =>
+    program.commands.some((command) => command.name() === word);
+  // Help about what is no command gets what that word gets by itself.
+  const about = args[1];
+  if (first === 'help' && about !== undefined && !isCommand(about)) return args.slice(1);
+  if (isCommand(first) || first.startsWith('-') || first === 'help') return [...args];
   const verb = /\.capsule$/.test(first) ? 'resume' : 'run';
   return /\.(wasm|ts|as|capsule)$/.test(first) && existsSync(first) ? [verb, ...args] : [...args];
 }

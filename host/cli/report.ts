@@ -60,11 +60,8 @@ export function asSherdError(thrown: unknown): SherdError {
 }
 
 function commanderFailure(error: CommanderError): Failure {
-  if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') {
-    return { code: EXIT.ok, line: undefined, detail: undefined };
-  }
-  if (error.code === 'commander.help')
-    return { code: EXIT.refused, line: undefined, detail: undefined };
+  // Help or the version, which was asked for.
+  if (error.exitCode === EXIT.ok) return { code: EXIT.ok, line: undefined, detail: undefined };
   const message = error.message.replace(/^error: /, '').trim();
   return {
     code: EXIT.refused,

@@ -11,8 +11,9 @@
  *
  * N1  Whatever happens, the session is ended and the status file, if asked for, is written before the process exits
  *     (except by SIGKILL).
- * N2  A pause that cannot be stored in the file is not a pause: the shard goes on.
- * N3  Files that cannot be brought home are kept with the data directory, and the error says how to fetch them.
+ * N2  A paused program that cannot be stored in its file is kept with the data directory, paused: the run ends with 1, and
+ *     the error says how to fetch it.
+ * N3  Files that cannot be brought home are kept in the same way.
  * N4  When a cluster that is not ours cannot be reached any more, the error says which shard the run is and how to go on.
  */
 import type { ControlClient } from '../control/client.js';
@@ -87,7 +88,12 @@ export async function runJob(
     const error = asSherdError(thrown);
     const figures =
       run.latest === undefined ? null : figuresOf(run.latest, performance.now() - startMs);
-    if (statusFile !== undefined) await writeStatus(statusFile, errorStatus(error, figures));
+    if (statusFile !== undefined) {
+      // What went wrong first is what counts; both are said.
+      await writeStatus(statusFile, errorStatus(error, figures)).catch((cause: unknown) =>
+        stderr.write(`${asSherdError(cause).toLine()}\n`).catch(() => undefined),
+      );
+    }
     throw thrown;
   }
 }
@@ -107,8 +113,6 @@ class Run {
   #shardId: string | undefined;
   #interrupts: Interrupts | undefined;
   #trouble = { text: '', sinceMs: 0, told: false };
-  /** A pause was reached and could not be stored (N2). */
-  #pauseFailed = false;
   /** Resolves when a signal ends the run without a pause. */
   #interrupted!: (signal: StopSignal) => void;
   readonly #interruption = new Promise<StopSignal>((resolve) => {
@@ -183,13 +187,8 @@ class Run {
       this.#follower.expectPause();
     }
     const helpers = this.#startHelpers(client, this.#shardId);
-    for (;;) {
-      const outcome = await Promise.race([this.#follower.run(), helpers]);
-      const report = await this.#conclude(client, outcome);
-      if (report !== undefined) return report;
-      // N2: the pause could not be stored and the shard goes on.
-      this.#follower = this.#follower.again();
-    }
+    const outcome = await Promise.race([this.#follower.run(), helpers]);
+    return this.#conclude(client, outcome);
   }
 
   /** Mover and pause timer. Never resolves; rejects when one of them fails. */
@@ -233,7 +232,7 @@ class Run {
       return; // it has ended meanwhile
     }
     await waitMs(PAUSE_PATIENCE_MS, this.#abort.signal);
-    if (!this.#abort.signal.aborted && !this.#pauseFailed) {
+    if (!this.#abort.signal.aborted && !this.#concluding) {
       this.#context.remark('the pause is not answered yet; Ctrl-C ends the run at once');
     }
   }
@@ -307,8 +306,7 @@ class Run {
     await this.#session.client.kill(this.#shardId).catch(() => undefined);
   }
 
-  /** Undefined: the shard goes on. */
-  async #conclude(client: ControlClient, outcome: Outcome): Promise<StatusReport | undefined> {
+  async #conclude(client: ControlClient, outcome: Outcome): Promise<StatusReport> {
     if (outcome.kind === 'closed-pipe') {
       await this.#dropShard();
       return this.#report(
@@ -318,33 +316,35 @@ class Run {
         this.latest,
       );
     }
-    if (outcome.kind === 'paused') return this.#concludePause(client, outcome.view);
     this.#concluding = true;
     this.#progress.end();
+    if (outcome.kind === 'paused') return this.#concludePause(client, outcome.view);
     return this.#concludeEnd(client, outcome.view);
   }
 
-  async #concludePause(client: ControlClient, view: ShardView): Promise<StatusReport | undefined> {
+  async #concludePause(client: ControlClient, view: ShardView): Promise<StatusReport> {
     const file = this.#settings.capsuleFile ?? 'paused.capsule';
-    try {
-      const bytes = await exportCapsuleFile(client, view, file, { thin: this.#settings.thin });
-      this.#progress.end();
-      this.#context.remark(
-        `paused at fuel ${view.fuelUsed} into ${file} (${formatBytes(bytes)}, capsule ${formatBytes(view.capsuleBytes)}); ` +
-          `go on with: sherd resume ${file}`,
-      );
-    } catch (thrown) {
-      const error = asSherdError(thrown);
-      this.#pauseFailed = true;
-      await client.resume(view.id);
-      this.#progress.clear();
-      await stderr.write(`${error.toLine()}\n`);
-      await remark(EVEN_QUIET, `${this.#job.at}: not paused, the program goes on`);
-      return undefined;
-    }
+    const bytes = await this.#store(client, view, file);
+    this.#context.remark(
+      `paused at fuel ${view.fuelUsed} into ${file} (${formatBytes(bytes)}, capsule ${formatBytes(view.capsuleBytes)}); ` +
+        `go on with: sherd resume ${file}`,
+    );
     await this.#forget(client, view);
     const report = this.#report('paused', EXIT.paused, `paused at fuel ${view.fuelUsed}`, view);
     return { ...report, capsuleFile: file };
+  }
+
+  /** N2. */
+  async #store(client: ControlClient, view: ShardView, file: string): Promise<number> {
+    const { thin } = this.#settings;
+    try {
+      return await exportCapsuleFile(client, view, file, { thin });
+    } catch (thrown) {
+      const verb = `pause${thin ? ' --thin' : ''}`;
+      throw await this.#kept(thrown, 'the program is paused and kept', (directory) => {
+        return `sherd ${verb} --fabric ${fabricUrl(directory)} -o FILE ${view.id}`;
+      });
+    }
   }
 
   /** What was taken home as a file need not stay in a cluster that is not ours. */
@@ -358,7 +358,7 @@ class Run {
     if (exit === null)
       throw new SherdError('SHERD_INTERNAL', 'internal: a shard is done without an exit');
     const wanted = this.#settings.pauseAtFuel;
-    if (wanted !== undefined && exit.reason === 'exit' && !this.#pauseFailed) {
+    if (wanted !== undefined && exit.reason === 'exit') {
       this.#context.remark(
         `the program ended at fuel ${view.fuelUsed}, before the pause at ${wanted}`,
       );
@@ -381,23 +381,30 @@ class Run {
     try {
       return (await this.#job.finish(client, view, this.#context)) ?? code;
     } catch (thrown) {
-      const error = asSherdError(thrown);
-      const session = this.#session;
-      if (session === undefined) throw error;
-      const directory = await session.keep();
-      const fabric = fabricUrl(directory);
-      const up = session.isPrivate ? `sherd up --fabric ${fabric}, and there ` : '';
-      throw new SherdError(
-        error.code,
-        `${error.message}; the program's files are kept in ${fabric}`,
-        {
-          at: error.at,
-          next: `mend that, then: ${up}sherd result ${this.#whence(directory)}`,
-          exitCode: EXIT.failedLater,
-          cause: error,
-        },
-      );
+      throw await this.#kept(thrown, "the program's files are kept", (directory) => {
+        return `sherd result ${this.#whence(directory)}`;
+      });
     }
+  }
+
+  /** The error of something that could not be brought home: where it is now, and how it is fetched. */
+  async #kept(
+    thrown: unknown,
+    what: string,
+    fetch: (directory: string) => string,
+  ): Promise<SherdError> {
+    const error = asSherdError(thrown);
+    const session = this.#session;
+    if (session === undefined) return error;
+    const directory = await session.keep();
+    const fabric = fabricUrl(directory);
+    const up = session.isPrivate ? `sherd up --fabric ${fabric}, and there ` : '';
+    return new SherdError(error.code, `${error.message}; ${what} in ${fabric}`, {
+      at: error.at,
+      next: `${error.next ?? 'mend that'}, then: ${up}${fetch(directory)}`,
+      exitCode: EXIT.failedLater,
+      cause: error,
+    });
   }
 
   #report(

@@ -191,6 +191,9 @@ export function fileError(
     ENOTDIR: ['a part of the path is not a directory', 'check the path'],
     EROFS: ['the file system is read-only', 'name another place'],
     EFBIG: ['it would be larger than this process may write', 'raise the limit (ulimit -f)'],
+    EMFILE: ['too many open files', 'raise the limit (ulimit -n 256)'],
+    ENFILE: ['too many open files', 'end some programs'],
+    ENOMEM: ['no memory left', 'free some, or raise the limit (ulimit -v)'],
     ENAMETOOLONG: ['the name is too long', 'name a shorter path'],
   };
   const [reason, next] = reasons[code] ?? [code === '' ? String(cause) : code, 'check the path'];

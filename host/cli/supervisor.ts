@@ -25,6 +25,7 @@ import { lockDirectory } from '../fabric/embedded.js';
 import type { ControlInfo } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { NodeId } from '../types/records.js';
+import { LAST_LINES, reasonOf } from './last-words.js';
 
 const CONTROL = 'control';
 const RESTART_MS = 50;
@@ -63,10 +64,11 @@ interface Child {
   timer: NodeJS.Timeout | undefined;
   ready: boolean;
   /** Its last words, for the error when it never becomes ready. */
-  lastLine: string;
+  readonly lastLines: string[];
   exits: number;
-  /** Exit code of its last end. */
+  /** Exit code of its last end, and how that ended. */
   lastCode: number | null;
+  lastEnd: string;
 }
 
 export class Supervisor {
@@ -200,15 +202,17 @@ export class Supervisor {
     started.on('message', (say: Say) => this.#onSay(child, say));
     started.on('error', (error) => {
       this.#heard(child, spawnTrouble(error));
-      // No room for another process, or too many open files: there will be no exit.
+      // No room for another process, or too many open files: there will be no end.
       if (started.pid === undefined) this.#onExit(child, started, null, null);
     });
-    started.once('exit', (code, signal) => this.#onExit(child, started, code, signal));
+    // Its last words are read by then.
+    started.once('close', (code, signal) => this.#onExit(child, started, code, signal));
   }
 
   #heard(child: Child, line: string): void {
     if (line === '') return;
-    child.lastLine = line;
+    child.lastLines.push(line);
+    if (child.lastLines.length > LAST_LINES) child.lastLines.shift();
     this.#options.log?.(`${child.name}: ${line}`);
   }
 
@@ -235,13 +239,14 @@ export class Supervisor {
     child.ready = false;
     child.exits += 1;
     child.lastCode = code;
+    child.lastEnd = howItEnded(code, signal);
     const { nodeId } = child;
     child.nodeId = undefined;
     if (this.#stopping) return;
     if (nodeId !== undefined) this.#tellDead(nodeId);
     const lived = performance.now() - child.startedMs;
     child.pauseMs = lived >= STEADY_MS ? RESTART_MS : Math.min(RESTART_MAX_MS, child.pauseMs * 2);
-    this.#options.log?.(`${child.name}: ${howItEnded(code, signal)}, starting it again`);
+    this.#options.log?.(`${child.name}: ${child.lastEnd}, starting it again`);
     child.timer = setTimeout(() => this.#spawn(child), child.pauseMs);
   }
 
@@ -276,9 +281,10 @@ function newChild(name: string, script: string, args: readonly string[]): Child 
     pauseMs: RESTART_MS / 2,
     timer: undefined,
     ready: false,
-    lastLine: '',
+    lastLines: [],
     exits: 0,
     lastCode: null,
+    lastEnd: '',
   };
 }
 
@@ -311,7 +317,8 @@ function hasFailed(child: Child): boolean {
 }
 
 function notReady(child: Child): SherdError {
-  const said = child.lastLine === '' ? '' : `; it says: ${child.lastLine}`;
+  const last = child.lastLines.at(-1);
+  const said = last === undefined ? '' : `; it says: ${last}`;
   const message = `${child.name} is not ready after ${START_MS / 1_000} s${said}`;
   return new SherdError('SHERD_TIMEOUT', message, {
     next: 'try again when the machine is less busy',
@@ -319,11 +326,8 @@ function notReady(child: Child): SherdError {
   });
 }
 
-/** Its own error line says what is wrong, with its code; else that it did not start. */
 function startFailed(child: Child): SherdError {
-  const match = /^sherd: (.*) \[(SHERD_[A-Z_]+)\]$/.exec(child.lastLine);
-  const code = (match?.[2] ?? 'SHERD_INTERNAL') as SherdError['code'];
-  const why = match?.[1] ?? (child.lastLine === '' ? 'it gave no reason' : child.lastLine);
+  const { code, why, next } = reasonOf(child.lastLines, child.lastEnd);
   const exitCode = child.lastCode === EXIT.refused ? EXIT.refused : EXIT.failedLater;
-  return new SherdError(code, `${child.name} does not start: ${why}`, { exitCode });
+  return new SherdError(code, `${child.name} does not start: ${why}`, { next, exitCode });
 }

@@ -6,13 +6,17 @@
  *     fabric/                           the cluster's data directory
  *
  *   <tmp>/sherd-kept-<random>/        a data directory whose result could not be brought home; the user's from then on
+ *   <tmp>/sherd-<uid>-<random>/kept   `owner` under another name: where it could not be given that place, it stays in its own
  *
  * Does: make one, remove it, and sweep those whose owner was killed before it could.
  * Does not: touch a directory of another user or one whose owner lives.
  *
  * D1  A directory is swept only when its owner process is gone: the pid is unused, or used by a process that started
  *     at another time (Linux; elsewhere a reused pid delays the sweep).
+ * D2  Keeping needs no room on the disk, for a full disk is a reason to keep.
  */
+
+import { randomUUID } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -21,6 +25,7 @@ import { EXIT } from '../types/errors.js';
 import { fileError } from './status.js';
 
 const OWNER = 'owner';
+const KEPT = 'kept';
 /** A directory without a readable owner file is someone's that is just being made, until it is this old. */
 const UNOWNED_MS = 60_000;
 
@@ -51,9 +56,16 @@ export async function makeTemporary(base: string = tmpdir()): Promise<Temporary>
     directory,
     remove: () => rm(directory, options),
     keep: async (inside) => {
-      const place = await mkdtemp(join(base, 'sherd-kept-'));
-      await rename(inside, place);
-      await rm(directory, options);
+      const place = join(base, `sherd-kept-${randomUUID().slice(0, 8)}`);
+      try {
+        await rename(inside, place);
+      } catch {
+        await rename(join(directory, OWNER), join(directory, KEPT)).catch((cause: unknown) => {
+          throw fileError(cause, inside, 'it cannot be kept');
+        });
+        return inside;
+      }
+      await rm(directory, options).catch(() => undefined);
       return place;
     },
     removeNow: () => {
@@ -94,6 +106,7 @@ async function isDead(directory: string): Promise<boolean> {
     };
     return !isAlive(owner.pid) || (owner.started !== '' && startOf(owner.pid) !== owner.started);
   } catch {
+    if ((await readdir(directory)).includes(KEPT)) return false;
     return Date.now() - facts.mtimeMs > UNOWNED_MS;
   }
 }

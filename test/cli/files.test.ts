@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CompileCache, sha256 } from '../../host/cli/cache.js';
 import { errorStatus, fileError, requireDirectoryOf, writeStatus } from '../../host/cli/status.js';
@@ -73,6 +73,29 @@ describe('temporaries', () => {
       process.platform === 'linux' ? ['something-else'] : expect.anything(),
     );
   });
+
+  it.each(['where nobody sweeps it', 'in its place, when there is no other'])(
+    'keeps a data directory %s',
+    async (where) => {
+      const temporary = await makeTemporary(base);
+      const data = join(temporary.directory, 'fabric');
+      await mkdir(data);
+      await writeFile(join(data, 'file'), 'x');
+      // What is not there cannot be moved: as where nothing can be made in the directory above.
+      const moves = where.startsWith('where');
+      const inside = moves ? data : join(temporary.directory, 'elsewhere', 'fabric');
+      const place = await temporary.keep(inside);
+      expect(place === inside).toBe(!moves);
+      const old = new Date(Date.now() - 3_600_000);
+      const [top] = await readdir(base);
+      await utimes(join(base, top ?? ''), old, old);
+      await sweepTemporaries(base);
+      expect(await readFile(join(moves ? place : data, 'file'), 'utf8')).toBe('x');
+      expect(await readdir(base)).toEqual([
+        moves ? basename(place) : basename(temporary.directory),
+      ]);
+    },
+  );
 
   it('gives a directory that is just being made its time', async () => {
     const { directory } = await makeTemporary(base);

@@ -88,7 +88,7 @@ function aborted(signal: AbortSignal | undefined): Promise<never> {
   });
 }
 
-function follow(control: FakeControl, from = 0) {
+function follow(control: FakeControl) {
   const written: string[] = [];
   const abort = new AbortController();
   const follower = new Follower({
@@ -96,7 +96,6 @@ function follow(control: FakeControl, from = 0) {
     shardId: 's-1',
     progress: new Progress({ quiet: true }),
     signal: abort.signal,
-    from,
     sink: async (_stream, bytes) => void written.push(text(bytes)),
   });
   return { follower, written, abort };
@@ -138,22 +137,6 @@ describe('Follower', () => {
     control.view(view('paused', 0));
     await run;
     expect(outcome).toBe('paused');
-  });
-
-  it('goes on at the byte where it stopped', async () => {
-    const control = new FakeControl();
-    const { follower } = follow(control);
-    follower.expectPause();
-    control.piece('abc');
-    control.view(view('paused', 3));
-    expect((await follower.run()).kind).toBe('paused');
-    const again = follower.again();
-    const run = again.run();
-    await turns();
-    control.view(view('done', 3));
-    control.endOutput();
-    await run;
-    expect(control.from).toEqual([0, 3]);
   });
 
   it('throws when output is missing, instead of claiming the end', async () => {

@@ -36,6 +36,15 @@ const shell = (script: string) =>
     env: { ...process.env, TMPDIR: cwd },
     encoding: 'utf8',
   });
+/** The process has looked at its options and made its temporary directory. */
+async function ownsTemporary(pid: number | undefined): Promise<boolean> {
+  for (const name of await readdir(cwd)) {
+    if (!name.startsWith('sherd-')) continue;
+    const owner = await readFile(join(cwd, name, 'owner'), 'utf8').catch(() => '');
+    if (owner !== '' && JSON.parse(owner).pid === pid) return true;
+  }
+  return false;
+}
 
 beforeAll(async () => {
   cwd = await programDirectory(Object.keys(TEXT) as ProgramName[]);
@@ -129,6 +138,66 @@ describe('no room', { timeout: SLOW }, () => {
   });
 });
 
+describe('a pause that cannot be stored in its file', { timeout: SLOW }, () => {
+  const kept =
+    /^sherd: (\S+): .*; the program is paused and kept in (\S+) — .*, then: sherd up --fabric (\S+), and there sherd pause --fabric (\S+) -o FILE (\S+) \[SHERD_FILE\]$/;
+
+  /** Checks the last line, and does what it says: the program is then in fetched.capsule. */
+  async function fetchAsItSays(stderr: string, file: string): Promise<void> {
+    const lines = stderr.trimEnd().split('\n');
+    const [, at, place, up, fabric, id] = kept.exec(lines.at(-1) ?? '') ?? [];
+    expect([at, up, fabric], stderr).toEqual([file, place, place]);
+    const cluster = startSherd(['up', '--fabric', up ?? ''], { cwd });
+    await cluster.until('Ctrl-C, or sherd down');
+    const fetched = await run('pause', '--fabric', up ?? '', '-o', 'fetched.capsule', id ?? '');
+    cluster.child.kill('SIGTERM');
+    await cluster.ended;
+    expect(fetched.code).toBe(0);
+  }
+
+  it('is kept, and nothing of it is lost: a file larger than may be written', async () => {
+    const input = Array.from({ length: 60_000 }, (_, i) => `${i}`).join('\n');
+    await writeFile(join(cwd, 'long.txt'), input);
+    // 300 KiB in blocks of 512 bytes: each part fits, the file that holds all of them does not.
+    const first = shell(
+      'ulimit -f 600; "$1" "$2" run --status e.json --pause-at 3 -o e.capsule cat.wasm < long.txt',
+    );
+    expect(first.status).toBe(1);
+    expect(first.stderr.trimEnd().split('\n')).toEqual([expect.stringContaining('ulimit -f')]);
+    expect(await statusOf('e.json')).toMatchObject({
+      reason: 'failed',
+      code: 1,
+      error: 'SHERD_FILE',
+      figures: { fuelUsed: 3 },
+    });
+    await fetchAsItSays(first.stderr, 'e.capsule');
+    const second = await run('resume', 'fetched.capsule');
+    expect(second.code).toBe(0);
+    expect(first.stdout.length).toBeGreaterThan(0);
+    expect(first.stdout + second.text === input).toBe(true);
+  });
+
+  it.each(['SIGTERM', '--pause-after'])('is kept: its directory is gone (%s)', async (why) => {
+    await mkdir(join(cwd, 'gone'));
+    const places = ['-o', 'gone/x.capsule', '--status', 'gone/s.json'];
+    const timer = why === 'SIGTERM' ? [] : ['--pause-after', '500ms'];
+    const running = startSherd(['run', ...places, ...timer, 'yes.wasm'], { cwd });
+    // It has looked at the directory before it starts anything.
+    if (why === 'SIGTERM') await running.until('7\n');
+    else while (!(await ownsTemporary(running.child.pid))) await sleep(20);
+    await rm(join(cwd, 'gone'), { recursive: true });
+    if (why === 'SIGTERM') running.child.kill('SIGTERM');
+    const ended = await running.ended;
+    expect(ended.code).toBe(1);
+    // The status file has no place either: that is said first.
+    const lines = ended.stderr.trimEnd().split('\n');
+    expect(lines.at(-2)).toMatch(/^sherd: gone\/s\.json: cannot be written: .*\[SHERD_FILE\]$/);
+    await fetchAsItSays(ended.stderr, 'gone/x.capsule');
+    const facts = JSON.parse((await run('inspect', '--json', 'fetched.capsule')).text);
+    expect(facts).toMatchObject({ program: 'yes.wasm', capsule: { kind: 'capsule' } });
+  });
+});
+
 describe('places', { timeout: SLOW }, () => {
   it('--status goes into a pipe, and through a symlink, and leaves both what they are', async () => {
     const [pipe, link] = [join(cwd, 'pipe'), join(cwd, 'link')];
@@ -195,15 +264,7 @@ describe('no parent', { timeout: SLOW }, () => {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     const pid = Number(await new Promise((resolve) => harness.stdout.once('data', resolve)));
-    const owned = async (): Promise<boolean> => {
-      for (const name of await readdir(cwd)) {
-        if (!name.startsWith('sherd-')) continue;
-        const owner = await readFile(join(cwd, name, 'owner'), 'utf8').catch(() => '{}');
-        if (JSON.parse(owner).pid === pid) return true;
-      }
-      return false;
-    };
-    while (!(await owned())) await sleep(20);
+    while (!(await ownsTemporary(pid))) await sleep(20);
     harness.kill('SIGKILL');
     while (isAlive(pid)) await sleep(20);
     expect(await statusOf('orphan.json')).toMatchObject({ reason: 'interrupted', code: 129 });

@@ -1,0 +1,42 @@
+/**
+ * The command line: `sherd <command>`, once its code is loaded (main.ts).
+ *
+ * Does: run one command and end with its exit code; whatever is thrown becomes one line on stderr (report).
+ * Does not: contain a command (commands/, one file each; program-tree.ts puts them together).
+ */
+import { EXIT } from '../types/errors.js';
+import { stderr, stdout } from './output.js';
+import { normalizeArguments, programTree } from './program-tree.js';
+import { refuseNonText } from './raw-arguments.js';
+import { type Failure, failureOf } from './report.js';
+
+/** Runs the command of this process and gives its exit code. Never throws. */
+export async function commandLine(): Promise<number> {
+  try {
+    const words = process.argv.slice(2);
+    refuseNonText(words);
+    const tree = programTree();
+    await tree.parseAsync(normalizeArguments(words, tree), { from: 'user' });
+    await stdout.flush();
+    return EXIT.ok;
+  } catch (thrown) {
+    return conclude(failureOf(thrown));
+  }
+}
+
+async function conclude(failure: Failure): Promise<number> {
+  const lines = `${failure.detail ?? ''}${failure.line === undefined ? '' : `${failure.line}\n`}`;
+  // Whether anybody can read it does not change the exit code.
+  await stderr.write(lines).catch(() => undefined);
+  try {
+    await stdout.flush();
+  } catch (thrown) {
+    // --help ends by a throw: what it has to say is its output.
+    if (failure.code === EXIT.ok) return conclude(failureOf(thrown));
+  }
+  return failure.code;
+}
+
+// Node's own handling of a dead terminal or pipe would print a stack; ours is in FdWriter.
+process.stdout.on('error', () => undefined);
+process.stderr.on('error', () => undefined);
