@@ -11,11 +11,11 @@
  * J2  The snapshot of a file or directory is taken once, here; later changes of the host's files are not seen.
  */
 import { randomBytes } from 'node:crypto';
-import { fstatSync } from 'node:fs';
+import { fstatSync, type Stats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { isatty } from 'node:tty';
 import type { ControlClient } from '../control/client.js';
-import { chunksOf, snapshotDirectory, snapshotFile } from '../node/directories.js';
+import { snapshotDirectory, snapshotFile, snapshotStream } from '../node/directories.js';
 import { chooseEntry } from '../node/entry.js';
 import { checkRoom } from '../node/start-options.js';
 import { encodeSpec } from '../runtime/spec.js';
@@ -140,13 +140,16 @@ async function snapshotInput(
 ): Promise<ChunkRef[]> {
   if (file !== undefined && file !== '-') return snapshotFile(file, uploader.put);
   const canRead = module.imports.some((entry) => READS_INPUT.has(entry.field));
-  if (file === undefined && (!canRead || !hasInput())) return [];
+  const facts = inputFacts();
+  if (facts === undefined || (file === undefined && (!canRead || isatty(0)))) return [];
   const timer = setTimeout(
     () => remark('waiting for standard input to end (--stdin /dev/null gives none)'),
     3_000,
   );
   try {
-    return await chunksOf(process.stdin, uploader.put);
+    // A directory cannot even be opened as a stream.
+    const source = facts.isDirectory() ? NOTHING : process.stdin;
+    return await snapshotStream(source, facts, 'standard input', uploader.put);
   } catch (cause) {
     // nohup puts an input that cannot be read in the place of a terminal.
     if ((cause as NodeJS.ErrnoException).code === 'EBADF') return [];
@@ -158,14 +161,14 @@ async function snapshotInput(
   }
 }
 
-/** False when stdin is a terminal or closed. */
-function hasInput(): boolean {
-  if (isatty(0)) return false;
+const NOTHING: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
+
+/** What stdin is; undefined when it is closed. */
+function inputFacts(): Stats | undefined {
   try {
-    fstatSync(0);
-    return true;
+    return fstatSync(0);
   } catch {
-    return false;
+    return undefined;
   }
 }
 

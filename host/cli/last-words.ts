@@ -58,9 +58,12 @@ export function reasonOf(lines: readonly string[], how: string): Reason {
   const telling =
     lines.findLast((line) => /^(\w*Error\b|FATAL ERROR)/.test(line)) ??
     lines.findLast((line) => /\w{3}/.test(line) && !/^\s*(at |\d+: 0x)|^Node\.js v/.test(line));
+  if (telling !== undefined) {
+    return { code: 'SHERD_INTERNAL', why: telling.trim(), next: undefined };
+  }
   return {
     code: 'SHERD_INTERNAL',
-    why: telling?.trim() ?? `it gave no reason, ${how}`,
-    next: undefined,
+    why: `it gave no reason, ${how}`,
+    next: 'mostly the machine refuses it memory or threads: see ulimit -a',
   };
 }

@@ -9,10 +9,11 @@
  * D2  Entries are sorted by UTF-8 bytes; the same content gives the same tree, modification times apart.
  * D3  What cannot be carried (sockets, pipes, devices, names that are not UTF-8) is left out with a warning; what
  *     cannot be read is an error.
- * D4  The bytes given to `putBlob` are not changed afterwards.
+ * D4  What has no end known beforehand (a pipe, a device) is read up to STREAM_BYTES_MAX and refused beyond.
+ * D5  The bytes given to `putBlob` are not changed afterwards.
  */
 import { createHash } from 'node:crypto';
-import { type BigIntStats, constants } from 'node:fs';
+import { type BigIntStats, constants, type Stats } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, readlink, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEPTH_MAX } from '../runtime/wasi/inodes.js';
@@ -60,18 +61,62 @@ export async function snapshotDirectory(
   }
 }
 
-/** One file as chunks. A stream such as /dev/stdin or a named pipe is read to its end. */
-export async function snapshotFile(hostPath: string, putBlob: PutBlob): Promise<ChunkRef[]> {
+/** So much is read of what may have no end; a file may be larger. */
+export const STREAM_BYTES_MAX = 4 * 2 ** 30;
+
+/** One file as chunks. A stream such as /dev/stdin or a named pipe is read to its end (D4). */
+export async function snapshotFile(
+  hostPath: string,
+  putBlob: PutBlob,
+  limitBytes = STREAM_BYTES_MAX,
+): Promise<ChunkRef[]> {
   try {
     const handle = await open(hostPath, constants.O_RDONLY);
     try {
-      if ((await handle.stat()).isDirectory()) throw notThat(hostPath, 'a directory, not a file');
-      return await chunksOf(pieces(handle), putBlob);
+      return await snapshotStream(
+        pieces(handle),
+        await handle.stat(),
+        hostPath,
+        putBlob,
+        limitBytes,
+      );
     } finally {
       await handle.close();
     }
   } catch (cause) {
     throw asFileError(cause, hostPath);
+  }
+}
+
+/** An open file, pipe or device as chunks (D4). `at` names it. */
+export async function snapshotStream(
+  source: AsyncIterable<Uint8Array>,
+  facts: Stats,
+  at: string,
+  putBlob: PutBlob,
+  limitBytes = STREAM_BYTES_MAX,
+): Promise<ChunkRef[]> {
+  if (facts.isDirectory()) throw notThat(at, 'a directory, not a file');
+  return chunksOf(facts.isFile() ? source : bounded(source, at, limitBytes), putBlob);
+}
+
+async function* bounded(
+  source: AsyncIterable<Uint8Array>,
+  at: string,
+  limitBytes: number,
+): AsyncIterable<Uint8Array> {
+  let bytes = 0;
+  for await (const piece of source) {
+    bytes += piece.length;
+    if (bytes > limitBytes) {
+      const gib = Math.floor(limitBytes / 2 ** 30);
+      throw new SherdError('SHERD_LIMIT', `it does not end within ${gib} GiB`, {
+        at,
+        next: 'write what is wanted of it into a file, and give that with --stdin FILE',
+        exitCode: EXIT.refused,
+      });
+    }
+    yield piece;
   }
 }
 

@@ -138,6 +138,39 @@ describe('no room', { timeout: SLOW }, () => {
   });
 });
 
+describe('what cannot begin', { timeout: SLOW }, () => {
+  it.each([
+    ['--help', '"$1" "$2" --help > /dev/full', 1, 'SHERD_DISK'],
+    ['help about a command', '"$1" "$2" help run > /dev/full', 1, 'SHERD_DISK'],
+    ['--version', '"$1" "$2" --version > /dev/full', 1, 'SHERD_DISK'],
+    ['a report', '"$1" "$2" inspect counter.wasm > /dev/full', 1, 'SHERD_DISK'],
+    ['help about what is no command', '"$1" "$2" help nonsense', 2, 'SHERD_USAGE'],
+    ['an input that is a directory', '"$1" "$2" run cat.wasm < .', 2, 'SHERD_FILE'],
+    ['few open files', 'ulimit -n 32; exec "$1" "$2" run counter.wasm', 2, 'SHERD_LIMIT'],
+    [
+      'few addresses',
+      'ulimit -v 6000000; exec "$1" "$2" run counter.wasm',
+      1,
+      'ulimit -v unlimited.*SHERD_ENGINE_MEMORY',
+    ],
+  ])('%s: one line, and an exit code', (_what, script, code, text) => {
+    const ended = shell(script);
+    expect([ended.status, ended.stdout, ended.stderr.trimEnd().split('\n')]).toEqual([
+      code,
+      '',
+      [expect.stringMatching(new RegExp(`^sherd: .*${text}\\]$`))],
+    ]);
+  });
+
+  it('help that was asked for is no mistake', () => {
+    for (const words of ['help', 'help run', '--help', 'run --help']) {
+      const ended = shell(`"$1" "$2" ${words}`);
+      expect([words, ended.status, ended.stderr]).toEqual([words, 0, '']);
+      expect(ended.stdout).toContain('Usage: sherd');
+    }
+  });
+});
+
 describe('a pause that cannot be stored in its file', { timeout: SLOW }, () => {
   const kept =
     /^sherd: (\S+): .*; the program is paused and kept in (\S+) — .*, then: sherd up --fabric (\S+), and there sherd pause --fabric (\S+) -o FILE (\S+) \[SHERD_FILE\]$/;

@@ -138,4 +138,15 @@ describe('snapshotFile and chunksOf', () => {
       at: join(root, 'none'),
     });
   });
+
+  it('end what has no end, and no file', async () => {
+    const limit = 3 * CHUNK_BYTES;
+    await expect(snapshotFile('/dev/zero', put, limit)).rejects.toMatchObject({
+      code: 'SHERD_LIMIT',
+      at: '/dev/zero',
+      exitCode: 2,
+    });
+    writeFileSync(join(root, 'f'), new Uint8Array(limit + 1));
+    expect(await snapshotFile(join(root, 'f'), put, limit)).toHaveLength(4);
+  });
 });
