@@ -19,7 +19,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { decodeBundle, decodeCapsule } from './capsule/index.js';
+import { decodeBundle, decodeCapsule, requireComplete } from './capsule/index.js';
 import { loadProgram, loadProgramBytes } from './cli/program.js';
 import { chunksOf, snapshotDirectory } from './node/directories.js';
 import { chooseEntry } from './node/entry.js';
@@ -35,7 +35,7 @@ import {
 } from './node/start-options.js';
 import type { RunProgress } from './node/worker-messages.js';
 import { decodeSpec, decodeTrees, encodeSpec } from './runtime/spec.js';
-import { EXIT, SherdError, usageError } from './types/errors.js';
+import { EXIT, invariant, SherdError, usageError } from './types/errors.js';
 import type { DirectoryTree, ShardSpec, TreeNode } from './types/host.js';
 import type { ShardModule } from './types/module.js';
 import type { Hash } from './types/platform.js';
@@ -131,28 +131,23 @@ export async function start(module: ShardModule, options: StartOptions = {}): Pr
 /**
  * Goes on where a capsule was paused.
  *
- * @throws SherdError `SHERD_CAPSULE_…` when it is damaged, of another version, or thin
+ * @throws SherdError `SHERD_CAPSULE_…` when it is damaged, of another version, thin, or put together from several shards
  */
 export async function resume(capsule: Capsule, options: ResumeOptions = {}): Promise<Shard> {
   if (!(capsule instanceof Uint8Array)) throw usageError('resume: not a Uint8Array');
   options.signal?.throwIfAborted();
-  const bundle = decodeBundle(capsule, nodePlatform);
-  const { header } = decodeCapsule(bundle.capsule, nodePlatform);
-  if (bundle.module === undefined || bundle.spec === undefined) {
-    throw new SherdError(
-      'SHERD_CAPSULE_INCOMPLETE',
-      'the capsule is thin: it holds no module or no inputs',
-      {
-        next: 'pause again without --thin',
-        exitCode: EXIT.refused,
-      },
-    );
-  }
+  // A copy: the caller may use the memory again while the shard still reads from it.
+  const bundle = decodeBundle(capsule.slice(), nodePlatform);
+  const decoded = decodeCapsule(bundle.capsule, nodePlatform);
+  requireComplete(bundle, decoded);
+  const { header } = decoded;
+  const { module, spec } = bundle;
+  invariant(module !== undefined && spec !== undefined, 'a complete bundle has module and spec');
   return new Shard(
     {
-      name: decodeSpec(bundle.spec).programName,
-      module: { moduleHash: header.moduleHash, bytes: bundle.module },
-      spec: bundle.spec,
+      name: decodeSpec(spec).programName,
+      module: { moduleHash: header.moduleHash, bytes: module },
+      spec,
       specHash: header.specHash,
       capsule: bundle.capsule,
       blobs: new Map(bundle.blobs),
@@ -195,9 +190,10 @@ export class Shard extends EventTarget {
   }
 
   /**
-   * Stops it and gives everything that is needed to go on, once; `result` then says `paused`.
+   * Stops it and gives everything that is needed to go on; `result` then says `paused`. Asked for more than once, it stops
+   * at the earliest of the positions, and everybody who asked gets the same capsule.
    *
-   * @param options.atFuel stop exactly there: the same instruction on every machine
+   * @param options.atFuel stop exactly there: the same instruction on every machine; at once when it is past that
    * @throws SherdError `SHERD_STATE` when it ended before
    */
   async pause(options: { readonly atFuel?: bigint } = {}): Promise<Capsule> {
@@ -214,6 +210,12 @@ export class Shard extends EventTarget {
   /** Ends it; `result` then says `killed`. */
   kill(): void {
     this.#solo.end(killedExit());
+  }
+
+  /** Ends it if it still runs, and waits for that: `await using shard = await start(module)`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill();
+    await this.result.catch(() => undefined);
   }
 
   async *#pieces(): AsyncGenerator<OutputPiece> {

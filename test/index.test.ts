@@ -1,6 +1,8 @@
 /** The library as its users have it: the built package, programs in worker threads. */
 import { beforeAll, describe, expect, it } from 'vitest';
+import { decodeBundle, encodeBundle } from '../host/capsule/index.js';
 import type { ShardModule, StartOptions } from '../host/index.js';
+import { nodePlatform } from '../host/node/platform.js';
 import { wasmOf } from './cli/programs.js';
 
 type Library = typeof import('../host/index.js');
@@ -57,6 +59,66 @@ describe('the library', () => {
     const { fuelUsed } = await again.result;
     expect(fuelUsed).toBeGreaterThanOrEqual((await shard.result).fuelUsed);
     expect(capsuleAgain.length).toBeGreaterThan(0);
+  });
+
+  it('gives everybody who asked for a pause the same capsule, at the earliest position', async () => {
+    const module = await library.compile(await wasmOf('spin'));
+    for (const later of [10n ** 15n, 50n]) {
+      const shard = await library.start(module);
+      const early = shard.pause({ atFuel: 40n });
+      const all = await Promise.all([
+        early,
+        shard.pause({ atFuel: later }),
+        shard.pause({ atFuel: 60n }),
+      ]);
+      expect((await shard.result).fuelUsed).toBe(40n);
+      for (const capsule of all) expect(capsule).toBe(all[0]);
+      expect(await shard.pause()).toBe(all[0]);
+    }
+  });
+
+  it('reads nothing of a capsule after `resume` has returned', async () => {
+    const module = await library.compile(await wasmOf('cat'));
+    const first = await library.start(module, { stdin: 'x'.repeat(700_000) });
+    const capsule = await first.pause({ atFuel: 2n });
+    const second = await library.resume(capsule);
+    capsule.fill(0);
+    expect((await textOf(first)) + (await textOf(second))).toBe('x'.repeat(700_000));
+  });
+
+  it('refuses a capsule put together from several shards', async () => {
+    const spin = await library.compile(await wasmOf('spin'));
+    const [one, other] = await Promise.all(
+      ['1', '2'].map(async (arg) => {
+        const shard = await library.start(spin, { args: [arg] });
+        return decodeBundle(await shard.pause(), nodePlatform);
+      }),
+    );
+    const cat = await library.compile(await wasmOf('cat'));
+    for (const wrong of [{ module: cat.bytes }, { spec: other!.spec! }]) {
+      const parts = {
+        capsule: one!.capsule,
+        module: spin.bytes,
+        spec: one!.spec!,
+        blobs: new Map(),
+      };
+      const bytes = encodeBundle({ ...parts, ...wrong }, nodePlatform);
+      await expect(library.resume(bytes)).rejects.toMatchObject({
+        code: 'SHERD_CAPSULE_MISMATCH',
+        exitCode: 2,
+      });
+    }
+  });
+
+  it('ends what is still running when it is disposed of', async () => {
+    const module = await library.compile(await wasmOf('spin'));
+    const shard = await library.start(module);
+    await shard[Symbol.asyncDispose]();
+    expect((await shard.result).reason).toBe('killed');
+    const abort = new AbortController();
+    const aborted = await library.start(module, { signal: abort.signal });
+    abort.abort(new Error('enough'));
+    await aborted[Symbol.asyncDispose]();
   });
 
   it('gives traps and quotas as results', async () => {

@@ -122,11 +122,16 @@ export class Solo {
     return this.#settled;
   }
 
-  /** Stops it at `atFuel` (null: at the next safepoint); `result` becomes the bundle, unless it ends before. */
+  /**
+   * Stops it at `atFuel` (null: at the next safepoint); `result` becomes the bundle, unless it ends before. Of several
+   * positions the earliest counts.
+   */
   pause(atFuel: bigint | null): void {
     if (this.#settled) return;
     // Zero lies behind every position: the guest stops at once.
-    this.#pauseAt = atFuel ?? 0n;
+    const at = atFuel ?? 0n;
+    if (this.#pauseAt !== null && this.#pauseAt <= at) return;
+    this.#pauseAt = at;
     if (this.#loaded && !this.#capturing) this.#applyStop('set-stop');
   }
 
