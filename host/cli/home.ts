@@ -7,15 +7,15 @@
  * H1  Nothing is written back after a kill: a killed program's files are whatever they were.
  * H2  What the program changed and nobody claimed is kept in a directory of its own, never dropped silently.
  */
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { ControlClient } from '../control/client.js';
 import { makeDirectory } from '../fabric/embedded-directory.js';
 import { codeOf } from '../node/directories.js';
 import { decodeSpec, decodeTrees } from '../runtime/spec.js';
 import type { ShardView } from '../types/api.js';
-import { EXIT } from '../types/errors.js';
-import type { DirectoryTree } from '../types/host.js';
+import { EXIT, SherdError, usageError } from '../types/errors.js';
+import type { DirectoryTree, ShardSpec } from '../types/host.js';
 import type { DirectoryOption } from './run-options.js';
 import { type WriteBackReport, writeBack } from './write-back.js';
 import { planWriteBack } from './write-back-plan.js';
@@ -35,6 +35,31 @@ async function treesOf(client: ControlClient, view: ShardView): Promise<Trees | 
   const spec = decodeSpec(await client.getBlob(view.spec));
   const final = decodeTrees(await client.getBlob(view.artifacts));
   return { submitted: new Map(spec.dirs.map((tree) => [tree.guestPath, tree])), final };
+}
+
+/** Refuses a --dir of something that the program never had, before anything is printed or written. */
+export function requireKnown(dirs: readonly DirectoryOption[], spec: ShardSpec): void {
+  const known = spec.dirs.map((tree) => tree.guestPath);
+  for (const { guestPath } of dirs) {
+    if (known.includes(guestPath)) continue;
+    throw usageError(
+      `--dir ${guestPath}: the program has no such directory`,
+      known.length === 0 ? 'it was given none' : `it has ${known.join(', ')}`,
+    );
+  }
+}
+
+/** The same of a place that is there and takes no files. */
+export async function requireFreePlaces(dirs: readonly DirectoryOption[]): Promise<void> {
+  for (const { hostPath } of dirs) {
+    const facts = await stat(hostPath).catch(() => undefined);
+    if (facts === undefined || facts.isDirectory()) continue;
+    throw new SherdError('SHERD_FILE', '--dir: not a directory', {
+      at: hostPath,
+      next: 'name a directory, or a place where one can be made',
+      exitCode: EXIT.refused,
+    });
+  }
 }
 
 /**

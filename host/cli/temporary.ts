@@ -111,10 +111,11 @@ async function isDead(directory: string): Promise<boolean> {
   }
 }
 
+/** A process that has ended and is not yet reaped (its parent is stopped) is not alive. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    return statOf(pid)[0] !== 'Z';
   } catch (cause) {
     return (cause as NodeJS.ErrnoException).code === 'EPERM';
   }
@@ -122,10 +123,15 @@ export function isAlive(pid: number): boolean {
 
 /** The process's start time in clock ticks since boot, as text; empty where there is no /proc. */
 function startOf(pid: number): string {
+  return statOf(pid)[19] ?? '';
+}
+
+/** What /proc says of the process, from its state on; empty where there is no /proc. */
+function statOf(pid: number): readonly string[] {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
   } catch {
-    return '';
+    return [];
   }
 }

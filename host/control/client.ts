@@ -306,20 +306,20 @@ export class ControlClient {
 
   async *events(options: FollowOptions & { from?: number } = {}): AsyncGenerator<TraceEvent> {
     let from = options.from ?? 0;
+    let trace = '';
     for (;;) {
       const follow = options.follow === true ? '&follow=1' : '';
       for await (const line of this.#lines<EventLine>(
-        () => `/v1/events?from=${from}${follow}`,
+        () => `/v1/events?from=${from}${trace}${follow}`,
         options.signal,
       )) {
+        if (line.kind === 'end') return;
+        if (line.kind === 'trace') trace = `&trace=${encodeURIComponent(line.id)}`;
         if (line.kind === 'lost') from = line.from;
         if (line.kind !== 'event') continue;
         from = line.event.seq + 1;
         yield line.event;
       }
-      if (options.follow !== true) return;
-      // A new control numbers its events from 1 again.
-      from = 0;
       await pause(RETRY_MS, options.signal);
     }
   }

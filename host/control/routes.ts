@@ -131,7 +131,9 @@ function addStreams(app: Hono, control: ControlServer): void {
   app.get('/v1/events', (c) => {
     const from = parseIndex(c.req.query('from'), 'from');
     const follow = follows(c.req.query('follow'));
-    return ndjson((signal) => eventLines(control, from, follow, signal));
+    // Numbers of another trace say nothing here: begin with what there is.
+    const isOurs = (c.req.query('trace') ?? control.trace.id) === control.trace.id;
+    return ndjson((signal) => eventLines(control, isOurs ? from : 0, follow, signal));
   });
 }
 
@@ -218,16 +220,20 @@ async function* eventLines(
   const waker = new Waker(signal);
   const unfollow = trace.follow(waker.wake);
   let next = from;
+  yield { kind: 'trace', id: trace.id };
   try {
     while (!signal.aborted) {
-      // Asked for the future (a new control numbers from 1): begin with what there is.
+      // Asked for the future: begin with what there is.
       if (next > trace.next) next = trace.first;
       if (next > 0 && next < trace.first) yield { kind: 'lost', from: trace.first };
       for (const event of trace.from(next)) {
         next = event.seq + 1;
         yield { kind: 'event', event };
       }
-      if (!follow) return;
+      if (!follow) {
+        yield { kind: 'end' };
+        return;
+      }
       await waker.wait();
     }
   } finally {

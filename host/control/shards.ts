@@ -181,7 +181,7 @@ export class Shards {
     if (record.capsule === null) {
       return {
         source: 'none',
-        why: record.status === 'done' ? 'it is done' : 'it has not run yet',
+        why: record.status === 'done' ? 'it is done' : 'nothing of it is stored yet',
       };
     }
     return { source: 'capsule', capsule: record.capsule, report: await this.#report(record) };

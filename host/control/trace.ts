@@ -5,6 +5,7 @@
  *
  * E1  `seq` grows by one; a follower that asks for a number that has been dropped is told which one is the first.
  */
+import { randomBytes } from 'node:crypto';
 import type { TraceEvent } from '../types/brain.js';
 
 const RING = 10_000;
@@ -13,6 +14,8 @@ export class Trace {
   readonly #ring: TraceEvent[] = [];
   readonly #followers = new Set<() => void>();
   #next = 1;
+  /** Whose numbers these are. */
+  readonly id = randomBytes(8).toString('hex');
 
   add(event: TraceEvent): void {
     this.#ring.push({ ...event, seq: this.#next });

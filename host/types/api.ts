@@ -21,7 +21,7 @@
  *     GET    /v1/shards/:id/inspect     ?timeoutMs=N                          → InspectReply
  *     GET    /v1/nodes                                                        → { nodes: NodeView[] }
  *     POST   /v1/nodes/:id/drain        {}                                    → NodeView
- *     GET    /v1/events                 ?follow=1&from=SEQ                    → NDJSON EventLine
+ *     GET    /v1/events                 ?follow=1&from=SEQ&trace=ID           → NDJSON EventLine
  *     GET    /v1/status                                                       → StatusReply
  *     POST   /v1/gc                     GcRequest                             → GcReply
  *     GET    /v1/du                                                           → DuReply
@@ -210,9 +210,13 @@ export type WatchLine =
 
 /** One line of `GET /v1/events`. */
 export type EventLine =
+  /** The first line: whose numbers these are. A new control has a new trace, numbered from 1 again. */
+  | { readonly kind: 'trace'; readonly id: string }
   | { readonly kind: 'event'; readonly event: TraceEvent }
   /** Events were dropped from the ring before they could be sent; `from` is the first that is left. */
   | { readonly kind: 'lost'; readonly from: number }
+  /** All that there is, when nothing is followed. */
+  | { readonly kind: 'end' }
   | { readonly kind: 'beat' };
 
 /**

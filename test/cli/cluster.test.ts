@@ -111,7 +111,7 @@ describe('a running cluster', { timeout: SLOW }, () => {
       const how = ['--timeout', '100s', '--at', at.toString(), '-q', '-o', 'exact.capsule'];
       return (await json<ShardView[]>('pause', ...how, id))[0];
     };
-    let ahead = 5_000_000_000n;
+    let ahead = 200_000_000n;
     let at: string;
     let paused: ShardView | undefined;
     for (;;) {
@@ -154,6 +154,19 @@ describe('a running cluster', { timeout: SLOW }, () => {
     await writeFile(join(cwd, 'in', 'words.txt'), 'one two two three three three\n'.repeat(100));
     const program = fileURLToPath(new URL('../fixtures/wc_sort.wasm', import.meta.url));
     const id = await submit('--dir', '/d=in', program, '/d', '/d/words.txt');
+    for (const [claim, line] of [
+      [
+        '/nope=fetched',
+        'sherd: --dir /nope: the program has no such directory — it has /d [SHERD_USAGE]',
+      ],
+      [
+        '/d=spin.wasm',
+        'sherd: spin.wasm: --dir: not a directory — name a directory, or a place where one can be made [SHERD_FILE]',
+      ],
+    ]) {
+      const refused = await run('result', '--wait', '--dir', claim ?? '', id);
+      expect(refused).toMatchObject({ code: 2, text: '', stderr: `${line}\n` });
+    }
     const result = await run('result', '--wait', '--dir', '/d=fetched', id);
     expect([result.code, result.stderr]).toEqual([0, '']);
     expect(await readdir(join(cwd, 'in'))).toEqual(['words.txt']);

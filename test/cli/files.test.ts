@@ -1,12 +1,15 @@
 /** Status files, temporary directories, the compile cache: what is on disk is whole, and what is dead is swept. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CompileCache, sha256 } from '../../host/cli/cache.js';
+import { untilFree } from '../../host/cli/commands/down.js';
 import { errorStatus, fileError, requireDirectoryOf, writeStatus } from '../../host/cli/status.js';
-import { makeTemporary, sweepTemporaries } from '../../host/cli/temporary.js';
+import { isAlive, makeTemporary, sweepTemporaries } from '../../host/cli/temporary.js';
+import { lockDirectory } from '../../host/fabric/embedded.js';
 import { SherdError } from '../../host/types/errors.js';
 
 let base: string;
@@ -97,6 +100,17 @@ describe('temporaries', () => {
     },
   );
 
+  it('takes a process that has ended and is not reaped for what it is', async () => {
+    // The shell becomes a sleep, which reaps nobody, before the first one ends.
+    const parent = spawn('sh', ['-c', 'sleep 0.2 & echo $!; exec sleep 60']);
+    const [pid] = (await once(parent.stdout, 'data')) as [Buffer];
+    while (isAlive(Number(pid))) await new Promise((resolve) => setImmediate(resolve));
+    expect(() => process.kill(Number(pid), 0)).not.toThrow();
+    expect(isAlive(parent.pid ?? 0)).toBe(true);
+    parent.kill('SIGKILL');
+    await once(parent, 'close');
+  });
+
   it('gives a directory that is just being made its time', async () => {
     const { directory } = await makeTemporary(base);
     await rm(join(directory, 'owner'));
@@ -150,4 +164,18 @@ describe('CompileCache', () => {
     await cache.store('wasm', 'program', module);
     expect(await cache.find('wasm', 'program')).toBeUndefined();
   });
+});
+
+it('a data directory that is still held when the time is over is said to be, with its shards stored', async () => {
+  const lock = await lockDirectory(base, { create: true });
+  const waited = untilFree(base, performance.now());
+  await expect(waited).rejects.toMatchObject({
+    code: 'SHERD_TIMEOUT',
+    message: expect.stringMatching(
+      /^its shards are stored, but another sherd up runs .*process \d+/,
+    ),
+    next: expect.stringContaining('kill -CONT'),
+  });
+  await lock.release();
+  await untilFree(base, performance.now());
 });

@@ -69,6 +69,32 @@ describe('the control file', () => {
   });
 });
 
+describe('events', () => {
+  it('are given once each, across broken connections and a new control', async () => {
+    const line = (value: object): string => `${JSON.stringify(value)}\n`;
+    const events = (...seqs: number[]): string =>
+      seqs.map((seq) => line({ kind: 'event', event: { seq } })).join('');
+    // By what is asked, for a client may lose the end of an answer that breaks off, and asks again.
+    const answers = new Map([
+      ['from=0&follow=1', line({ kind: 'trace', id: 'a' }) + events(1, 2)],
+      ['from=3&trace=a&follow=1', line({ kind: 'trace', id: 'a' }) + events(3)],
+      ['from=4&trace=a&follow=1', line({ kind: 'trace', id: 'b' }) + events(1, 2)],
+    ]);
+    const client = await clientOf((path, response) => {
+      const answer = answers.get(path.split('?')[1] ?? '');
+      if (answer === undefined) return void response.end('{}');
+      const isLast = path.includes('from=4');
+      response.write(answer, () => (isLast ? undefined : response.socket?.end()));
+    }, 60_000);
+    const seen: number[] = [];
+    for await (const { seq } of client.events({ follow: true })) {
+      seen.push(seq);
+      if (seen.length === 5) break;
+    }
+    expect(seen).toEqual([1, 2, 3, 1, 2]);
+  });
+});
+
 describe('a control process', () => {
   it('that answers nobody is named, for requests of every kind', async () => {
     const client = await clientOf(() => undefined, 20);

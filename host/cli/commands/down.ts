@@ -51,15 +51,25 @@ export function addDown(program: Command): void {
     });
 }
 
+function stillHeld(directory: string, busy: SherdError): SherdError {
+  return new SherdError('SHERD_TIMEOUT', `its shards are stored, but ${busy.message}`, {
+    at: directory,
+    next: 'is that process stopped? kill -CONT lets it end, kill -9 ends it',
+    exitCode: EXIT.failedLater,
+    cause: busy,
+  });
+}
+
 /** Its `sherd up` ends a little after the control; from then on another one can have the directory. */
-async function untilFree(directory: string, deadlineMs: number): Promise<void> {
+export async function untilFree(directory: string, deadlineMs: number): Promise<void> {
   for (;;) {
     try {
       const lock = await lockDirectory(directory, { create: false });
       return await lock.release();
     } catch (thrown) {
       const isBusy = thrown instanceof SherdError && thrown.code === 'SHERD_FABRIC_BUSY';
-      if (!isBusy || performance.now() > deadlineMs) throw thrown;
+      if (!isBusy) throw thrown;
+      if (performance.now() > deadlineMs) throw stillHeld(directory, thrown);
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
   }

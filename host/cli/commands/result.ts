@@ -1,9 +1,10 @@
 /** `sherd result SHARD`: a finished shard's output, files and exit code. */
 import type { Command } from 'commander';
+import { decodeSpec } from '../../runtime/spec.js';
 import { EXIT, SherdError } from '../../types/errors.js';
 import { addClientOptions, type ClientOptions, clientOf, remark } from '../command.js';
 import { renderJson } from '../format.js';
-import { bringHome } from '../home.js';
+import { bringHome, requireFreePlaces, requireKnown } from '../home.js';
 import { stderr, stdout } from '../output.js';
 import { Ended } from '../report.js';
 import { collect, parseDirs } from '../run-options.js';
@@ -34,6 +35,10 @@ export function addResult(program: Command): void {
           next: `wait with: sherd result --wait ${shard}`,
           exitCode: EXIT.failedLater,
         });
+      }
+      if (dirs.length > 0) {
+        requireKnown(dirs, decodeSpec(await client.getBlob(view.spec)));
+        await requireFreePlaces(dirs);
       }
       if (options.json === true) await stdout.write(renderJson(view));
       else {

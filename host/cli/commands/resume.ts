@@ -6,7 +6,7 @@ import { EXIT } from '../../types/errors.js';
 import { importCapsule, moduleOf, readCapsuleFile } from '../capsule-file.js';
 import { clientOf, report } from '../command.js';
 import { usageError } from '../format.js';
-import { bringHome, keepUnclaimed } from '../home.js';
+import { bringHome, keepUnclaimed, requireKnown } from '../home.js';
 import { checkDirectories, Uploader } from '../job.js';
 import { openSession } from '../open-session.js';
 import { Ended } from '../report.js';
@@ -71,15 +71,7 @@ export function resumeOf(path: string, modulePath: string | undefined, settings:
     prepare: async (context) => {
       await checkDirectories(settings.dirs, context.remark);
       const file = await readCapsuleFile(path);
-      const known = new Set(file.spec.dirs.map((tree) => tree.guestPath));
-      for (const dir of settings.dirs) {
-        if (known.has(dir.guestPath)) continue;
-        const names = [...known].join(', ');
-        throw usageError(
-          `--dir ${dir.guestPath}: the paused program has no such directory`,
-          names === '' ? 'it was given none' : `it has ${names}`,
-        );
-      }
+      requireKnown(settings.dirs, file.spec);
       const given =
         modulePath === undefined
           ? undefined
