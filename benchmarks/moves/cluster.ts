@@ -10,6 +10,7 @@
  *                                          │ capture, encode, store, hand over ──▶ │ fetch, restore
  *                                          ●──────────────── downMs ──────────────▶● runs
  */
+import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { buildSpec, submitJob, Uploader } from '../../host/cli/job.js';
 import { openSession } from '../../host/cli/open-session.js';
@@ -55,7 +56,9 @@ export class BenchCluster {
   ) {}
 
   static async start(nodes: number): Promise<BenchCluster> {
-    const settings = parseRunSettings({ nodes: String(nodes), quiet: true });
+    // A worker for each core in every node, as in a cluster of machines: the shard that moves shares none that has a free one beside it.
+    const workers = String(availableParallelism());
+    const settings = parseRunSettings({ nodes: String(nodes), workers, quiet: true });
     const session = await openSession(settings, {
       progress: new Progress({ quiet: true }),
       signal: new AbortController().signal,

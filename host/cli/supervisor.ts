@@ -14,9 +14,12 @@
  *     STEADY_MS begins anew with the shortest pause.
  * P4  The data directory is locked as long as the supervisor lives: one cluster a directory.
  * P5  After `stop` or a client's shutdown nothing is started again, and no child is left.
+ * P6  Its nodes share the cores of this machine: unless it is told how many, each gets its share of worker threads, rounded up, at
+ *     least one. (A node that is started by itself takes a thread for each core.)
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ControlClient, readControlInfo } from '../control/client.js';
@@ -39,7 +42,7 @@ export interface SupervisorOptions {
   readonly directory: string;
   /** Node processes. */
   readonly nodes: number;
-  /** Worker threads a node; default one a core. */
+  /** Worker threads a node; default: the cores of this machine, divided among the nodes (P6). */
   readonly workers?: number;
   /** Port of the API; default any free one. */
   readonly port?: number;
@@ -97,7 +100,7 @@ export class Supervisor {
     const { quotaBytes } = options;
     const quota = quotaBytes === undefined ? [] : ['--quota-bytes', String(quotaBytes)];
     this.#children.push(newChild('control', 'control/main.js', [...fabric, ...port, ...quota]));
-    const workers = options.workers === undefined ? [] : ['--workers', String(options.workers)];
+    const workers = ['--workers', String(options.workers ?? workersEach(options.nodes))];
     for (let i = 1; i <= options.nodes; i++) {
       const args = [...fabric, ...workers, '--name', `n${i}`];
       this.#children.push(newChild(`n${i}`, 'node/main.js', args));
@@ -268,6 +271,11 @@ export class Supervisor {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
+}
+
+/** P6. */
+export function workersEach(nodes: number, cores = availableParallelism()): number {
+  return Math.max(1, Math.ceil(cores / nodes));
 }
 
 function newChild(name: string, script: string, args: readonly string[]): Child {

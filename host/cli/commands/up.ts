@@ -25,7 +25,10 @@ export function addUp(program: Command): void {
     .command('up')
     .description('start a cluster on this machine and keep it running, in the foreground')
     .option('-n, --nodes <count>', 'node processes', '1')
-    .option('--workers <count>', 'worker threads a node (default: one a core)')
+    .option(
+      '--workers <count>',
+      'worker threads a node (default: the cores, divided among the nodes)',
+    )
     .option('--port <number>', 'of the API on loopback (default: any free one)')
     .option('--quota <size>', 'limit of what it stores, like 2GiB; 0 = none (default: as it was)')
     .option('--fabric <url>', 'its data directory, like embedded:DIR')
