@@ -232,7 +232,8 @@ export class Brain {
     const { record } = seen;
     if (this.#dead.has(record.id)) return;
     const atMs = this.#options.nowMs();
-    const capacity = { cores: record.workers, memoryBytes: record.memoryBytes };
+    const { workers, memoryBytes, machine } = record;
+    const capacity = { cores: workers, memoryBytes, machine };
     this.#oracle.observe({ nodeId: record.id, atMs, values: record.sample }, capacity);
     this.#feed({ kind: 'node', seen });
     const forecast = this.#oracle.forecast(record.id, HORIZON_MS);

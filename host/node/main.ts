@@ -33,6 +33,7 @@ async function main(): Promise<void> {
     fabric,
     name: values.name,
     ...workers,
+    machine: sampler.machine,
     sample: () => sampler.read(),
     log: process.env['SHERD_LOG'] === undefined ? () => undefined : logLine,
   });

@@ -25,6 +25,7 @@ import type { Hash } from '../types/platform.js';
 import {
   type FailureRecord,
   KEY,
+  type Machine,
   type NodeId,
   type NodeRecord,
   type NodeSampleValues,
@@ -54,6 +55,8 @@ export interface NodeOptions {
   readonly beatMs?: number;
   /** Takes the newest measurement of the machine; `guestCpu` and `runnable` are filled in here. */
   readonly sample?: () => Omit<NodeSampleValues, 'guestCpu' | 'runnable'>;
+  /** What it shares with other nodes; default: nothing. */
+  readonly machine?: Machine;
   readonly log?: (what: string, shardId: ShardId | null, detail: string) => void;
   /** Tests put something else in the worker threads' place. */
   readonly makeThread?: MakeThread;
@@ -365,6 +368,7 @@ export class NodeProcess {
       draining: this.#draining,
       engine: `node ${process.versions.node}, v8 ${process.versions.v8}`,
       memoryBytes: os.totalmem(),
+      ...(this.#options.machine === undefined ? {} : { machine: this.#options.machine }),
       sample: { ...measured, guestCpu: pool.busy, runnable: pool.demand },
       writer: this.id,
       attempt: this.#attempt,

@@ -67,6 +67,8 @@ export interface Guest {
 
 export interface RotationPort {
   nowNs(): bigint;
+  /** Share of the time in which this thread wanted a core that it had one, 0..1. */
+  coreShare(nowNs: bigint): number;
   /** `transfer`: buffers that are not used here any more. */
   report(report: WorkerReport, transfer?: readonly ArrayBuffer[]): void;
   hasBlob(hash: Hash): boolean;
@@ -454,6 +456,8 @@ export class Rotation {
   #progressOf(slot: Slot, now: bigint): RunProgress {
     const windowNs = Number(now - slot.reportedNs);
     const fuel = Number(slot.guest.fuelUsed - slot.reportedFuel);
+    // A quantum of a thread that had to wait for a core is longer than the work in it.
+    const coreShare = this.#port.coreShare(now);
     return {
       run: slot.run,
       state: stateOf(slot, now),
@@ -461,7 +465,7 @@ export class Rotation {
       outputBytes: slot.outputBytes,
       safepoint: stackOf(slot)[0] ?? null,
       activity: activityOf(slot),
-      share: windowNs > 0 ? Math.min(1, Number(slot.busyNs) / windowNs) : 0,
+      share: windowNs > 0 ? Math.min(1, Number(slot.busyNs) / windowNs) * coreShare : 0,
     };
   }
 }

@@ -108,7 +108,7 @@ export interface RunProgress {
   readonly outputBytes: number;
   readonly safepoint: string | null;
   readonly activity: ShardActivity;
-  /** Share of this worker's time that the run got since the last report, 0..1. */
+  /** Share of a core that the run had since the last report, 0..1. */
   readonly share: number;
 }
 

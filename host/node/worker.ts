@@ -18,6 +18,7 @@ import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_
 import { giveWay } from '../fabric/background.js';
 import { DoorbellListener } from '../fabric/doorbell.js';
 import { SherdError } from '../types/errors.js';
+import { CoreShare } from './core-share.js';
 import { Guests } from './guests.js';
 import { nodePlatform } from './platform.js';
 import { Rotation, workerError } from './rotation.js';
@@ -30,9 +31,11 @@ const { setup, port } = workerData as { setup: WorkerSetup; port: MessagePort };
 const word = new Int32Array(setup.control);
 const platform = nodePlatform;
 const guests = new Guests(platform);
+const coreShare = new CoreShare();
 const rotation = new Rotation(
   {
     nowNs: () => process.hrtime.bigint(),
+    coreShare: (nowNs) => coreShare.at(nowNs),
     report,
     hasBlob: (hash) => guests.blobs.has(hash),
   },

@@ -1,7 +1,11 @@
 /**
  * The resource oracle, thin: "it stays as it is", with an honest error band from its own mistakes so far.
  *
- * Does: turn samples into forecasts of a node's demand (quantiles, probability of contention) and of a shard's needs.
+ *     demand of a machine = background  +  Σ what the shards of its nodes want        (machines.ts tells them apart)
+ *                           forecast        known, moves included
+ *     bottleneck          = demand above the machine's cores, or a node's shards above its workers
+ *
+ * Does: turn samples into forecasts of demand (quantiles, probability of contention) and of a shard's needs.
  * Does not: decide anything, or do better than last-value yet (the model's name is in every forecast).
  *
  * O1  Never an answer without a band: a few imagined residuals of half the capacity are mixed in, so that little experience
@@ -12,18 +16,13 @@
  * O4  Bounded memory a node and a program.
  * O5  A bottleneck is demand above capacity: somebody waits. Demand that just fills the node is what a node is for; one shard alone on
  *     one worker is no bottleneck, however long it runs.
+ * O6  The capacity is the machine's: three nodes on two cores can do two cores' worth, however many workers they have together.
  */
 import type { Forecast, Quantiles, Sample, ShardForecast, ShardSample } from '../types/brain.js';
 import type { Hash } from '../types/platform.js';
-import type { NodeId, NodeSampleValues } from '../types/records.js';
+import type { NodeId } from '../types/records.js';
+import { isCrowded, Machines, managedCores, type NodeCapacity } from './machines.js';
 import { MEASURABLE_MAX, quantile, Series } from './series.js';
-
-export interface NodeCapacity {
-  /** Cores' worth of work that the node can do. */
-  readonly cores: number;
-  /** 0 = unknown. */
-  readonly memoryBytes: number;
-}
 
 export interface ShardNeeds {
   readonly cpu: Quantiles;
@@ -32,12 +31,6 @@ export interface ShardNeeds {
   /** Samples that this rests on. */
   readonly samples: number;
   readonly model: string;
-}
-
-interface NodeHistory {
-  readonly cpu: Series;
-  readonly memory: Series;
-  capacity: NodeCapacity;
 }
 
 interface ProgramHistory {
@@ -55,14 +48,12 @@ const PROGRAMS_MAX = 1_000;
 const MEMORY_GUESS_BYTES = 16 * 1_048_576;
 
 export class Oracle {
-  readonly #nodes = new Map<NodeId, NodeHistory>();
+  readonly #machines = new Machines();
   readonly #programs = new Map<Hash, ProgramHistory>();
 
   /** Takes in one measurement of a node. */
   observe(sample: Sample, capacity: NodeCapacity): void {
-    const node = this.#node(sample.nodeId, capacity);
-    node.cpu.add(sample.atMs, demandCores(sample.values, node.capacity.cores));
-    node.memory.add(sample.atMs, sample.values.memoryUsedBytes);
+    this.#machines.observe(sample, capacity);
   }
 
   /** Takes in one measurement of a shard of this program. */
@@ -95,20 +86,26 @@ export class Oracle {
   }
 
   forget(nodeId: NodeId): void {
-    this.#nodes.delete(nodeId);
+    this.#machines.forget(nodeId);
   }
 
-  /** Demand of a node at the horizon; undefined when nothing was ever measured there. */
+  /** Demand on a node and its machine at the horizon; undefined when nothing was ever measured there. */
   forecast(nodeId: NodeId, horizonMs: number): Forecast | undefined {
-    const node = this.#nodes.get(nodeId);
-    if (node === undefined || node.cpu.length === 0) return undefined;
-    const { cores, memoryBytes } = node.capacity;
+    const known = this.#machines.of(nodeId);
+    if (known === undefined || known.shared.background.length === 0) return undefined;
+    const { shared, member } = known;
+    const { cores } = shared.machine;
+    const background = band(shared.background, horizonMs, cores);
+    const managed = managedCores(shared);
     return {
       nodeId,
       horizonMs,
-      cpu: band(node.cpu, horizonMs, cores),
-      memoryBytes: band(node.memory, horizonMs, memoryBytes),
-      contention: waitProbability(node.cpu, horizonMs, cores),
+      machine: shared.machine,
+      cpu: shifted(background, managed),
+      background,
+      memoryBytes: band(member.memory, horizonMs, member.capacity.memoryBytes),
+      contention: waitProbability(shared.background, horizonMs, cores, managed),
+      crowded: isCrowded(shared, member, bottleneckCores),
       model: MODEL,
     };
   }
@@ -141,17 +138,6 @@ export class Oracle {
       samples: program.memory.length,
       model: MODEL,
     };
-  }
-
-  #node(nodeId: NodeId, capacity: NodeCapacity): NodeHistory {
-    const known = this.#nodes.get(nodeId);
-    if (known !== undefined) {
-      known.capacity = usable(capacity);
-      return known;
-    }
-    const node = { cpu: new Series(), memory: new Series(), capacity: usable(capacity) };
-    this.#nodes.set(nodeId, node);
-    return node;
   }
 
   #program(moduleHash: Hash): ProgramHistory {
@@ -191,19 +177,9 @@ function scaled({ p50, p90, p99 }: Quantiles, by: number): Quantiles {
   return { p50: at(p50), p90: at(p90), p99: at(p99) };
 }
 
-/** What runs and what would run, in cores (O3). */
-export function demandCores(values: NodeSampleValues, cores: number): number {
-  const guest = Math.max(0, values.guestCpu);
-  const background = Math.max(0, Math.min(1, values.cpu) * cores - guest);
-  return background + Math.max(guest, values.runnable);
-}
-
-function usable(capacity: NodeCapacity): NodeCapacity {
-  const { cores, memoryBytes } = capacity;
-  return {
-    cores: cores > 0 && cores <= MEASURABLE_MAX ? cores : 1,
-    memoryBytes: memoryBytes > 0 && memoryBytes <= MEASURABLE_MAX ? memoryBytes : 0,
-  };
+function shifted({ p50, p90, p99 }: Quantiles, by: number): Quantiles {
+  const at = (value: number): number => Math.min(MEASURABLE_MAX, value + by);
+  return { p50: at(p50), p90: at(p90), p99: at(p99) };
 }
 
 /** Imagined residuals (O1): nothing changed, twice, and half the capacity up or down. */
@@ -222,18 +198,26 @@ function band(series: Series, horizonMs: number, capacity: number): Quantiles {
  * other programs' small change (this engine's own threads among it), so a little more than capacity is none either: a quarter of
  * a core, which is about what the small change of a quiet machine comes to, or a twentieth of a large node.
  *
- * Background and managed demand are added up first (`demandCores`): who waits is the same question whoever fills the node. An offline
+ * Background and managed demand are added up first: who waits is the same question whoever fills the node. An offline
  * replay of recorded series, which asks when a series *reaches* a level, is another question and has a level of its own.
  */
 export function bottleneckCores(capacityCores: number): number {
   return capacityCores + Math.max(WAITING_MIN_CORES, WAITING_MIN_SHARE * capacityCores);
 }
 
-/** Share of the past windows after which, seen from the last value, somebody had to wait; 1 when somebody does now, never 0. */
-function waitProbability(series: Series, horizonMs: number, capacity: number): number {
-  const limit = bottleneckCores(capacity);
-  if (series.last > limit) return 1;
-  const residuals = [...series.residuals(horizonMs).peak, ...prior(capacity)];
-  const over = residuals.filter((residual) => series.last + residual > limit).length;
+/**
+ * Share of the past windows after which, seen from the last background and what is wanted beside it, somebody had to wait; 1 when
+ * somebody does now, never 0.
+ */
+function waitProbability(
+  background: Series,
+  horizonMs: number,
+  cores: number,
+  managed: number,
+): number {
+  const room = bottleneckCores(cores) - managed;
+  if (background.last > room) return 1;
+  const residuals = [...background.residuals(horizonMs).peak, ...prior(cores)];
+  const over = residuals.filter((residual) => background.last + residual > room).length;
   return (over + 0.5) / (residuals.length + 1);
 }

@@ -8,8 +8,15 @@
  *
  * V1  One line a change: a record seen again, or an unchanged forecast, gives none.
  * V2  Its state is one small note a shard and a node that exist.
+ * V3  Two things are too little: the cores of a machine, said once for all its nodes, and the workers of a node.
  */
-import type { BrainAction, BrainEvent, Forecast, TraceEvent } from '../types/brain.js';
+import {
+  BOTTLENECK,
+  type BrainAction,
+  type BrainEvent,
+  type Forecast,
+  type TraceEvent,
+} from '../types/brain.js';
 import type { NodeId, NodeRecord, ShardId, ShardRecord } from '../types/records.js';
 
 type Step = TraceEvent['step'];
@@ -27,16 +34,17 @@ export interface PredictionNote {
   readonly model: string;
 }
 
-/** Contention from which on a forecast counts as a predicted bottleneck, and below which it is over. */
-const ALARM = 0.5;
-const ALL_CLEAR = 0.3;
 /** Work beyond the workers, in cores, from which on shards are said to take turns. */
 const TURNS = 0.5;
 
 export class Trace {
   readonly #shards = new Map<ShardId, ShardRecord>();
-  readonly #alarmed = new Set<NodeId>();
+  /** Machines whose cores are, or will be, too few; nodes whose workers are. */
+  readonly #short = new Set<string>();
+  readonly #crowded = new Set<NodeId>();
+  /** Nodes, and the machine that each one was last said to be on. */
   readonly #watched = new Set<NodeId>();
+  readonly #machines = new Map<NodeId, string>();
   /** Nodes whose shards take turns. */
   readonly #sharing = new Set<NodeId>();
   #lastDead: NodeId | null = null;
@@ -115,8 +123,7 @@ export class Trace {
         break;
       case 'node-gone':
       case 'node-dead':
-        this.#alarmed.delete(event.nodeId);
-        this.#sharing.delete(event.nodeId);
+        this.#leave(event.nodeId);
         if (this.#watched.delete(event.nodeId))
           this.#add(6, 'lost', null, event.nodeId, event.kind);
         break;
@@ -174,15 +181,31 @@ export class Trace {
   }
 
   #forecast(forecast: Forecast): void {
-    const alarmed = this.#alarmed.has(forecast.nodeId);
-    const detail = `probability ${forecast.contention.toFixed(2)} within ${forecast.horizonMs} ms (${forecast.model})`;
-    if (!alarmed && forecast.contention >= ALARM) {
-      this.#alarmed.add(forecast.nodeId);
-      this.#add(6, 'bottleneck predicted', null, forecast.nodeId, detail);
-    } else if (alarmed && forecast.contention < ALL_CLEAR) {
-      this.#alarmed.delete(forecast.nodeId);
-      this.#add(6, 'bottleneck over', null, forecast.nodeId, detail);
+    const { nodeId, machine, contention, crowded } = forecast;
+    this.#machines.set(nodeId, machine.id);
+    const short = this.#short.has(machine.id);
+    if (!short && contention >= BOTTLENECK.predictedFrom) {
+      this.#short.add(machine.id);
+      this.#add(6, 'bottleneck predicted', null, nodeId, coresText(forecast));
+    } else if (short && contention < BOTTLENECK.overBelow) {
+      this.#short.delete(machine.id);
+      this.#add(6, 'bottleneck over', null, nodeId, coresText(forecast));
     }
+    if (crowded === this.#crowded.has(nodeId)) return;
+    if (crowded) this.#crowded.add(nodeId);
+    else this.#crowded.delete(nodeId);
+    const what = crowded ? 'bottleneck predicted' : 'bottleneck over';
+    const detail = crowded ? 'its shards wait for its workers' : 'enough workers for its shards';
+    this.#add(6, what, null, nodeId, `${detail} (${forecast.model})`);
+  }
+
+  #leave(nodeId: NodeId): void {
+    this.#sharing.delete(nodeId);
+    this.#crowded.delete(nodeId);
+    const machine = this.#machines.get(nodeId);
+    this.#machines.delete(nodeId);
+    if (machine === undefined || [...this.#machines.values()].includes(machine)) return;
+    this.#short.delete(machine);
   }
 
   #action(action: BrainAction): void {
@@ -227,6 +250,12 @@ export class Trace {
     this.#out = [];
     return out;
   }
+}
+
+function coresText({ cpu, background, machine, horizonMs, contention, model }: Forecast): string {
+  const wanted = `${cpu.p50.toFixed(1)} cores wanted of ${machine.cores}`;
+  const others = `${background.p50.toFixed(1)} of them by other programs`;
+  return `${wanted}, ${others}: probability ${contention.toFixed(2)} within ${horizonMs} ms (${model})`;
 }
 
 function mib(bytes: number): string {

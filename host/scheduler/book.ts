@@ -5,7 +5,7 @@
  * running shards by how dear they are to stop. Does not: decide (scheduler.ts).
  *
  *   queue     waiting shards, the most urgent first       victims   running shards, the cheapest to stop first
- *   places    nodes that may get shards, least loaded first
+ *   places    nodes that may get shards, least loaded first; of those of one busy machine, the one with most workers free
  *   roomy     those of them that have a slot, most free memory first: when the first one is too small, all are
  *
  * K1  It is a cache of records: `setShard`/`setNode` with any newer record brings it up to date.
@@ -13,10 +13,12 @@
  * K3  urgency = priority × ageingMs − waiting since: ageing without ever re-sorting.
  * K4  A claim weighs what the shard was last measured to want, in eighths of a core (so that sums are exact): a shard that sleeps
  *     most of the time leaves room for others. Not measured yet = a whole core.
+ * K5  Nodes of one machine share its cores and its memory: a node's load is what is scarcer, its workers or its machine's cores, and
+ *     what any of them claims is gone for all. So a change costs O(k log n), k = the nodes of that machine.
  */
 import { IndexedHeap } from '../core/indexed-heap.js';
 import { LEASE_MS } from '../core/leases.js';
-import type { BrainAction, Seen } from '../types/brain.js';
+import { BOTTLENECK, type BrainAction, type Seen } from '../types/brain.js';
 import type { NodeId, NodeRecord, ShardId, ShardRecord } from '../types/records.js';
 
 export interface SchedulerOptions {
@@ -46,7 +48,7 @@ export const DEFAULT_SCHEDULER: SchedulerOptions = {
   slotsPerWorker: 2,
   ageingMs: 30_000,
   shardMemoryBytes: 16 * 1_048_576,
-  contentionAlarm: 0.5,
+  contentionAlarm: BOTTLENECK.predictedFrom,
   gainMin: 0.25,
   settleMs: 5_000,
   moveMs: 20,
@@ -95,20 +97,34 @@ export interface NodeEntry {
   /** Its lease moved under our eyes (or it is new): it can be trusted with shards. */
   proven: boolean;
   readonly shards: Set<ShardId>;
+  machine: MachineEntry;
   memoryClaimed: number;
   /** What its claims want, eighths of a core. */
   demand: number;
   /** Free memory when it has a slot for a shard, else null. */
   room: number | null;
+  /** Probability that its shards have to wait, by forecast. */
+  contention: number;
+}
+
+/** What nodes share (K5). */
+export interface MachineEntry {
+  readonly id: string;
+  /** 0 = as many as its only node has workers. */
+  cores: number;
+  readonly nodes: Set<NodeEntry>;
+  /** Sums over its nodes. */
+  memoryClaimed: number;
+  demand: number;
   /** Cores' worth of work that is not ours, by forecast. */
   background: number;
-  contention: number;
 }
 
 export class Book {
   readonly options: SchedulerOptions;
   readonly shards = new Map<ShardId, ShardEntry>();
   readonly nodes = new Map<NodeId, NodeEntry>();
+  readonly #machines = new Map<string, MachineEntry>();
   readonly queue = new IndexedHeap<ShardEntry>(
     (a, b) => this.#urgency(b) - this.#urgency(a) || byAge(a, b),
   );
@@ -117,7 +133,10 @@ export class Book {
     (a, b) => this.freeBytes(b) - this.freeBytes(a) || compareIds(a.id, b.id),
   );
   readonly places = new IndexedHeap<NodeEntry>(
-    (a, b) => this.load(a) - this.load(b) || compareIds(a.id, b.id),
+    (a, b) =>
+      this.load(a) - this.load(b) ||
+      this.workerLoad(a) - this.workerLoad(b) ||
+      compareIds(a.id, b.id),
   );
 
   /** Grows when a shard or a place changes: as long as it stands, what found no place finds none. */
@@ -195,14 +214,30 @@ export class Book {
       lost: '',
       proven: false,
       shards: new Set(),
+      machine: this.#machine(`node:${id}`),
       memoryClaimed: 0,
       demand: 0,
       room: null,
-      background: 0,
       contention: 0,
     };
     this.nodes.set(id, fresh);
+    fresh.machine.nodes.add(fresh);
     return fresh;
+  }
+
+  /** Takes the node's newest record in; the caller indexes it. */
+  setNode(node: NodeEntry, record: NodeRecord, revision: number): void {
+    node.record = record;
+    node.revision = revision;
+    const { id, cores } = record.machine ?? { id: `node:${node.id}`, cores: 0 };
+    if (node.machine.id !== id) {
+      this.#leaveMachine(node);
+      node.machine = this.#machine(id);
+      node.machine.nodes.add(node);
+      node.machine.demand += node.demand;
+      node.machine.memoryClaimed += node.memoryClaimed;
+    }
+    node.machine.cores = cores;
   }
 
   /** Puts the shard into every index it belongs to now, or takes it out. Call after any change of the entry. */
@@ -223,11 +258,14 @@ export class Book {
     for (const id of entry.claims) {
       const node = this.nodes.get(id);
       if (node === undefined || !node.shards.delete(entry.id)) continue;
-      node.memoryClaimed -= this.needBytes(entry);
-      node.demand -= entry.demand;
-      this.indexNode(node);
+      this.#count(node, -this.needBytes(entry), -entry.demand);
     }
     entry.claims = [];
+  }
+
+  /** Its sums or what is not ours there changed: so did the load and the room of all its nodes. */
+  indexMachine(machine: MachineEntry): void {
+    for (const node of machine.nodes) this.indexNode(node);
   }
 
   indexNode(node: NodeEntry): void {
@@ -246,8 +284,10 @@ export class Book {
     if (node === undefined) return;
     this.places.delete(node);
     this.roomy.delete(node);
-    if (node.shards.size === 0) this.nodes.delete(id);
-    else node.record = null;
+    node.record = null;
+    if (node.shards.size > 0) return;
+    this.#leaveMachine(node);
+    this.nodes.delete(id);
   }
 
   /** May it be given shards? */
@@ -255,9 +295,20 @@ export class Book {
     return node.alive && node.proven && node.record !== null && !node.record.draining;
   }
 
-  /** What its shards want and foreign work, cores for each worker. */
-  load(node: NodeEntry): number {
-    return (node.demand / DEMAND_MAX + node.background) / this.workers(node);
+  /** What is wanted there for each core that can be had, after this much more (eighths of a core) is wanted there (K5). */
+  load(node: NodeEntry, more = 0): number {
+    const { demand, background } = node.machine;
+    const ofMachine = ((demand + more) / DEMAND_MAX + background) / this.#cores(node);
+    return Math.max(this.workerLoad(node, more), ofMachine);
+  }
+
+  /** What its shards want, cores for each worker. */
+  workerLoad(node: NodeEntry, more = 0): number {
+    return (node.demand + more) / DEMAND_MAX / this.workers(node);
+  }
+
+  #cores(node: NodeEntry): number {
+    return node.machine.cores > 0 ? node.machine.cores : this.workers(node);
   }
 
   workers(node: NodeEntry): number {
@@ -274,10 +325,10 @@ export class Book {
     return this.freeBytes(node) >= bytes;
   }
 
-  /** Memory that is not claimed; a node that does not say how much it has, has enough. */
+  /** Memory of its machine that is not claimed; a node that does not say how much it has, has enough. */
   freeBytes(node: NodeEntry): number {
     const limit = node.record?.memoryBytes ?? 0;
-    return limit <= 0 ? Number.MAX_SAFE_INTEGER : limit - node.memoryClaimed;
+    return limit <= 0 ? Number.MAX_SAFE_INTEGER : limit - node.machine.memoryClaimed;
   }
 
   needBytes(entry: ShardEntry): number {
@@ -303,9 +354,33 @@ export class Book {
   #claim(entry: ShardEntry, node: NodeEntry): void {
     entry.claims.push(node.id);
     node.shards.add(entry.id);
-    node.memoryClaimed += this.needBytes(entry);
-    node.demand += entry.demand;
-    this.indexNode(node);
+    this.#count(node, this.needBytes(entry), entry.demand);
+  }
+
+  #count(node: NodeEntry, bytes: number, demand: number): void {
+    for (const each of [node, node.machine]) {
+      each.memoryClaimed += bytes;
+      each.demand += demand;
+    }
+    this.indexMachine(node.machine);
+  }
+
+  #machine(id: string): MachineEntry {
+    const known = this.#machines.get(id);
+    if (known !== undefined) return known;
+    const sums = { memoryClaimed: 0, demand: 0, background: 0 };
+    const fresh: MachineEntry = { id, cores: 0, nodes: new Set(), ...sums };
+    this.#machines.set(id, fresh);
+    return fresh;
+  }
+
+  #leaveMachine(node: NodeEntry): void {
+    const { machine } = node;
+    machine.nodes.delete(node);
+    machine.demand -= node.demand;
+    machine.memoryClaimed -= node.memoryClaimed;
+    if (machine.nodes.size === 0) this.#machines.delete(machine.id);
+    else this.indexMachine(machine);
   }
 
   #urgency(entry: ShardEntry): number {

@@ -20,6 +20,7 @@
  * D4  A predicted bottleneck moves one shard at a time off a node, and only when the target is still gainMin less loaded after the
  *     move: the way back would gain less than nothing, so nothing bounces.
  *     What is moved is what gains most: slowdown avoided × work left − cost of moving; a shard that is about to end stays.
+ *     One move at a time off a machine, too: its nodes see the same contention, and one move may end it for all.
  * D5  Work per event is O(log n) per action, with at most ROUND_MAX looks at shards that cannot be placed.
  * D6  A node is trusted with shards when its record is new or its revision moved while we watched: after a takeover, records of the
  *     long dead get nothing. Every node counts as alive for one lease.
@@ -34,6 +35,7 @@ import {
   Book,
   DEFAULT_SCHEDULER,
   DEMAND_MAX,
+  type MachineEntry,
   type NodeEntry,
   type SchedulerOptions,
   type ShardEntry,
@@ -199,8 +201,7 @@ export class Scheduler {
     const fresh = node.record === null && record.beat <= NEW_BEATS;
     node.proven = node.proven || fresh || node.record !== null;
     this.#leases.observe(record.id, revision, this.#nowMs);
-    node.record = record;
-    node.revision = revision;
+    this.#book.setNode(node, record, revision);
     node.alive = true;
     node.lost = '';
     this.#book.indexNode(node);
@@ -246,11 +247,10 @@ export class Scheduler {
   #forecast(forecast: Forecast): void {
     const node = this.#book.nodes.get(forecast.nodeId);
     if (node === undefined || node.record === null) return;
-    const { guestCpu, runnable } = node.record.sample;
-    node.contention = forecast.contention;
-    node.background = Math.max(0, forecast.cpu.p50 - Math.max(guestCpu, runnable));
-    this.#book.indexNode(node);
-    if (node.alive && forecast.contention >= this.#options.contentionAlarm) this.#alarmed.add(node);
+    node.contention = forecast.crowded ? 1 : forecast.contention;
+    node.machine.background = Math.max(0, forecast.background.p50);
+    this.#book.indexMachine(node.machine);
+    if (node.alive && node.contention >= this.#options.contentionAlarm) this.#alarmed.add(node);
   }
 
   /** Opens shards whose action had no visible effect for too long. */
@@ -323,8 +323,7 @@ export class Scheduler {
     for (let head = this.#book.queue.first(); head !== undefined; head = this.#book.queue.first()) {
       const node = this.#bestPlace(head, null);
       if (node !== null) {
-        const why = `least loaded: ${this.#book.load(node).toFixed(2)} a worker`;
-        this.#assign(head, node, why);
+        this.#assign(head, node, `least loaded: ${this.#book.load(node).toFixed(2)} a core`);
         continue;
       }
       this.#preemptFor(head);
@@ -444,17 +443,11 @@ export class Scheduler {
   /** Moves one shard off a node for which a bottleneck is predicted, when that gains enough (D4). */
   #relieve(node: NodeEntry): void {
     const book = this.#book;
-    if (!book.usable(node)) return;
+    if (!book.usable(node) || this.#isLeaving(node.machine)) return;
     let best: { readonly entry: ShardEntry; readonly target: NodeEntry } | null = null;
     let bestGainMs = 0;
-    let looks = 0;
-    for (const id of node.shards) {
-      const entry = book.shards.get(id);
-      looks += 1;
-      if (entry === undefined || looks > ROUND_MAX * 4) break;
-      if (entry.record.owner !== node.id) continue;
-      if (entry.inFlight?.kind === 'migrate' || entry.record.wanted?.op === 'move') return;
-      if (!this.#isMovable(entry)) continue;
+    for (const entry of this.#shardsOf(node)) {
+      if (entry.record.owner !== node.id || !this.#isMovable(entry)) continue;
       const target = this.#bestPlace(entry, node.id);
       const gainMs = target === null ? 0 : this.#gainMs(entry, node, target);
       if (target === null || gainMs <= bestGainMs) continue;
@@ -468,6 +461,28 @@ export class Scheduler {
     this.#migrate(entry, target, why);
   }
 
+  /** A shard is on its way from one of its nodes. */
+  #isLeaving(machine: MachineEntry): boolean {
+    for (const node of machine.nodes) {
+      for (const { record, inFlight } of this.#shardsOf(node)) {
+        const moves = inFlight?.kind === 'migrate' || record.wanted?.op === 'move';
+        if (moves && record.owner === node.id) return true;
+      }
+    }
+    return false;
+  }
+
+  /** Those that may be looked at in one round. */
+  *#shardsOf(node: NodeEntry): Generator<ShardEntry> {
+    let looks = 0;
+    for (const id of node.shards) {
+      const entry = this.#book.shards.get(id);
+      looks += 1;
+      if (entry === undefined || looks > ROUND_MAX * 4) return;
+      yield entry;
+    }
+  }
+
   /** It runs, nothing is under way for it, and it has settled. */
   #isMovable(entry: ShardEntry): boolean {
     const { status, wanted } = entry.record;
@@ -475,12 +490,16 @@ export class Scheduler {
     return entry.placedMs + this.#options.settleMs <= this.#nowMs;
   }
 
-  /** Load per worker that the shard leaves behind for less, after the move. */
+  /**
+   * Load that the shard leaves behind for less, after the move. Between nodes of one machine its cores stay as scarce as they are:
+   * what is gained is that shards wait less for a worker, if they do (D8).
+   */
   #gain(entry: ShardEntry, source: NodeEntry, target: NodeEntry): number {
     const book = this.#book;
-    return (
-      book.load(source) - (book.load(target) + entry.demand / DEMAND_MAX / book.workers(target))
-    );
+    if (source.machine !== target.machine)
+      return book.load(source) - book.load(target, entry.demand);
+    const here = Math.max(1, book.workerLoad(source));
+    return here - Math.max(1, book.workerLoad(target, entry.demand));
   }
 
   /** Slowdown avoided × work left − cost of moving; 0 = too little to move for (D4). */

@@ -6,7 +6,14 @@
  * B2  Every action has an id and is idempotent; its completion comes back as an event.
  * B3  A decider's state is a cache rebuilt from records.
  */
-import type { NodeId, NodeRecord, NodeSampleValues, ShardId, ShardRecord } from './records.js';
+import type {
+  Machine,
+  NodeId,
+  NodeRecord,
+  NodeSampleValues,
+  ShardId,
+  ShardRecord,
+} from './records.js';
 
 export interface Quantiles {
   readonly p50: number;
@@ -46,13 +53,22 @@ export interface ShardForecast {
 export interface Forecast {
   readonly nodeId: NodeId;
   readonly horizonMs: number;
-  /** Cores' worth of demand. */
+  /** The machine that the node shares with others, and its cores. */
+  readonly machine: Machine;
+  /** Cores' worth of demand on the machine: background, and what the shards of all its nodes want. */
   readonly cpu: Quantiles;
+  /** That part of it which is not of this cluster's nodes. */
+  readonly background: Quantiles;
   readonly memoryBytes: Quantiles;
-  /** Probability 0..1 that demand goes beyond capacity within the horizon, so that somebody waits. */
+  /** Probability 0..1 that demand goes beyond the machine's cores within the horizon, so that somebody waits. */
   readonly contention: number;
+  /** The node's shards wait for its workers, whatever its machine has free; only where that can differ. */
+  readonly crowded: boolean;
   readonly model: string;
 }
+
+/** Contention from which on a bottleneck counts as predicted, and below which it is over: what is acted upon is what is said. */
+export const BOTTLENECK = { predictedFrom: 0.5, overBelow: 0.3 } as const;
 
 /** A revision-bearing view of a record, as the fabric gave it. */
 export interface Seen<T> {

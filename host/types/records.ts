@@ -105,16 +105,27 @@ export interface NodeRecord {
   /** Node.js and V8 version, for `ps --nodes`. */
   readonly engine: string;
   readonly memoryBytes: number;
+  /** What it shares with other nodes; absent: it is alone there, with a core for each worker. */
+  readonly machine?: Machine;
   readonly sample: NodeSampleValues;
   readonly writer: string;
   readonly attempt: number;
 }
 
+/** The cores and the memory that nodes with the same `id` share. */
+export interface Machine {
+  readonly id: string;
+  /** Those that its nodes may use; `cpu` of their samples is a share of these. */
+  readonly cores: number;
+}
+
 export interface NodeSampleValues {
   /** Busy share of the machine, 0..1. */
   readonly cpu: number;
-  /** Cores' worth of guest work on this node, 0..workers. */
+  /** Cores' worth of time that guests of this node had, 0..workers. */
   readonly guestCpu: number;
+  /** Cores' worth of time that this node had, its guests and its own work; absent: as its guests. */
+  readonly ownCores?: number;
   readonly memoryUsedBytes: number;
   readonly eventLoopDelayMs: number;
   /** Cores' worth of guest work if every shard had a core to itself; shards that wait count for little. */

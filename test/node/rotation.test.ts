@@ -7,11 +7,13 @@ import type { Wait } from '../../host/types/state.js';
 
 class World {
   now = 0n;
+  coreShare = 1;
   readonly reports: WorkerReport[] = [];
   readonly blobs = new Set<string>();
   readonly rotation = new Rotation(
     {
       nowNs: () => this.now,
+      coreShare: () => this.coreShare,
       report: (report) => this.reports.push(report),
       hasBlob: (hash) => this.blobs.has(hash),
     },
@@ -333,6 +335,17 @@ describe('Rotation', () => {
     const busySeconds = Number(world.now - before) / 1e9;
     expect(world.of('progress').length - calm).toBeGreaterThan(busySeconds * 15);
     expect(world.of('progress').at(-1)!.runs[0]!.outputBytes).toBe(1);
+  });
+
+  it('counts for a guest the time that its thread had a core, not the time that a quantum took', () => {
+    const world = new World();
+    started(world, 1, 1_000);
+    started(world, 2, 1_000);
+    turns(world, 1_000);
+    expect(world.of('progress').at(-1)!.runs[0]!.share).toBeCloseTo(0.5, 1);
+    world.coreShare = 0.4;
+    turns(world, 1_000);
+    expect(world.of('progress').at(-1)!.runs[0]!.share).toBeCloseTo(0.2, 1);
   });
 
   it('holds a guest back whose output nobody takes', () => {

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { shardSample } from '../../host/oracle/demand.js';
-import { demandCores, Oracle } from '../../host/oracle/oracle.js';
+import { Oracle } from '../../host/oracle/oracle.js';
 import { quantile, Series } from '../../host/oracle/series.js';
 import type { ProgressHint } from '../../host/types/hints.js';
 import type { NodeSampleValues } from '../../host/types/records.js';
@@ -127,10 +127,20 @@ describe('forecast', () => {
   it('contention: certain when it is there, likely after a history of peaks, unlikely in calm', () => {
     const calm =
       oracleOf(Array.from({ length: 200 }, () => 0.2)).forecast('a', 1_000)?.contention ?? 1;
-    const peaks = Array.from({ length: 200 }, (_, i) => (i % 10 === 0 ? 6 : 1));
-    const spiky = contention(4, peaks);
+    // Others take what is left of four cores every now and then, beside three shards.
+    const spiky = new Oracle();
+    for (let i = 0; i < 200; i++) {
+      const busy = i % 10 === 0 ? 1 : 0.6;
+      const sample = {
+        nodeId: 'a',
+        atMs: i * 100,
+        values: values(busy, { ownCores: 2, runnable: 3 }),
+      };
+      spiky.observe(sample, CAPACITY);
+    }
     expect(calm).toBeLessThan(0.05);
-    expect(spiky).toBeGreaterThan(0.8);
+    expect(spiky.forecast('a', 1_000)?.contention).toBeGreaterThan(0.8);
+    expect(spiky.forecast('a', 1_000)?.cpu.p50).toBeCloseTo(3.4);
     expect(contention(4, [6])).toBe(1);
   });
 
@@ -166,8 +176,16 @@ describe('forecast', () => {
   });
 
   it('demand counts shards that wait for a worker, and background once', () => {
-    expect(demandCores(values(1, { guestCpu: 2, runnable: 7 }), 4)).toBe(9);
-    expect(demandCores(values(0.5, { guestCpu: 2, runnable: 1 }), 4)).toBe(2);
+    const demand = (change: Partial<NodeSampleValues>, cpu: number): [number, number] => {
+      const oracle = new Oracle();
+      oracle.observe({ nodeId: 'a', atMs: 1, values: values(cpu, change) }, CAPACITY);
+      const forecast = oracle.forecast('a', 0);
+      return [forecast?.background.p50 ?? -1, forecast?.cpu.p50 ?? -1];
+    };
+    expect(demand({ guestCpu: 2, runnable: 7 }, 1)).toEqual([2, 9]);
+    expect(demand({ guestCpu: 2, runnable: 1 }, 0.5)).toEqual([0, 2]);
+    expect(demand({ guestCpu: 2, ownCores: 3, runnable: 1 }, 1)).toEqual([1, 4]);
+    expect(demand({ guestCpu: 0, ownCores: 99, runnable: 0 }, 0.5)).toEqual([0, 4]);
   });
 
   it('a capacity and a demand near the largest number do not overflow the band', () => {
@@ -181,21 +199,26 @@ describe('forecast', () => {
 
   it('is finite, ordered and within its bounds for every input', () => {
     const any = fc.oneof(fc.double(), fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, -1, 0));
-    const sample = fc.record({ at: any, cpu: any, guestCpu: any, memory: any, runnable: any });
+    const node = fc.constantFrom('a', 'b', 'c');
+    const measured = { at: any, cpu: any, guestCpu: any, own: any, memory: any, runnable: any };
+    const sample = fc.record({ node, alone: fc.boolean(), ...measured });
     fc.assert(
       fc.property(fc.array(sample, { maxLength: 20 }), any, any, (samples, cores, horizon) => {
         const oracle = new Oracle();
         for (const s of samples) {
           const v = values(s.cpu, {
             guestCpu: s.guestCpu,
+            ownCores: s.own,
             memoryUsedBytes: s.memory,
             runnable: s.runnable,
           });
-          oracle.observe({ nodeId: 'a', atMs: s.at, values: v }, { cores, memoryBytes: cores });
+          const machine = s.alone ? undefined : { id: 'm', cores };
+          const capacity = { cores, memoryBytes: cores, machine };
+          oracle.observe({ nodeId: s.node, atMs: s.at, values: v }, capacity);
         }
         const forecast = oracle.forecast('a', horizon);
         if (forecast === undefined) return;
-        for (const q of [forecast.cpu, forecast.memoryBytes]) {
+        for (const q of [forecast.cpu, forecast.background, forecast.memoryBytes]) {
           expect([q.p50, q.p90, q.p99].every((x) => Number.isFinite(x) && x >= 0)).toBe(true);
           expect(q.p50 <= q.p90 && q.p90 <= q.p99).toBe(true);
         }
@@ -203,6 +226,144 @@ describe('forecast', () => {
         expect(forecast.contention).toBeLessThanOrEqual(1);
       }),
     );
+  });
+});
+
+describe('nodes of one machine', () => {
+  const machine = { id: 'm', cores: 2 };
+  const ON = { cores: 2, memoryBytes: 0, machine };
+
+  /** Beats of these nodes in turn, for as long: the shards that each has, what others use, and what the machine can give. */
+  function beats(
+    oracle: Oracle,
+    shards: Record<string, number>,
+    others = 0,
+    rounds = 60,
+    fromMs = 0,
+  ) {
+    const wanted = Object.values(shards).reduce((sum, each) => sum + Math.min(2, each), 0);
+    const granted = Math.min(1, (machine.cores - others) / Math.max(wanted, 1e-9));
+    const cpu = (others + wanted * granted) / machine.cores;
+    let atMs = fromMs;
+    for (let i = 0; i < rounds; i++) {
+      for (const [nodeId, runnable] of Object.entries(shards)) {
+        atMs += 100;
+        const ownCores = Math.min(2, runnable) * granted;
+        // The wall clock of quanta: each worker thinks that it was busy all the time.
+        const sample = values(cpu, { guestCpu: Math.min(2, runnable), ownCores, runnable });
+        oracle.observe({ nodeId, atMs, values: sample }, ON);
+      }
+    }
+    return atMs;
+  }
+
+  it('what one has its guests do is no background of another', () => {
+    const oracle = new Oracle();
+    beats(oracle, { a: 1, b: 1, c: 0 });
+    for (const id of ['a', 'b', 'c']) {
+      const forecast = oracle.forecast(id, 5_000);
+      expect([id, forecast?.background.p50, forecast?.cpu.p50]).toEqual([id, 0, 2]);
+      expect(forecast?.contention).toBeLessThan(0.05);
+      expect([forecast?.machine, forecast?.crowded]).toEqual([machine, false]);
+    }
+  });
+
+  it("the capacity is the machine's, not the sum of their workers", () => {
+    const oracle = new Oracle();
+    beats(oracle, { a: 1, b: 1, c: 1 });
+    for (const id of ['a', 'b', 'c']) {
+      expect(oracle.forecast(id, 5_000)).toMatchObject({ contention: 1, crowded: false });
+      expect(oracle.forecast(id, 5_000)?.cpu.p50).toBeCloseTo(3);
+      expect(oracle.forecast(id, 5_000)?.background.p50).toBeCloseTo(0);
+    }
+  });
+
+  it('work of others is theirs, however little the guests get beside it', () => {
+    const oracle = new Oracle();
+    beats(oracle, { a: 1, b: 2 }, 1);
+    expect(oracle.forecast('a', 5_000)?.background.p50).toBeCloseTo(1);
+    expect(oracle.forecast('b', 5_000)?.cpu.p50).toBeCloseTo(4);
+  });
+
+  it('a shard that has just begun on another node is not taken for work of others', () => {
+    const oracle = new Oracle();
+    const atMs = beats(oracle, { a: 0, b: 0 });
+    // a beats first: its busy share has the new work of b in it already.
+    const late = values(0.5, { ownCores: 0, runnable: 0 });
+    oracle.observe({ nodeId: 'a', atMs: atMs + 100, values: late }, ON);
+    expect(oracle.forecast('a', 5_000)?.background.p50).toBe(0);
+    beats(oracle, { a: 0, b: 1 }, 0, 60, atMs + 100);
+    expect(oracle.forecast('a', 5_000)).toMatchObject({ background: { p50: 0 } });
+    expect(oracle.forecast('a', 5_000)?.cpu.p50).toBeCloseTo(1);
+  });
+
+  it('moves of shards are known, not surprises: they teach the forecast nothing', () => {
+    const oracle = new Oracle();
+    let atMs = 0;
+    for (let i = 0; i < 10; i++)
+      atMs = beats(oracle, i % 2 === 0 ? { a: 2, b: 0 } : { a: 0, b: 2 }, 0, 6, atMs);
+    expect(oracle.forecast('a', 5_000)?.contention).toBeLessThan(0.05);
+  });
+
+  it('a node is crowded by more shards than workers, for as long as it has them, where that is not the machine itself', () => {
+    const oracle = new Oracle();
+    let atMs = beats(oracle, { a: 3, b: 0 });
+    expect([oracle.forecast('a', 9)?.crowded, oracle.forecast('b', 9)?.crowded]).toEqual([
+      true,
+      false,
+    ]);
+    atMs = beats(oracle, { a: 2, b: 1 }, 0, 1, atMs);
+    expect(oracle.forecast('a', 9)?.crowded).toBe(false);
+    // Alone there, with a worker for each core: this is contention.
+    oracle.forget('b');
+    beats(oracle, { a: 3 }, 0, 9, atMs);
+    expect(oracle.forecast('a', 9)).toMatchObject({ contention: 1, crowded: false });
+    const narrow = new Oracle();
+    const sample = values(0.5, { ownCores: 1, runnable: 2 });
+    narrow.observe({ nodeId: 'a', atMs: 1, values: sample }, { ...ON, cores: 1 });
+    expect(narrow.forecast('a', 9)?.crowded).toBe(true);
+  });
+
+  it('a shard that sleeps and wakes rings no bell; one that stays does', () => {
+    const oracle = new Oracle();
+    const alarms: boolean[] = [];
+    let atMs = 0;
+    for (let i = 0; i < 40; i++) {
+      atMs = beats(oracle, { a: i % 4 === 0 ? 3 : 1, b: 0 }, 0, 1, atMs);
+      alarms.push(oracle.forecast('a', 9)?.crowded ?? true);
+    }
+    expect(alarms.slice(1)).not.toContain(true);
+    beats(oracle, { a: 3, b: 0 }, 0, 6, atMs);
+    expect(oracle.forecast('a', 9)?.crowded).toBe(true);
+  });
+
+  it('one that is silent, or gone, counts no more', () => {
+    const oracle = new Oracle();
+    const atMs = beats(oracle, { a: 2, b: 2 });
+    expect(oracle.forecast('a', 9)?.contention).toBe(1);
+    beats(oracle, { a: 1 }, 0, 1, atMs + 3_000);
+    expect(oracle.forecast('a', 9)?.cpu.p50).toBe(1);
+    const other = new Oracle();
+    beats(other, { a: 2, b: 2 });
+    other.forget('b');
+    expect(other.forecast('a', 9)?.cpu.p50).toBe(2);
+    expect(other.forecast('b', 9)).toBeUndefined();
+    other.forget('a');
+    expect(other.forecast('a', 9)).toBeUndefined();
+  });
+
+  it('a node that says another machine, or another size of it, is there with what it has', () => {
+    const oracle = new Oracle();
+    const atMs = beats(oracle, { a: 1, b: 1 });
+    const sample = values(0.5, { ownCores: 1, runnable: 1 });
+    const larger = { id: 'm', cores: 4 };
+    oracle.observe({ nodeId: 'a', atMs: atMs + 100, values: sample }, { ...ON, machine: larger });
+    expect(oracle.forecast('b', 9)?.machine).toEqual(larger);
+    oracle.observe(
+      { nodeId: 'a', atMs: atMs + 200, values: sample },
+      { ...ON, machine: { id: 'n', cores: 2 } },
+    );
+    expect([oracle.forecast('a', 9)?.cpu.p50, oracle.forecast('b', 9)?.cpu.p50]).toEqual([1, 1]);
   });
 });
 

@@ -1,5 +1,6 @@
-/** Records and stamps for tests of the brain. */
+/** Records, stamps and forecasts for tests of the brain. */
 import { submit } from '../../host/protocol/shard-record.js';
+import type { Forecast } from '../../host/types/brain.js';
 import type { NodeRecord, ShardRecord } from '../../host/types/records.js';
 
 export const HASH = (n: number): string => n.toString(16).padStart(64, '0');
@@ -33,6 +34,28 @@ export function node(id: string, change: Partial<NodeRecord> = {}): NodeRecord {
     sample: { cpu: 0, guestCpu: 0, memoryUsedBytes: 0, eventLoopDelayMs: 0, runnable: 0 },
     writer: id,
     attempt: 1,
+    ...change,
+  };
+}
+
+/** Of a node whose machine has this probability of contention, and this much work that is not ours, cores. */
+export function forecastOf(
+  nodeId: string,
+  contention: number,
+  background = 0,
+  change: Partial<Forecast> = {},
+): Forecast {
+  const flat = (value: number) => ({ p50: value, p90: value, p99: value });
+  return {
+    nodeId,
+    horizonMs: 1_000,
+    machine: { id: `node:${nodeId}`, cores: 1 },
+    cpu: flat(background),
+    background: flat(background),
+    memoryBytes: flat(0),
+    contention,
+    crowded: false,
+    model: 'test',
     ...change,
   };
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Trace } from '../../host/protocol/trace.js';
 import type { BrainAction, BrainEvent, TraceEvent } from '../../host/types/brain.js';
 import type { ShardRecord } from '../../host/types/records.js';
-import { HASH, node, owned, queued } from './records.js';
+import { forecastOf, HASH, node, owned, queued } from './records.js';
 
 type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
 const lines = (events: readonly TraceEvent[]): string[] => events.map((e) => `${e.step} ${e.what}`);
@@ -69,12 +69,8 @@ describe('trace', () => {
 
   it('a bottleneck is announced once, and over once it is clearly over', () => {
     const seen = new Seen();
-    const q = { p50: 1, p90: 1, p99: 1 };
     const at = (contention: number): string[] =>
-      seen.of({
-        kind: 'forecast',
-        forecast: { nodeId: 'a', horizonMs: 9, cpu: q, memoryBytes: q, contention, model: 'm' },
-      });
+      seen.of({ kind: 'forecast', forecast: forecastOf('a', contention) });
     const said = [0.2, 0.6, 0.9, 0.4, 0.6, 0.1, 0.2].flatMap(at);
     expect(said).toEqual(['6 bottleneck predicted', '6 bottleneck over']);
     expect(seen.of({ kind: 'node', seen: { record: node('a'), revision: 1 } })).toEqual([
@@ -83,6 +79,29 @@ describe('trace', () => {
     expect(seen.of({ kind: 'node', seen: { record: node('a'), revision: 2 } })).toEqual([]);
     expect(seen.of({ kind: 'node-dead', nodeId: 'a' })).toEqual(['6 lost']);
     expect(seen.of({ kind: 'node-gone', nodeId: 'a' })).toEqual([]);
+  });
+
+  it('says once for all nodes that their machine has too few cores, and for each that it has too few workers', () => {
+    const seen = new Seen();
+    const machine = { id: 'm', cores: 2 };
+    const at = (nodeId: string, contention: number, crowded = false): [string, string | null][] => {
+      const forecast = forecastOf(nodeId, contention, 0, { machine, crowded });
+      return seen.trace
+        .of({ kind: 'forecast', nowMs: 1, forecast }, [])
+        .map(({ what, nodeId: id }) => [what, id]);
+    };
+    expect(at('a', 0.9)).toEqual([['bottleneck predicted', 'a']]);
+    expect(at('b', 0.9)).toEqual([]);
+    expect(at('b', 0.9, true)).toEqual([['bottleneck predicted', 'b']]);
+    expect(at('b', 0.2, true)).toEqual([['bottleneck over', 'b']]); // the machine's
+    expect(at('a', 0.2)).toEqual([]);
+    expect(at('b', 0.2)).toEqual([['bottleneck over', 'b']]);
+    // With the last node that was on it, what is known of a machine is gone.
+    expect(at('a', 0.9)).toHaveLength(1);
+    seen.of({ kind: 'node-dead', nodeId: 'a' });
+    expect(at('b', 0.9)).toEqual([]);
+    seen.of({ kind: 'node-dead', nodeId: 'b' });
+    expect(at('c', 0.9)).toEqual([['bottleneck predicted', 'c']]);
   });
 
   it('says when shards begin and cease to take turns', () => {

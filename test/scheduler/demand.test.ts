@@ -2,17 +2,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Oracle } from '../../host/oracle/oracle.js';
-import type { Forecast, ShardForecast } from '../../host/types/brain.js';
+import type { ShardForecast } from '../../host/types/brain.js';
+import { forecastOf } from '../protocol/records.js';
 import { Bench, crowded, MIB } from './bench.js';
-
-const forecast = (nodeId: string, contention: number, cpu = 0): Forecast => ({
-  nodeId,
-  horizonMs: 1_000,
-  cpu: { p50: cpu, p90: cpu, p99: cpu },
-  memoryBytes: { p50: 0, p90: 0, p99: 0 },
-  contention,
-  model: 'test',
-});
 
 const remaining = (shardId: string, ms: number): ShardForecast => ({
   shardId,
@@ -128,7 +120,7 @@ describe('measured use', () => {
         // All are gone: as empty as a new node, to the last bit.
         bench.applyAll(bench.shard('last', { memoryBytes: 1_000 * MIB }));
         expect(bench.on('a')).toEqual(['last']);
-        expect(bench.of('assign').at(-1)?.why).toBe('least loaded: 0.00 a worker');
+        expect(bench.of('assign').at(-1)?.why).toBe('least loaded: 0.00 a core');
       }),
     );
   });
@@ -142,13 +134,13 @@ describe('a predicted bottleneck', () => {
     bench.feed({ kind: 'shard-forecast', forecast: remaining('s2', 90_000) });
     bench.feed({ kind: 'shard-forecast', forecast: remaining('s3', 95_000) });
     measure(bench, 's3', 0.1);
-    expect(bench.feed({ kind: 'forecast', forecast: forecast('a', 0.9) })).toMatchObject([
+    expect(bench.feed({ kind: 'forecast', forecast: forecastOf('a', 0.9) })).toMatchObject([
       { kind: 'migrate', shardId: 's2' },
     ]);
     const ending = crowded(3);
     for (const id of ['s0', 's1', 's2'])
       ending.feed({ kind: 'shard-forecast', forecast: remaining(id, 20) });
-    expect(ending.feed({ kind: 'forecast', forecast: forecast('a', 0.9) })).toEqual([]);
+    expect(ending.feed({ kind: 'forecast', forecast: forecastOf('a', 0.9) })).toEqual([]);
   });
 
   it.each([

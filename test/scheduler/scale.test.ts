@@ -1,6 +1,7 @@
 /** 1,000 nodes and 10,000 shards: decisions take a logarithm of comparisons; a random history keeps the limits. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { forecastOf } from '../protocol/records.js';
 import { Bench } from './bench.js';
 
 const NODES = 1_000;
@@ -115,15 +116,7 @@ describe('scale', () => {
               );
               break;
             case 'alarm': {
-              const cpu = { p50: 9, p90: 9, p99: 9 };
-              const forecast = {
-                nodeId: node,
-                horizonMs: 1,
-                cpu,
-                memoryBytes: cpu,
-                contention: 1,
-                model: 't',
-              };
+              const forecast = forecastOf(node, 1, 9);
               bench.applyAll(bench.feed({ kind: 'forecast', forecast }));
               break;
             }

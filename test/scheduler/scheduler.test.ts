@@ -1,18 +1,10 @@
 /** The scheduler's decisions, one by one, and that it issues nothing twice. */
 import { describe, expect, it } from 'vitest';
-import type { BrainAction, Forecast } from '../../host/types/brain.js';
-import { owned, queued } from '../protocol/records.js';
+import type { BrainAction } from '../../host/types/brain.js';
+import { forecastOf, owned, queued } from '../protocol/records.js';
 import { Bench, crowded, MIB } from './bench.js';
 
 const kinds = (actions: readonly BrainAction[]): string[] => actions.map((action) => action.kind);
-const forecast = (nodeId: string, contention: number, cpu = 0): Forecast => ({
-  nodeId,
-  horizonMs: 1_000,
-  cpu: { p50: cpu, p90: cpu, p99: cpu },
-  memoryBytes: { p50: 0, p90: 0, p99: 0 },
-  contention,
-  model: 'test',
-});
 
 describe('placing', () => {
   it('on the least loaded node, for each of its workers', () => {
@@ -312,21 +304,21 @@ describe('a client asks for a move', () => {
 describe('a predicted bottleneck', () => {
   it('moves the smallest shard to where it gains', () => {
     const bench = crowded(3);
-    expect(bench.feed({ kind: 'forecast', forecast: forecast('a', 0.3) })).toEqual([]);
-    const actions = bench.feed({ kind: 'forecast', forecast: forecast('a', 0.9) });
+    expect(bench.feed({ kind: 'forecast', forecast: forecastOf('a', 0.3) })).toEqual([]);
+    const actions = bench.feed({ kind: 'forecast', forecast: forecastOf('a', 0.9) });
     expect(actions).toMatchObject([{ kind: 'migrate', shardId: 's0', target: 'b' }]);
-    expect(bench.feed({ kind: 'forecast', forecast: forecast('a', 0.9) })).toEqual([]);
+    expect(bench.feed({ kind: 'forecast', forecast: forecastOf('a', 0.9) })).toEqual([]);
   });
 
   it('does not move what gains nothing', () => {
-    expect(crowded(1).feed({ kind: 'forecast', forecast: forecast('a', 1) })).toEqual([]);
+    expect(crowded(1).feed({ kind: 'forecast', forecast: forecastOf('a', 1) })).toEqual([]);
   });
 
   it('not before a shard has settled', () => {
     const bench = crowded(3);
-    bench.applyAll(bench.feed({ kind: 'forecast', forecast: forecast('a', 1) }));
+    bench.applyAll(bench.feed({ kind: 'forecast', forecast: forecastOf('a', 1) }));
     bench.nodesAct();
-    bench.feed({ kind: 'forecast', forecast: forecast('b', 1) });
+    bench.feed({ kind: 'forecast', forecast: forecastOf('b', 1) });
     expect(bench.of('migrate').length).toBe(1);
   });
 
@@ -335,7 +327,7 @@ describe('a predicted bottleneck', () => {
     for (let i = 0; i < 60; i++) {
       bench.pass(1_200);
       for (const id of ['a', 'b'])
-        bench.applyAll(bench.feed({ kind: 'forecast', forecast: forecast(id, 1) }));
+        bench.applyAll(bench.feed({ kind: 'forecast', forecast: forecastOf(id, 1) }));
       bench.nodesAct();
     }
     expect([bench.on('a').length, bench.on('b').length]).toEqual([2, 2]);
@@ -346,7 +338,7 @@ describe('a predicted bottleneck', () => {
     const bench = new Bench({ slotsPerWorker: 9 });
     bench.node('a', { workers: 2 });
     bench.node('b', { workers: 2 });
-    bench.feed({ kind: 'forecast', forecast: forecast('a', 0.1, 1.5) });
+    bench.feed({ kind: 'forecast', forecast: forecastOf('a', 0.1, 1.5) });
     bench.applyAll(bench.shard('s'));
     expect(bench.on('b')).toEqual(['s']);
   });
