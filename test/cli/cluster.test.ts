@@ -1,9 +1,11 @@
 /** `sherd up` and the verbs of a running cluster: real processes, one cluster for all tests here. */
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ShardView } from '../../host/types/api.js';
+import { workersEach } from '../../host/cli/supervisor.js';
+import type { NodeView, ShardView } from '../../host/types/api.js';
 import { programDirectory } from './programs.js';
 import { type Ended, type Running, sherd, startSherd } from './sherd.js';
 
@@ -199,8 +201,15 @@ describe('a running cluster', { timeout: SLOW }, () => {
   it('takes in another node process', async () => {
     const node = startSherd(['node', '--name', 'extra', '--json'], { cwd, env });
     await node.until('"id"');
-    const nodes = await json<{ node: { id: string } }[]>('ps', '--nodes');
-    expect(nodes.some((each) => each.node.id.startsWith('extra-'))).toBe(true);
+    const nodes = (await json<NodeView[]>('ps', '--nodes')).map((view) => view.node);
+    const extra = nodes.find(({ id }) => id.startsWith('extra-'));
+    // Nodes of `up` divide the cores; one that comes by itself takes them all. They know that they share them.
+    const cores = availableParallelism();
+    const workers = nodes.filter((each) => each !== extra).map((each) => each.workers);
+    expect([extra?.workers, workers]).toEqual([cores, [1, 1].map(() => Math.ceil(cores / 2))]);
+    expect([workersEach(3, 2), workersEach(3, 16), workersEach(1, 8)]).toEqual([1, 6, 8]);
+    expect(new Set(nodes.map(({ machine }) => machine?.id)).size).toBe(1);
+    expect(extra?.machine?.cores).toBeGreaterThanOrEqual(cores);
     node.child.kill('SIGINT');
     expect((await node.ended).code).toBe(0);
   });
