@@ -3,9 +3,10 @@
  *
  * Does: name functions, put figures into words. Does not: find the bound (compile/pause-bound.ts).
  */
+
+import { UNIT_BYTES } from '../compile/bulk-module.js';
 import { functionLabel } from '../compile/index.js';
 import type { PauseBound } from '../compile/pause-bound.js';
-import { PIECE_BYTES } from '../compile/pieces.js';
 import type { ShardModule } from '../types/module.js';
 import { formatCount } from './format.js';
 
@@ -30,7 +31,7 @@ export function boundText(module: ShardModule, bound: PauseBound): string {
     );
   if (bulk > 0)
     parts.push(
-      `${formatCount(bulk)} of them copy or fill memory or tables, ${PIECE_BYTES / 1024} KiB at most at once`,
+      `${formatCount(bulk)} of them copy or fill memory or tables, of which a unit of fuel pays for about ${UNIT_BYTES} bytes`,
     );
   return parts.join('; ');
 }

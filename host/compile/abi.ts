@@ -1,10 +1,11 @@
 /**
- * Names and numbers on which a shard module, its continuations and the runtime agree (ABI 1).
+ * Names and numbers on which a shard module, its continuations and the runtime agree (ABI 1 and 2).
  *
  * A shard module is the program's module with, appended so that no index of the program changes:
  *
  *   types      fuel types, helper types
- *   tables     helpers (filled by the runtime with functions of the frame store), one slot for binding
+ *   tables     helpers (filled by the runtime with functions of the frame store, in ABI 2 also those of bulk-module.ts),
+ *              one slot for binding
  *   globals    interrupt, page limit, grow-refused flag, fuel at the last throw (if there are tags), one flag per droppable data or element segment
  *   functions  helpers, memory.grow under the limit, entry thunks, save/load of globals, bind
  *   elements   a passive segment with all functions
@@ -12,9 +13,13 @@
  *
  * The program's own exports and start function are replaced by the exports below.
  *
+ * ABI 2: memory.fill and memory.copy of unknown length are safepoints. A module that has none of them is of ABI 1 still.
+ *
  * A1  A later runtime runs old shard modules unchanged; a change of anything here is a new ABI number.
  */
-export const ABI = 1;
+export const ABI = 2;
+/** The ABI of a module in which no instruction of ABI 2 is a safepoint. */
+export const PLAIN_ABI = 1;
 
 export const SECTION_NAME = 'sherd';
 
@@ -83,6 +88,9 @@ export const STORE_FUNCTIONS = [
 ] as const;
 /** Functions of the frame store that a module without reference types knows. */
 export const PLAIN_STORE_FUNCTIONS = STORE_FUNCTIONS.indexOf('spill_funcref');
+
+/** Functions of the bulk module (bulk-module.ts), in the helper table behind those of the frame store. */
+export const BULK_FUNCTIONS = ['memory.fill', 'memory.copy'] as const;
 
 /** Registers of the frame store: values that cross between frames, 16 bytes each, at its memory's start. */
 export const REGISTER_BYTES = 16;

@@ -1,6 +1,7 @@
 /**
  * What the analysis of a function body gives (body.ts), and what it needs to know.
  */
+import type { SafepointKind } from '../types/module.js';
 import type { CatchClause } from './instructions.js';
 import type { FuncType } from './module.js';
 import type { OperandPool } from './scratch.js';
@@ -38,11 +39,14 @@ export interface Frame {
 export const OperandKind = { temp: 0, local: 1, constant: 2 } as const;
 
 export interface Safepoint {
-  readonly kind: 'loop' | 'entry' | 'call' | 'host';
+  readonly kind: SafepointKind;
   /** Instruction index; -1 for the function entry. */
   readonly instr: number;
   readonly frame: number;
-  /** The operand stack, bottom first, without the call's arguments and results: entries `[from, to)` of `operands`. */
+  /**
+   * The operand stack, bottom first, without the call's arguments and results: entries `[from, to)` of `operands`. With
+   * the operands of a `bulk` instruction, which is done again.
+   */
   readonly from: number;
   readonly to: number;
   /** Result types of the call, else empty. */
@@ -102,4 +106,6 @@ export interface CallFacts {
   indirectCanStop(typeIndex: number): boolean;
   /** The function polls at its entry. */
   entryPoll(functionIndex: number): boolean;
+  /** memory.fill and memory.copy of unknown length are safepoints (ABI 2). */
+  readonly stopsInBulk: boolean;
 }

@@ -32,6 +32,8 @@ import {
 import { ByteReader, malformed } from './bytes.js';
 import {
   type CatchClause,
+  isBulk,
+  isShort,
   readBlockType,
   readCatchClauses,
   readImmediate,
@@ -137,6 +139,7 @@ class BodyAnalyser extends OperandStack {
     scratch.save[instr] = 0;
     const facts = FACTS[key]!;
     const imm = facts & FACT.imm;
+    if (isBulk(key) && !this.dead) this.bulk(key, instr);
     if (this.dead) return this.skipDead(key, imm, instr);
     if ((facts & FACT.special) !== 0) return this.special(key, instr, at);
     if (imm !== Imm.none) scratch.arg[instr] = readImmediate(r, imm);
@@ -235,13 +238,30 @@ class BodyAnalyser extends OperandStack {
     }
   }
 
-  private addSafepoint(kind: Safepoint['kind'], instr: number, results: readonly number[]): number {
+  /** Its operands are still on the stack; those that it changes lie in temporaries of its own when it stops. */
+  private bulk(key: number, instr: number): void {
+    if (!this.stops || !this.facts.stopsInBulk) return;
+    if (instr > 0 && isShort(this.module.bytes, this.scratch.start[instr - 1]!)) return;
+    const changed = key === OP.memoryFill ? 1 : 3;
+    if (this.height - 3 < this.floor) return; // refused by the step that follows
+    this.addSafepoint('bulk', instr, NONE, this.height - changed);
+  }
+
+  /** Operands from stack position `own` on are put into temporaries by the instruction itself. */
+  private addSafepoint(
+    kind: Safepoint['kind'],
+    instr: number,
+    results: readonly number[],
+    own = NOWHERE,
+  ): number {
     const { operands, stack, oType, oKind, oRef, oInstr, safepointAt } = this.scratch;
     const from = operands.length;
     for (let position = 0; position < this.height; position++) {
       const id = stack[position]!;
       const how = oKind[id]!;
-      if (how === Kind.constant)
+      if (position >= own)
+        operands.push(OperandKind.temp, VT.i32, this.tempAt(position, VT.i32), instr);
+      else if (how === Kind.constant)
         operands.push(OperandKind.constant, oType[id]!, oRef[id]!, oInstr[id]!);
       else if (how === Kind.local)
         operands.push(OperandKind.local, oType[id]!, oRef[id]!, oInstr[id]!);

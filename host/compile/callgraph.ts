@@ -5,7 +5,7 @@
  * closure of "can reach a safepoint".
  * Does not: look at operands or locals.
  *
- *   canStop(f)    = f has a loop, or throws, or calls an import, or polls at its entry, or calls a g with canStop(g),
+ *   canStop(f)    = f has a loop, or throws, or fills or copies memory of unknown length, or calls an import, or polls at its entry, or calls a g with canStop(g),
  *                   or calls through a type for which some address-taken function can stop
  *   entryPoll(f)  = f is the target of a back edge in a depth-first walk of the call graph: every cycle has one
  *   carriesFuel(f)= canStop(f), or f is address-taken and its type is shared with an address-taken function that can stop
@@ -25,6 +25,7 @@ export interface CallGraph {
   isImport(functionIndex: number): boolean;
   entryPoll(functionIndex: number): boolean;
   indirectCanStop(typeIndex: number): boolean;
+  readonly stopsInBulk: boolean;
   /** Reference values occur in functions, their types or globals. */
   readonly usesReferences: boolean;
 }
@@ -83,14 +84,17 @@ export function fuelTypes(
   return fuel.map((_, type) => fuel[canonical[type]!]!);
 }
 
-/** Builds the call graph of a module. */
-export function buildCallGraph(module: WasmModule): CallGraph {
+/** Builds the call graph of a module. `stopsInBulk`: see CallFacts. */
+export function buildCallGraph(module: WasmModule, stopsInBulk = true): CallGraph {
   const imports = module.imports.length;
   const summaries = summariseAll(module);
   const addressTaken = new Set([...module.addressTaken, ...summaries.refs]);
   const { canonical, taken } = takenByType(module, addressTaken);
   const entry = new EntryPolls(module, summaries, canonical, taken).run();
-  const stop = stopClosure(module, summaries, entry, canonical, taken);
+  const own = summaries.loops.map((loops, k) =>
+    loops > 0 || summaries.throws[k] === 1 || (stopsInBulk && summaries.bulkStops[k] === 1) ? 1 : 0,
+  );
+  const stop = stopClosure(module, summaries, own, entry, canonical, taken);
   const fuel = fuelTypes(module, addressTaken, (f) => stop[f] === 1);
   const carries = Uint8Array.from(stop);
   carries.fill(0, 0, imports);
@@ -102,6 +106,7 @@ export function buildCallGraph(module: WasmModule): CallGraph {
     isImport: (f) => f < imports,
     entryPoll: (f) => entry[f] === 1,
     indirectCanStop: (t) => fuel[t] === 1,
+    stopsInBulk,
     usesReferences:
       summaries.references ||
       module.types.some((t) => [...t.params, ...t.results].some(isReference)) ||
@@ -226,6 +231,7 @@ class EntryPolls {
 function stopClosure(
   module: WasmModule,
   summaries: Summaries,
+  own: Int32Array,
   entry: Uint8Array,
   canonical: Int32Array,
   taken: ReadonlyMap<number, readonly number[]>,
@@ -248,8 +254,7 @@ function stopClosure(
       if (list === undefined) indirectCallers.set(type, [imports + k]);
       else list.push(imports + k);
     }
-    if (summaries.loops[k]! > 0 || summaries.throws[k] === 1 || entry[imports + k])
-      mark(imports + k);
+    if (own[k] === 1 || entry[imports + k]) mark(imports + k);
   }
   for (let f = 0; f < imports; f++) mark(f);
   const takenType = new Map<number, number>();

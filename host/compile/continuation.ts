@@ -2,7 +2,7 @@
  * Builds the side module that holds one continuation: the rest of a function from one safepoint on.
  *
  *   (module
- *     (import "s" "load_i32" …)      frame-store functions it uses
+ *     (import "s" "load_i32" …)      functions of the frame store and of the bulk module that it uses
  *     (import "p" "12" (func …))     program functions it calls, by index
  *     (import "p" "$m" "$t0" "$g3"…) the instance's memory, tables, globals, tags
  *     (func (export "i") (param fuel) (result r… i32)   suffix copy, see emit.ts; exported to be optimised)
@@ -18,6 +18,7 @@ import { invariant, SherdError } from '../types/errors.js';
 import type { ShardModule } from '../types/module.js';
 import { EXPORT } from './abi.js';
 import { analyseBody, type Body } from './body.js';
+import { type BulkFunction, bulkSignature } from './bulk-module.js';
 import { ByteWriter } from './bytes.js';
 import type { EmitTarget } from './emit.js';
 import { ContinuationEmitter } from './emit-continuation.js';
@@ -32,8 +33,8 @@ import { storeSignature } from './store-module.js';
 
 /** What must be handed to `WebAssembly.Instance` for a continuation module. */
 export interface ContinuationImport {
-  readonly kind: 'store' | 'function' | 'export' | 'deliver';
-  /** Store function name, program function index, or export name of the shard module; `deliver` see instance.ts. */
+  readonly kind: 'store' | 'bulk' | 'function' | 'export' | 'deliver';
+  /** Name of a function of the frame store or of the bulk module, program function index, or export name of the shard module; `deliver` see instance.ts. */
   readonly name: string;
 }
 
@@ -131,6 +132,9 @@ class ContinuationTarget implements EmitTarget {
   }
   store(name: StoreFunction): number {
     return this.importFunction({ kind: 'store', name }, storeSignature(name));
+  }
+  bulk(out: ByteWriter, name: BulkFunction): void {
+    out.op(OP.call, this.importFunction({ kind: 'bulk', name }, bulkSignature(name)));
   }
   growFunction(): number {
     return this.importFunction(

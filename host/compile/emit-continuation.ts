@@ -7,7 +7,8 @@
  *   loop         ->  block $exit  block $again (rest of the body)  br $exit  end  loop (the whole loop) end  end
  *
  * so a branch to the loop's label falls into a full copy of the loop. A poll at a loop header is resumed *before* the
- * header with one more unit of fuel: the poll takes it back and the loop need not be copied twice.
+ * header with one more unit of fuel: the poll takes it back and the loop need not be copied twice. A bulk instruction is
+ * done again, too, with what is left as its operands.
  *   try          ->  a try with the rest of its body, its handlers unchanged; a handler -> block (rest of it) end
  *
  * Does: load the slots, rebuild the operands, put the suffix together. Does not: write instructions (emit.ts).
@@ -21,6 +22,11 @@ import { emitRefFunc, refHelper } from './emit-references.js';
 import { OP } from './opcodes.js';
 import type { FramePlan } from './plan.js';
 import { loadSlot, storeFunction } from './store-calls.js';
+
+/** Its instruction is done again, with the unit of fuel that stopping there has cost. */
+function isDoneAgain({ kind }: Safepoint): boolean {
+  return kind === 'loop' || kind === 'bulk';
+}
 
 export class ContinuationEmitter extends BodyEmitter {
   constructor(bytes: Uint8Array, target: EmitTarget) {
@@ -50,12 +56,12 @@ export class ContinuationEmitter extends BodyEmitter {
         w,
         slot.type,
         slot.offset,
-        (name) => target.store(name),
+        (name) => w.op(OP.call, target.store(name)),
         () => refHelper(target),
       );
       w.op(OP.localSet, slot.local >= 0 ? this.local(slot.local) : this.temp(slot.temp));
     }
-    if (safepoint.kind !== 'loop') return;
+    if (!isDoneAgain(safepoint)) return;
     w.op(OP.localGet, this.fuel).u8(OP.i32Const).u8(1).u8(0x6a).op(OP.localSet, this.fuel);
   }
 
@@ -71,7 +77,7 @@ export class ContinuationEmitter extends BodyEmitter {
   private suffix(path: readonly Frame[], at: number, safepoint: Safepoint): void {
     const frame = path[at]!;
     const inner = path[at + 1];
-    const resumeAt = safepoint.kind === 'loop' ? safepoint.instr : safepoint.instr + 1;
+    const resumeAt = isDoneAgain(safepoint) ? safepoint.instr : safepoint.instr + 1;
     const from = inner === undefined ? resumeAt : inner.end + 1;
     const again = frame.kind === 'loop' && frame.lastBranch >= resumeAt;
     const isBody = inTryBody(frame, from);

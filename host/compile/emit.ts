@@ -55,6 +55,7 @@ for (const op of [OP.br, OP.brIf, OP.globalGet, OP.globalSet, OP.call]) WAY[op] 
 for (const op of [OP.block, OP.if, OP.else, OP.end]) WAY[op] = Way.frame;
 for (const op of [OP.nop, OP.loop, OP.brTable, OP.return, OP.callIndirect]) WAY[op] = Way.rewrite;
 for (const op of [OP.memoryGrow, OP.memoryInit, OP.dataDrop]) WAY[op] = Way.rewrite;
+for (const op of [OP.memoryFill, OP.memoryCopy]) WAY[op] = Way.rewrite;
 for (const op of [OP.refFunc, OP.tableInit, OP.elemDrop]) WAY[op] = Way.rewrite;
 for (const op of [OP.returnCall, OP.returnCallIndirect]) WAY[op] = Way.rewrite;
 for (const op of [OP.try, OP.tryTable, OP.catch, OP.catchAll, OP.delegate]) WAY[op] = Way.rewrite;
@@ -323,6 +324,31 @@ export class BodyEmitter implements Emitting, CountedEmitting {
     this.leaveIfNegative(safepoint);
   }
 
+  /**
+   * As much as the fuel pays for; with something left the function is left, and what is left is the instruction's operands
+   * from then on.
+   */
+  protected bulk(instr: number): void {
+    const { body, w, target, fuel } = this;
+    const safepoint = body.safepointAt[instr]!;
+    if (safepoint < 0) {
+      w.copy(this.bytes, body.start[instr]!, body.start[instr + 1]!);
+      return;
+    }
+    const { to } = body.safepoints[safepoint]!;
+    const temp = (fromTop: number): number => this.temp(body.operands.ref[to - fromTop]!);
+    const fills = body.op[instr] === OP.memoryFill;
+    w.op(OP.localGet, fuel);
+    target.bulk(w, fills ? 'memory.fill' : 'memory.copy');
+    w.op(OP.localSet, fuel);
+    if (fills) w.op(OP.localTee, temp(1));
+    else {
+      for (let fromTop = 1; fromTop <= 3; fromTop++) w.op(OP.localSet, temp(fromTop));
+      w.op(OP.localGet, temp(1));
+    }
+    w.op(OP.brIf, this.coldDepth(safepoint));
+  }
+
   /** Saves an instruction's results into their temporaries, leaving them on the stack. */
   protected save(instr: number): void {
     const temp = this.body.save[instr]!;
@@ -478,6 +504,10 @@ export class BodyEmitter implements Emitting, CountedEmitting {
         break;
       case OP.memoryGrow:
         w.op(OP.call, target.growFunction());
+        break;
+      case OP.memoryFill:
+      case OP.memoryCopy:
+        this.bulk(i);
         break;
       case OP.memoryInit: {
         const helper = target.initFunction(arg);

@@ -219,6 +219,8 @@ class Explainer {
     if (kind === 'loop') return 'every round of a loop must be able to stop';
     if (kind === 'entry')
       return `a cycle of calls leads back here (${this.cycle()}): one function of each cycle polls`;
+    if (kind === 'bulk')
+      return 'it does as much as there is fuel for, and the rest when it goes on';
     if (kind === 'host') return 'the host may answer later: the call waits as data in the capsule';
     return this.body.op[instr] === OP.callIndirect
       ? 'what is called through the table may stop: this frame is then stored too'

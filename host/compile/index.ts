@@ -12,7 +12,7 @@
 import { EXIT, SherdError } from '../types/errors.js';
 import type { ImportInfo, ShardModule } from '../types/module.js';
 import type { Platform } from '../types/platform.js';
-import { ABI, SECTION_NAME } from './abi.js';
+import { ABI, PLAIN_ABI, SECTION_NAME } from './abi.js';
 import { instrument, type Progress } from './instrument.js';
 import { wrapImports } from './lower.js';
 import { parseModule, scanSections, type WasmModule } from './module.js';
@@ -47,14 +47,14 @@ export function compileProgram(
     });
   }
   const module = cutLongInstructions(wrapImports(program));
-  const { out, codeBytes, records } = instrument(
+  const { out, codeBytes, records, stopsInBulk } = instrument(
     module,
     () => validate(bytes),
     options.progress,
     options.pollEveryPassage !== true,
   );
   const head = {
-    abi: ABI,
+    abi: stopsInBulk ? ABI : PLAIN_ABI,
     programHash: platform.sha256(bytes),
     programBytes: bytes.length,
     programCodeBytes: programCodeBytes(program),

@@ -6,9 +6,9 @@
  *
  * R1  After a call the reader stands on the next instruction.
  */
-import { type ByteReader, malformed } from './bytes.js';
+import { ByteReader, malformed } from './bytes.js';
 import { type FuncType, readValType, unsupported, type WasmModule } from './module.js';
-import { FACTS, Imm, refusedFeature, VT } from './opcodes.js';
+import { FACTS, Imm, OP, refusedFeature, VT } from './opcodes.js';
 
 /** Reads an opcode with its prefix; refuses unknown ones by feature name. */
 export function readOpcode(r: ByteReader, functionIndex: number): number {
@@ -197,4 +197,18 @@ export function readBlockType(r: ByteReader, module: WasmModule, functionIndex: 
   const type = module.types[r.s33()];
   if (type === undefined) throw malformed(at, 'block type index out of range');
   return type;
+}
+
+/** A constant length up to this many bytes is done at once: it takes no longer than a few safepoints apart. */
+const AT_ONCE_BYTES = 65_536;
+
+/** memory.fill and memory.copy: done by fuel where the length is not known to be short. */
+export function isBulk(key: number): boolean {
+  return key === OP.memoryFill || key === OP.memoryCopy;
+}
+
+/** The instruction at `before`, just before a bulk instruction, is a constant length of at most AT_ONCE_BYTES. */
+export function isShort(bytes: Uint8Array, before: number): boolean {
+  if (bytes[before] !== OP.i32Const) return false;
+  return new ByteReader(bytes, before + 1).s32() >>> 0 <= AT_ONCE_BYTES;
 }

@@ -8,13 +8,20 @@
  * I2  Appended functions never stop; they may be called from continuations through `bind`.
  */
 import { EXIT, SherdError } from '../types/errors.js';
-import { EXPORT, MAX_VALUES, PLAIN_STORE_FUNCTIONS, STORE_FUNCTIONS } from './abi.js';
+import {
+  BULK_FUNCTIONS,
+  EXPORT,
+  MAX_VALUES,
+  PLAIN_STORE_FUNCTIONS,
+  STORE_FUNCTIONS,
+} from './abi.js';
 import { codeOffsets } from './append.js';
 import { analyseBody, type Body } from './body.js';
+import { type BulkFunction, bulkSignature } from './bulk-module.js';
 import { ByteWriter, lebBytes } from './bytes.js';
 import { buildCallGraph, type CallGraph } from './callgraph.js';
 import { BodyEmitter, type EmitTarget } from './emit.js';
-import type { WasmModule } from './module.js';
+import { isReference, type WasmModule } from './module.js';
 import { OP, VT } from './opcodes.js';
 import { type FramePlan, planFrame, slotBytes } from './plan.js';
 import { writeRecord } from './records.js';
@@ -27,6 +34,8 @@ export interface Instrumented {
   /** Complete module without the `sherd` section. */
   readonly out: ByteWriter;
   readonly codeBytes: number;
+  /** Functions of the bulk module are called. */
+  readonly stopsInBulk: boolean;
   /** A record for each defined function, for the `sherd` section. */
   readonly records: ByteWriter;
 }
@@ -34,6 +43,8 @@ export interface Instrumented {
 /** Told how far the rewriting is, now and then. */
 export type Progress = (functionsDone: number, functionsTotal: number) => void;
 
+/** So many calls of a function of the frame store take less room through the table each than with a helper. */
+const FEW_USES = 3;
 /** Functions between two calls of Progress. */
 const PROGRESS_EVERY = 256;
 
@@ -51,6 +62,8 @@ class Instrumenter implements EmitTarget {
   private readonly helperIndex = new Map<string, number>();
   private readonly globalsAdded: string[] = [EXPORT.interrupt, EXPORT.limit, EXPORT.growRefused];
   private readonly storeIndex = new Map<StoreFunction, number>();
+  private readonly glueUses = new Map<StoreFunction, number>();
+  private stopsInBulk = false;
   /** Per type of the program: its fuel type, or -1 as long as nobody needs it. */
   private readonly fuelTypes: Int32Array;
   private readonly records: ByteWriter;
@@ -134,17 +147,63 @@ class Instrumenter implements EmitTarget {
     return index;
   }
 
+  bulk(out: ByteWriter, name: BulkFunction): void {
+    this.stopsInBulk = true;
+    out.u8(OP.i32Const).s32(this.storeFunctions + BULK_FUNCTIONS.indexOf(name));
+    out.op(OP.callIndirect, this.types.intern(bulkSignature(name))).u32(this.module.tables);
+  }
+
+  /** Functions of the frame store in the helper table. */
+  private get storeFunctions(): number {
+    return this.graph.usesReferences ? STORE_FUNCTIONS.length : PLAIN_STORE_FUNCTIONS;
+  }
+
   /** Passes its parameters on to a function of the frame store. */
   private storeHelper(name: StoreFunction): AppendedFunction {
-    const { params, results } = storeSignature(name);
+    const { params } = storeSignature(name);
     const w = new ByteWriter(32).u32(0);
     params.forEach((_, i) => {
       w.op(OP.localGet, i);
     });
-    const type = this.types.intern({ params, results });
+    const type = this.directStoreCall(w, name);
+    return { type, code: w.u8(OP.end).finish(), exportName: undefined };
+  }
+
+  /** Through the helper table; gives the type. */
+  private directStoreCall(w: ByteWriter, name: StoreFunction): number {
+    const type = this.types.intern(storeSignature(name));
     w.u8(OP.i32Const).s32(STORE_FUNCTIONS.indexOf(name));
-    w.op(OP.callIndirect, type).u32(this.module.tables).u8(OP.end);
-    return { type, code: w.finish(), exportName: undefined };
+    w.op(OP.callIndirect, type).u32(this.module.tables);
+    return type;
+  }
+
+  /** A call outside of the program's functions: through a helper where there is one, or where one would be used often. */
+  private glueCall(w: ByteWriter, name: StoreFunction): void {
+    if (this.storeIndex.has(name) || (this.glueUses.get(name) ?? 0) > FEW_USES)
+      w.op(OP.call, this.store(name));
+    else this.directStoreCall(w, name);
+  }
+
+  /** How often entry thunks and the functions for globals call each function of the frame store. */
+  private countGlueUses(): void {
+    const { module, glueUses } = this;
+    const count = (kind: 'get' | 'set' | 'spill' | 'load', types: readonly number[]): void => {
+      for (const type of types) {
+        const name = storeFunction(kind, type);
+        glueUses.set(name, (glueUses.get(name) ?? 0) + 1);
+      }
+    };
+    for (const index of this.entries().values()) {
+      const { params, results } = module.types[module.functionTypes[index]!]!;
+      count('get', params);
+      count('set', results);
+    }
+    const globals = module.globals.filter(({ mutable }) => mutable).map(({ type }) => type);
+    count('spill', globals);
+    count(
+      'load',
+      globals.filter((type) => !isReference(type)),
+    );
   }
 
   /** memory.grow under the limit: -1 above it; trap when the engine fails below it. */
@@ -238,17 +297,16 @@ class Instrumenter implements EmitTarget {
     return this.module.functionTypes.length + this.appended.length - 1;
   }
 
-  private thunks(): void {
+  /** The program's functions that can be called from outside, by the name of their thunk. */
+  private entries(): ReadonlyMap<string, number> {
     const { module } = this;
-    const seen = new Set<string>();
+    const entries = new Map<string, number>();
     for (const entry of module.exports) {
       if (entry.kind !== 0 || entry.index < module.imports.length) continue;
       const name = EXPORT.entry(entry.name);
-      if (seen.has(name)) continue;
-      seen.add(name);
-      this.thunk(entry.index, name);
+      if (!entries.has(name)) entries.set(name, entry.index);
     }
-    if (module.start === undefined) return;
+    if (module.start === undefined) return entries;
     if (module.start < module.imports.length) {
       throw new SherdError(
         'SHERD_FEATURE_UNSUPPORTED',
@@ -256,7 +314,7 @@ class Instrumenter implements EmitTarget {
         { exitCode: EXIT.refused },
       );
     }
-    this.thunk(module.start, EXPORT.start);
+    return entries.set(EXPORT.start, module.start);
   }
 
   /** `(fuel) -> fuel` that passes parameters and results through registers. */
@@ -265,20 +323,16 @@ class Instrumenter implements EmitTarget {
     if (type.params.length > MAX_VALUES || type.results.length > MAX_VALUES) return; // not callable from outside
     const w = new ByteWriter(64).u32(0);
     type.params.forEach((param, k) => {
-      w.u8(OP.i32Const)
-        .s32(k)
-        .u8(OP.call)
-        .u32(this.store(storeFunction('get', param)));
+      w.u8(OP.i32Const).s32(k);
+      this.glueCall(w, storeFunction('get', param));
     });
     const fuel = this.graph.carriesFuel(f);
     if (fuel) w.u8(OP.localGet).u32(0);
     w.u8(OP.call).u32(f);
     if (fuel) w.u8(OP.localSet).u32(0);
     for (let k = type.results.length - 1; k >= 0; k--) {
-      w.u8(OP.i32Const)
-        .s32(k)
-        .u8(OP.call)
-        .u32(this.store(storeFunction('set', type.results[k]!)));
+      w.u8(OP.i32Const).s32(k);
+      this.glueCall(w, storeFunction('set', type.results[k]!));
     }
     w.u8(OP.localGet).u32(0).u8(OP.end);
     this.append({
@@ -295,16 +349,13 @@ class Instrumenter implements EmitTarget {
     let offset = 0;
     this.module.globals.forEach((global, index) => {
       if (!global.mutable) return;
-      save
-        .u8(OP.globalGet)
-        .u32(index)
-        .u8(OP.call)
-        .u32(this.store(storeFunction('spill', global.type)));
+      save.op(OP.globalGet, index);
+      this.glueCall(save, storeFunction('spill', global.type));
       loadSlot(
         load,
         global.type,
         offset,
-        (name) => this.store(name),
+        (name) => this.glueCall(load, name),
         () => this.makeRef(),
       );
       load.u8(OP.globalSet).u32(index);
@@ -355,7 +406,8 @@ class Instrumenter implements EmitTarget {
 
   run(): Instrumented {
     this.rewriteBodies();
-    this.thunks();
+    this.countGlueUses();
+    for (const [name, index] of this.entries()) this.thunk(index, name);
     this.globalFunctions();
     this.segmentFunctions();
     this.elementFunctions();
@@ -376,7 +428,7 @@ class Instrumenter implements EmitTarget {
     this.raw(out, 12);
     const codeBytes = this.codeSection(out);
     this.raw(out, 11);
-    return { out, codeBytes, records: this.records };
+    return { out, codeBytes, stopsInBulk: this.stopsInBulk, records: this.records };
   }
 
   /** Fills `code` and `records`, one function after the other, in the same scratch. */
@@ -433,7 +485,7 @@ class Instrumenter implements EmitTarget {
 
   private tableSection(): ByteWriter {
     const w = extendedSection(this.module, 4, this.module.tables, 2);
-    const helpers = this.graph.usesReferences ? STORE_FUNCTIONS.length : PLAIN_STORE_FUNCTIONS;
+    const helpers = this.storeFunctions + (this.stopsInBulk ? BULK_FUNCTIONS.length : 0);
     w.u8(0x70).u8(1).u32(helpers).u32(helpers);
     return w.u8(0x70).u8(1).u32(1).u32(1);
   }

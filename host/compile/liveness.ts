@@ -6,6 +6,7 @@
  *
  *   live at a poll = live before the instruction that follows the poll
  *   live at a call = live after the call (its arguments are consumed, its results are not locals)
+ *   live at a bulk instruction = live after it
  *   plus the locals from which operands below the safepoint are rebuilt
  *
  * A set of locals is a row of `width` words, one bit a local. All rows lie in the scratch's words:
@@ -20,6 +21,7 @@
  */
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import { type Body, branchTableTargets, type Frame, OperandKind } from './body.js';
+import { isBulk } from './instructions.js';
 import { OP } from './opcodes.js';
 import type { Scratch } from './scratch.js';
 
@@ -125,7 +127,7 @@ class Liveness {
     this.level = 0;
     this.copy(this.nothing, this.now);
     for (let i = body.count - 1; i >= 0; i--) {
-      if (op[i]! <= OP.localTee && live[i] !== 0) this.instruction(op[i]!, i);
+      if ((op[i]! <= OP.localTee || isBulk(op[i]!)) && live[i] !== 0) this.instruction(op[i]!, i);
     }
     if (body.entrySafepoint >= 0) this.atSafepoint(body.entrySafepoint);
   }
@@ -181,6 +183,10 @@ class Liveness {
         return this.copy(this.nothing, now);
       case OP.returnCall:
         this.copy(this.nothing, now);
+        if (body.safepointAt[i]! >= 0) this.atSafepoint(body.safepointAt[i]!);
+        return;
+      case OP.memoryFill:
+      case OP.memoryCopy:
         if (body.safepointAt[i]! >= 0) this.atSafepoint(body.safepointAt[i]!);
         return;
       case OP.call:

@@ -8,7 +8,8 @@
  * the call. So the bound has two figures: `instructions`, and `perReturn` for each frame through which a recursion returns.
  *
  * Does: put the functions' stretches together, from a shard module alone. Does not: know times (an instruction that copies
- * memory counts as one, whether it copies a byte or a piece: pieces.ts), or host calls (they do not block).
+ * memory counts as one, whether it copies a byte or as much as there is fuel for: bulk-module.ts, pieces.ts), or host calls
+ * (they do not block).
  *
  * B1  No run of the module executes more than `instructions + perReturn × frames` instructions between two polls.
  * B2  Polls are the safepoints of the code from which continuations are built, as many as the resume map has. (The map's
@@ -43,7 +44,7 @@ export interface PauseBound {
   readonly perReturn: number;
   /** The function whose frames these are. */
   readonly returning: number | undefined;
-  /** Instructions that copy or fill memory or tables, each at most a piece of 64 KiB at once (pieces.ts). */
+  /** Instructions that copy or fill memory or tables; what is long is paid for in fuel (bulk-module.ts, pieces.ts). */
   readonly bulk: number;
 }
 

@@ -2,15 +2,15 @@
  * Makes instructions that move much at once run in pieces, so that a program can stop between them.
  *
  *   local.get $to  local.get $from  local.get $n        local.get $to  local.get $from  local.get $n
- *   memory.copy                                becomes  (if (local.tee $long) > 64 KiB
- *                                                         then call $memory.copy
- *                                                         else memory.copy)
+ *   table.copy                                 becomes  (if (local.tee $long) > 8192
+ *                                                         then call $table.copy
+ *                                                         else table.copy)
  *
- *   (func $memory.copy (param $to $from $n i32)
+ *   (func $table.copy (param $to $from $n i32)
  *     if an end wraps around                            the instruction itself
  *     at the ends, with length 0                        traps if the whole would: nothing has been written then
- *     $to ≤ $from:  loop: weigh; the first 64 KiB; $to, $from += 64 KiB; $n -= 64 KiB; again while $n > 64 KiB
- *     else:         loop: weigh; $n -= 64 KiB; the last 64 KiB;                        again while $n > 64 KiB
+ *     $to ≤ $from:  loop: weigh; the first 8192; $to, $from += 8192; $n -= 8192; again while $n > 8192
+ *     else:         loop: weigh; $n -= 8192; the last 8192;                      again while $n > 8192
  *     the instruction itself, on what is left)
  *
  * Weighing is a loop of 512 empty passages, a counted one (counted.ts) that takes next to no time: so a piece costs about as
@@ -18,8 +18,8 @@
  *
  * The helper is a function of the program like any other: its loop polls, its frame is saved, its continuation is built.
  *
- * Does: memory.copy, memory.fill, memory.init, table.copy, table.fill, table.init. Does not: cut memory.grow and table.grow,
- * whose failure must leave nothing behind.
+ * Does: memory.init (64 KiB a piece), table.copy, table.fill, table.init. Does not: memory.copy and memory.fill, which are
+ * done by fuel (bulk-module.ts), memory.grow and table.grow, whose failure must leave nothing behind.
  *
  * P1  The order of pieces gives what the whole instruction gives, however source and target overlap.
  * P2  An instruction whose length is a constant of at most a piece stays as it is; any other pays one compare when it is short.
@@ -58,8 +58,6 @@ const CUT = new Map<
   { readonly piece: number; readonly fills?: true; readonly both?: true }
 >([
   [OP.memoryInit, { piece: PIECE_BYTES }],
-  [OP.memoryCopy, { piece: PIECE_BYTES, both: true }],
-  [OP.memoryFill, { piece: PIECE_BYTES, fills: true }],
   [OP.tableInit, { piece: PIECE_SLOTS }],
   [OP.tableCopy, { piece: PIECE_SLOTS, both: true }],
   [OP.tableFill, { piece: PIECE_SLOTS, fills: true }],

@@ -26,7 +26,7 @@ import type { WasmModule } from './module.js';
 import { type FramePlan, VAL_TYPE_NAME } from './plan.js';
 import type { Summaries } from './summary.js';
 
-const KINDS: readonly SafepointKind[] = ['loop', 'entry', 'call', 'host'];
+const KINDS: readonly SafepointKind[] = ['loop', 'entry', 'call', 'host', 'bulk'];
 /** Bit of the kind: an exception from the call can be caught by the function. */
 const GUARDED = 0x80;
 const FLAG = { stops: 1, indirect: 2, reads: 4, writes: 8 } as const;

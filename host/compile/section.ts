@@ -9,7 +9,7 @@
  * X2  An unknown ABI is refused before anything else is looked at.
  */
 import { EXIT, SherdError } from '../types/errors.js';
-import { ABI, SECTION_NAME } from './abi.js';
+import { ABI, PLAIN_ABI, SECTION_NAME } from './abi.js';
 import { ByteReader, ByteWriter, lebBytes } from './bytes.js';
 import type { Section, WasmModule } from './module.js';
 import { scanRecords } from './records.js';
@@ -62,10 +62,10 @@ export function decodeSection(bytes: Uint8Array): SectionContent {
   const r = new ByteReader(bytes);
   r.name();
   const abi = r.u32();
-  if (abi !== ABI) {
+  if (abi < PLAIN_ABI || abi > ABI) {
     throw new SherdError(
       'SHERD_CAPSULE_VERSION',
-      `shard module of ABI ${abi}; this sherd knows ABI ${ABI}`,
+      `shard module of ABI ${abi}; this sherd knows ABI ${PLAIN_ABI} to ${ABI}`,
       {
         next: 'use the version of sherd that compiled it',
         exitCode: EXIT.refused,

@@ -9,7 +9,7 @@
  * Does not: check the map (continuation.ts does, for each function that it builds from).
  */
 import type { ShardModule } from '../types/module.js';
-import { EXPORT } from './abi.js';
+import { EXPORT, PLAIN_ABI } from './abi.js';
 import type { CallFacts } from './body.js';
 import { ByteReader } from './bytes.js';
 import { buildCallGraph, fuelTypes } from './callgraph.js';
@@ -38,7 +38,9 @@ export interface SkeletonCalls extends CallFacts {
 /** Call facts of a shard module. */
 export function callsOf(shard: ShardModule): SkeletonCalls {
   const module = skeletonOf(shard);
-  return hasReferences(shard.bytes) ? buildCallGraph(module) : new MappedCalls(shard, module);
+  return hasReferences(shard.bytes)
+    ? buildCallGraph(module, shard.abi > PLAIN_ABI)
+    : new MappedCalls(shard, module);
 }
 
 /** The shard module exports the helper for references: see instrument.ts. */
@@ -63,6 +65,10 @@ class MappedCalls implements SkeletonCalls {
     private readonly shard: ShardModule,
     private readonly module: WasmModule,
   ) {}
+
+  get stopsInBulk(): boolean {
+    return this.shard.abi > PLAIN_ABI;
+  }
 
   isImport(functionIndex: number): boolean {
     return functionIndex < this.module.imports.length;

@@ -49,16 +49,18 @@ export function loadSlot(
   out: ByteWriter,
   type: number,
   offset: number,
-  store: (name: StoreFunction) => number,
+  call: (name: StoreFunction) => void,
   ref: () => number,
 ): void {
   if (type === VT.externref) {
     out.u8(OP.refNull).u8(VT.externref);
     return;
   }
-  out.u8(OP.i32Const).s32(offset).u8(OP.call);
-  if (type === VT.funcref) out.u32(store('load_i32')).u8(OP.call).u32(ref());
-  else out.u32(store(storeFunction('load', type)));
+  out.u8(OP.i32Const).s32(offset);
+  if (type === VT.funcref) {
+    call('load_i32');
+    out.op(OP.call, ref());
+  } else call(storeFunction('load', type));
 }
 
 /** Pushes a value of the type that nobody reads. */

@@ -10,7 +10,7 @@
  * U1  Function k here is function index `imports + k`.
  */
 import { ByteReader, malformed } from './bytes.js';
-import { readOpcode, skipImmediates } from './instructions.js';
+import { isBulk, isShort, readOpcode, skipImmediates } from './instructions.js';
 import { isReference, readLocals, type WasmModule } from './module.js';
 import { FACT, FACTS, Imm, OP } from './opcodes.js';
 
@@ -25,6 +25,8 @@ export interface Summaries {
   readonly instructions: Int32Array;
   /** 1: it throws. Then it carries fuel, because the fuel must reach the handler. */
   readonly throws: Uint8Array;
+  /** 1: memory.fill or memory.copy of unknown length. */
+  readonly bulkStops: Uint8Array;
   /** Passive data segments with which memory is initialised, in order of first use, ascending in each function. */
   readonly dataSegments: ReadonlySet<number>;
   /** Functions whose address code takes. */
@@ -109,6 +111,7 @@ class Summariser {
   private readonly loopDepth: Int32Array;
   private readonly instructions: Int32Array;
   private readonly throws: Uint8Array;
+  private readonly bulkStops: Uint8Array;
   private readonly dataSegments = new Set<number>();
   private readonly segments = new Set<number>();
   private readonly refs = new Set<number>();
@@ -128,6 +131,7 @@ class Summariser {
     this.loopDepth = new Int32Array(count);
     this.instructions = new Int32Array(count);
     this.throws = new Uint8Array(count);
+    this.bulkStops = new Uint8Array(count);
   }
 
   run(): Summaries {
@@ -141,6 +145,7 @@ class Summariser {
       loopDepth: this.loopDepth,
       instructions: this.instructions,
       throws: this.throws,
+      bulkStops: this.bulkStops,
       dataSegments: this.dataSegments,
       refs: this.refs,
       changedTables: this.changedTables,
@@ -159,8 +164,12 @@ class Summariser {
     this.kinds.length = 0;
     this.depth = 0;
     let instructions = 0;
+    let before = 0;
     for (; !r.done; instructions++) {
+      const at = r.pos;
       const key = readOpcode(r, f);
+      if (isBulk(key) && !isShort(module.bytes, before)) this.bulkStops[k] = 1;
+      before = at;
       const imm = FACTS[key]! & FACT.imm;
       if (imm !== Imm.none) this.immediate(r, key, imm, k, f);
       else if (key === OP.end && this.kinds.pop() === 1) this.depth--;

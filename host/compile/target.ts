@@ -3,6 +3,8 @@
  *
  * Does: name it. Does not: write (emit.ts); instrument.ts and continuation.ts implement it.
  */
+import type { BulkFunction } from './bulk-module.js';
+import type { ByteWriter } from './bytes.js';
 import type { StoreFunction } from './store-calls.js';
 
 /** Register of the frame store (16 bytes each) in which a suspended host call leaves the remaining fuel. */
@@ -19,6 +21,8 @@ export interface EmitTarget {
   /** Index of a type `() -> results`. */
   resultType(results: readonly number[]): number;
   store(name: StoreFunction): number;
+  /** Writes the call of a function of the bulk module. */
+  bulk(out: ByteWriter, name: BulkFunction): void;
   /** memory.grow goes through a function that obeys the limit. */
   growFunction(): number;
   /** Function that does memory.init / data.drop of a segment; undefined = write the instruction itself. */

@@ -8,7 +8,14 @@
  *     at once (a loop in a continuation has no on-stack replacement), large ones as the engine likes.
  * L2  Nothing here holds state of an instance.
  */
-import { EXPORT, PLAIN_STORE_FUNCTIONS, STORE_FUNCTIONS } from '../compile/abi.js';
+import {
+  BULK_FUNCTIONS,
+  EXPORT,
+  PLAIN_ABI,
+  PLAIN_STORE_FUNCTIONS,
+  STORE_FUNCTIONS,
+} from '../compile/abi.js';
+import { BULK_IMPORT, buildBulkModule } from '../compile/bulk-module.js';
 import { ContinuationBuilder, type ContinuationImport } from '../compile/continuation.js';
 import { type FrameLayout, layoutOf } from '../compile/plan.js';
 import { buildStoreModule } from '../compile/store-module.js';
@@ -41,6 +48,8 @@ export interface HostPort {
 export interface Linked {
   readonly exports: WebAssembly.Exports;
   readonly store: WebAssembly.Exports;
+  /** Functions of the bulk module; none when the module calls none. */
+  readonly bulk: WebAssembly.Exports;
   /** Program functions bound so far, by index. */
   readonly functions: Map<number, WebAssembly.ExportValue>;
   readonly port: HostPort;
@@ -79,6 +88,7 @@ export class LoadedModule {
   private readonly continuations = new Map<string, CompiledContinuation>();
   private readonly layouts = new Map<number, FrameLayout>();
   private base: BaseImage | undefined;
+  private bulkCompiled: WebAssembly.Module | undefined;
   private spare: Linked | undefined;
   private spareExtraPages = 0;
   /** Passive data segments that the program may drop, ascending. */
@@ -199,7 +209,20 @@ export class LoadedModule {
     STORE_FUNCTIONS.slice(0, count).forEach((name, slot) => {
       helpers.set(slot, store[name]);
     });
-    return { exports, store, functions: new Map(), port };
+    const bulk = this.bulkOf(exports);
+    BULK_FUNCTIONS.forEach((name, i) => {
+      if (bulk[name] !== undefined) helpers.set(count + i, bulk[name]);
+    });
+    return { exports, store, bulk, functions: new Map(), port };
+  }
+
+  private bulkOf(exports: WebAssembly.Exports): WebAssembly.Exports {
+    if (this.module.abi === PLAIN_ABI) return {};
+    this.bulkCompiled ??= this.platform.compileWasm(buildBulkModule());
+    const { module, field } = BULK_IMPORT;
+    const memory = exportedMemory(exports, EXPORT.memory);
+    return this.platform.instantiateWasm(this.bulkCompiled, { [module]: { [field]: memory } })
+      .exports;
   }
 
   private instantiate(imports: WebAssembly.Imports): WebAssembly.Instance {
@@ -246,6 +269,7 @@ export class LoadedModule {
     const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {
       deliver: {},
       store: {},
+      bulk: {},
       function: {},
       export: {},
     };
@@ -260,9 +284,11 @@ export class LoadedModule {
           ? deliver
           : kind === 'store'
             ? linked.store[name]!
-            : kind === 'export'
-              ? linked.exports[name]!
-              : this.bind(linked, Number(name));
+            : kind === 'bulk'
+              ? linked.bulk[name]!
+              : kind === 'export'
+                ? linked.exports[name]!
+                : this.bind(linked, Number(name));
       imports[kind]![name] = value;
     }
     const instance = this.platform.instantiateWasm(continuation.module, imports);

@@ -6,6 +6,7 @@
  *
  * W1  The trap kinds are the Wasm specification's words, whatever the engine says.
  */
+import { BULK_MODULE_NAME } from '../compile/bulk-module.js';
 import { functionLabel } from '../compile/index.js';
 import type { ShardModule } from '../types/module.js';
 import type { TrapInfo } from '../types/state.js';
@@ -32,6 +33,7 @@ export function guestStackOf(error: unknown, module: ShardModule): string[] {
   const labels: string[] = [];
   const last = module.imports.length + module.functions.length;
   for (const line of error.stack.split('\n')) {
+    if (line.includes(BULK_MODULE_NAME)) continue;
     const continuation = CONTINUATION_FRAME.exec(line);
     if (continuation !== null) {
       const label = functionLabel(module, Number(continuation[1]));

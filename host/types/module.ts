@@ -8,7 +8,8 @@ import type { Hash } from './platform.js';
 import type { ValType } from './state.js';
 
 /** Where a function can stop. `loop` and `entry` are polls; `call` is a call that may stop below; `host` an import call. */
-export type SafepointKind = 'loop' | 'entry' | 'call' | 'host';
+/** `bulk`: an instruction that moves as many bytes as there is fuel for, and is done again for the rest. */
+export type SafepointKind = 'loop' | 'entry' | 'call' | 'host' | 'bulk';
 
 export interface SafepointInfo {
   readonly kind: SafepointKind;

@@ -578,11 +578,16 @@ class FunctionGenerator implements Writing {
   }
 
   private bulk(depth: number): void {
+    const fills = this.random.chance(0.5);
     this.address(depth);
-    if (this.random.chance(0.5)) this.value('i32', depth - 2);
+    if (fills) this.value('i32', depth - 2);
     else this.address(depth);
-    this.emit(`i32.const ${this.random.below(200)}`);
-    const fills = this.code.at(-2) !== 'i32.and';
+    if (this.random.chance(0.3)) this.emit(`i32.const ${this.random.below(200)}`);
+    else {
+      // A length that only the run knows makes it stop (host/compile/bulk-module.ts).
+      this.value('i32', depth - 2);
+      this.emit(`i32.const ${this.random.chance(0.2) ? 8191 : 511}`, 'i32.and');
+    }
     this.emit(fills ? 'memory.fill' : 'memory.copy');
   }
 

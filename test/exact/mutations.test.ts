@@ -197,7 +197,9 @@ const MISTAKES: readonly Mistake[] = [
     (original) =>
       function (state, fill) {
         original.call(this, state, fill);
-        new Uint8Array(this.memory().buffer)[0x80] = 0;
+        const bytes = new Uint8Array(this.memory().buffer);
+        const lost = bytes.findIndex((byte) => byte !== 0);
+        if (lost >= 0) bytes[lost] = 0;
       },
   ),
 ];

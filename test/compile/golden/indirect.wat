@@ -95,26 +95,19 @@
     i32.const 1
     call_indirect 1 (type 2))
   (func (;5;) (type 0) (param i32) (result i32)
-    local.get 0
-    i32.const 12
-    call_indirect 1 (type 0))
-  (func (;6;) (type 1) (param i32 i32)
-    local.get 0
-    local.get 1
-    i32.const 17
-    call_indirect 1 (type 1))
-  (func (;7;) (type 0) (param i32) (result i32)
     i32.const 0
-    call 5
+    i32.const 12
+    call_indirect 1 (type 0)
     local.get 0
     call 2
     local.set 0
     i32.const 0
-    call 6
+    i32.const 17
+    call_indirect 1 (type 1)
     local.get 0)
-  (func (;8;) (type 4))
-  (func (;9;) (type 4))
-  (func (;10;) (type 2) (param i32)
+  (func (;6;) (type 4))
+  (func (;7;) (type 4))
+  (func (;8;) (type 2) (param i32)
     i32.const 0
     local.get 0
     i32.const 1
@@ -131,9 +124,9 @@
   (export "$i" (global 0))
   (export "$l" (global 1))
   (export "$r" (global 2))
-  (export "$f:f" (func 7))
-  (export "$save" (func 8))
-  (export "$load" (func 9))
-  (export "$b" (func 10))
+  (export "$f:f" (func 5))
+  (export "$save" (func 6))
+  (export "$load" (func 7))
+  (export "$b" (func 8))
   (elem (;0;) (i32.const 0) func 0 1)
-  (elem (;1;) func 0 1 2 3 4 5 6 7 8 9 10))
+  (elem (;1;) func 0 1 2 3 4 5 6 7 8))

@@ -12,24 +12,17 @@
     end
     i32.const 2)
   (func (;1;) (type 0) (param i32) (result i32)
-    local.get 0
-    i32.const 12
-    call_indirect (type 0))
-  (func (;2;) (type 1) (param i32 i32)
-    local.get 0
-    local.get 1
-    i32.const 17
-    call_indirect (type 1))
-  (func (;3;) (type 0) (param i32) (result i32)
     i32.const 0
-    call 1
+    i32.const 12
+    call_indirect (type 0)
     call 0
     i32.const 0
-    call 2
+    i32.const 17
+    call_indirect (type 1)
     local.get 0)
-  (func (;4;) (type 2))
-  (func (;5;) (type 2))
-  (func (;6;) (type 3) (param i32)
+  (func (;2;) (type 2))
+  (func (;3;) (type 2))
+  (func (;4;) (type 3) (param i32)
     i32.const 0
     local.get 0
     i32.const 1
@@ -44,8 +37,8 @@
   (export "$i" (global 0))
   (export "$l" (global 1))
   (export "$r" (global 2))
-  (export "$f:f" (func 3))
-  (export "$save" (func 4))
-  (export "$load" (func 5))
-  (export "$b" (func 6))
-  (elem (;0;) func 0 1 2 3 4 5 6))
+  (export "$f:f" (func 1))
+  (export "$save" (func 2))
+  (export "$load" (func 3))
+  (export "$b" (func 4))
+  (elem (;0;) func 0 1 2 3 4))

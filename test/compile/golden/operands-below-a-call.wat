@@ -66,26 +66,19 @@
     i32.const 1
     call_indirect (type 2))
   (func (;4;) (type 0) (param i32) (result i32)
-    local.get 0
-    i32.const 12
-    call_indirect (type 0))
-  (func (;5;) (type 1) (param i32 i32)
-    local.get 0
-    local.get 1
-    i32.const 17
-    call_indirect (type 1))
-  (func (;6;) (type 0) (param i32) (result i32)
     i32.const 0
-    call 4
+    i32.const 12
+    call_indirect (type 0)
     local.get 0
     call 1
     local.set 0
     i32.const 0
-    call 5
+    i32.const 17
+    call_indirect (type 1)
     local.get 0)
-  (func (;7;) (type 3))
-  (func (;8;) (type 3))
-  (func (;9;) (type 2) (param i32)
+  (func (;5;) (type 3))
+  (func (;6;) (type 3))
+  (func (;7;) (type 2) (param i32)
     i32.const 0
     local.get 0
     i32.const 1
@@ -102,8 +95,8 @@
   (export "$i" (global 0))
   (export "$l" (global 1))
   (export "$r" (global 2))
-  (export "$f:f" (func 6))
-  (export "$save" (func 7))
-  (export "$load" (func 8))
-  (export "$b" (func 9))
-  (elem (;0;) func 0 1 2 3 4 5 6 7 8 9))
+  (export "$f:f" (func 4))
+  (export "$save" (func 5))
+  (export "$load" (func 6))
+  (export "$b" (func 7))
+  (elem (;0;) func 0 1 2 3 4 5 6 7))

@@ -73,26 +73,19 @@
     i32.const 1
     call_indirect (type 2))
   (func (;3;) (type 0) (param i32) (result i32)
-    local.get 0
-    i32.const 12
-    call_indirect (type 0))
-  (func (;4;) (type 1) (param i32 i32)
-    local.get 0
-    local.get 1
-    i32.const 17
-    call_indirect (type 1))
-  (func (;5;) (type 0) (param i32) (result i32)
     i32.const 0
-    call 3
+    i32.const 12
+    call_indirect (type 0)
     local.get 0
     call 0
     local.set 0
     i32.const 0
-    call 4
+    i32.const 17
+    call_indirect (type 1)
     local.get 0)
-  (func (;6;) (type 3))
-  (func (;7;) (type 3))
-  (func (;8;) (type 2) (param i32)
+  (func (;4;) (type 3))
+  (func (;5;) (type 3))
+  (func (;6;) (type 2) (param i32)
     i32.const 0
     local.get 0
     i32.const 1
@@ -107,8 +100,8 @@
   (export "$i" (global 0))
   (export "$l" (global 1))
   (export "$r" (global 2))
-  (export "$f:fib" (func 5))
-  (export "$save" (func 6))
-  (export "$load" (func 7))
-  (export "$b" (func 8))
-  (elem (;0;) func 0 1 2 3 4 5 6 7 8))
+  (export "$f:fib" (func 3))
+  (export "$save" (func 4))
+  (export "$load" (func 5))
+  (export "$b" (func 6))
+  (elem (;0;) func 0 1 2 3 4 5 6))
