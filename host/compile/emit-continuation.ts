@@ -11,6 +11,9 @@
  * done again, too, with what is left as its operands.
  *   try          ->  a try with the rest of its body, its handlers unchanged; a handler -> block (rest of it) end
  *
+ * S1  A loop around the safepoint is there whole if anything that can still run branches to it: what lies behind the safepoint,
+ *     or any part of an inner loop that is itself there whole, also the part before the safepoint.
+ *
  * Does: load the slots, rebuild the operands, put the suffix together. Does not: write instructions (emit.ts).
  */
 import { invariant } from '../types/errors.js';
@@ -28,6 +31,16 @@ function isDoneAgain({ kind }: Safepoint): boolean {
   return kind === 'loop' || kind === 'bulk';
 }
 
+/** A frame around the safepoint; `again`: a loop that can be entered anew, whole. */
+interface Step {
+  readonly frame: Frame;
+  readonly again: boolean;
+}
+
+/** The instruction with which the rest begins. */
+const resumeAt = (safepoint: Safepoint): number =>
+  isDoneAgain(safepoint) ? safepoint.instr : safepoint.instr + 1;
+
 export class ContinuationEmitter extends BodyEmitter {
   constructor(bytes: Uint8Array, target: EmitTarget) {
     super(bytes, target, 'continuation');
@@ -42,8 +55,7 @@ export class ContinuationEmitter extends BodyEmitter {
       'continuation of a function that cannot stop',
     );
     this.prologue(index, safepoint);
-    const path = this.pathTo(safepoint);
-    this.suffix(path, 0, safepoint);
+    this.suffix(this.pathTo(safepoint), 0, safepoint);
     this.w.u8(OP.localGet).u32(this.fuel);
     return this.assemble();
   }
@@ -66,20 +78,23 @@ export class ContinuationEmitter extends BodyEmitter {
   }
 
   /** Frames around the safepoint, outermost first. A loop poll is resumed before the loop, in its parent. */
-  private pathTo(safepoint: Safepoint): Frame[] {
+  private pathTo(safepoint: Safepoint): Step[] {
     const { frames } = this.body;
     let id = safepoint.kind === 'loop' ? frames[safepoint.frame]!.parent : safepoint.frame;
-    const path: Frame[] = [];
-    for (; id >= 0; id = frames[id]!.parent) path.push(frames[id]!);
+    const path: Step[] = [];
+    for (let reach = resumeAt(safepoint); id >= 0; id = frames[id]!.parent) {
+      const frame = frames[id]!;
+      const again = frame.kind === 'loop' && frame.lastBranch >= reach; // S1
+      if (again) reach = frame.first;
+      path.push({ frame, again });
+    }
     return path.reverse();
   }
 
-  private suffix(path: readonly Frame[], at: number, safepoint: Safepoint): void {
-    const frame = path[at]!;
-    const inner = path[at + 1];
-    const resumeAt = isDoneAgain(safepoint) ? safepoint.instr : safepoint.instr + 1;
-    const from = inner === undefined ? resumeAt : inner.end + 1;
-    const again = frame.kind === 'loop' && frame.lastBranch >= resumeAt;
+  private suffix(path: readonly Step[], at: number, safepoint: Safepoint): void {
+    const { frame, again } = path[at]!;
+    const inner = path[at + 1]?.frame;
+    const from = inner === undefined ? resumeAt(safepoint) : inner.end + 1;
     const isBody = inTryBody(frame, from);
     if (isBody) this.openTry(frame, []);
     else this.openSuffix(frame, again);

@@ -6,6 +6,45 @@ import { exactEverywhere } from './everywhere.js';
 
 const CASES: readonly (readonly [string, string])[] = [
   [
+    // The rest of the outer loop had no loop any more, so that the branch left it: nothing behind the safepoint goes there.
+    'a repeated inner loop that goes on in the outer one before the safepoint',
+    `(module
+      (func $spin (local i32)
+        i32.const 2 local.set 0
+        loop $l local.get 0 i32.const 1 i32.sub local.tee 0 br_if $l end)
+      (func (export "run") (result i32) (local $a i32) (local $b i32)
+        loop $outer
+          local.get $a i32.const 1 i32.add local.set $a
+          loop $inner
+            local.get $b i32.const 1 i32.add local.tee $b
+            i32.const 3 i32.rem_u i32.eqz local.get $a i32.const 4 i32.lt_s i32.and br_if $outer
+            call $spin
+            local.get $b i32.const 14 i32.lt_s br_if $inner
+          end
+        end
+        local.get $a i32.const 100 i32.mul local.get $b i32.add))`,
+  ],
+  [
+    // The same with values: the continuation was not even valid. clang 14 -Oz writes such code.
+    'three loops with results, branches outwards before the safepoint only',
+    `(module
+      (func (export "run") (result i32) (local $a i32) (local $b i32) (local $c i32)
+        loop $outer (result i32)
+          local.get $a i32.const 1 i32.add local.set $a
+          loop $middle (result i32)
+            local.get $b i32.const 1 i32.add local.tee $b
+            i32.const 4 i32.rem_u i32.eqz br_if $outer
+            local.get $a i32.const 3 i32.gt_s
+            if local.get $a i32.const 100 i32.mul local.get $b i32.add return end
+            i32.const 3 local.set $c
+            loop $inner
+              local.get $c i32.const 1 i32.sub local.tee $c br_if $inner
+            end
+            br $middle
+          end
+        end))`,
+  ],
+  [
     // A continuation rebuilt the operand from the local and did not save it for the second call.
     'an operand from a local that is overwritten between two calls',
     `(module
