@@ -1,15 +1,20 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ByteWriter } from '../../host/compile/bytes.js';
 import {
   compileProgram,
   isShardModule,
   plainFunction,
   readShardModule,
 } from '../../host/compile/index.js';
+import { OP } from '../../host/compile/opcodes.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { EXIT, SherdError } from '../../host/types/errors.js';
 import type { ShardModule } from '../../host/types/module.js';
+import { Random } from '../exact/random.js';
 import { wat } from '../runtime/support.js';
+import { judge, mutant, type Verdict } from './mutants.js';
 
 const SAMPLE =
   wat(`(module (memory 1) (table 2 funcref) (global $g (mut i32) (i32.const 1)) (elem (i32.const 0) $a $b) (data (i32.const 8) "abc")
@@ -60,6 +65,39 @@ describe('hostile input', () => {
       { numRuns: 20_000 },
     );
     expect(refused).toBeGreaterThan(1000);
+  });
+
+  test('damaged programs of every kind are compiled to valid modules or refused with a place', () => {
+    const fixture = new URL('../fixtures/levels/coremix.O3-features.wasm', import.meta.url);
+    const bases = [new Uint8Array(SAMPLE), new Uint8Array(readFileSync(fixture))];
+    const verdicts = new Set<Verdict>();
+    for (let seed = 1; seed <= 1_500; seed++)
+      verdicts.add(judge(mutant(bases[seed % bases.length]!, new Random(seed))));
+    expect([...verdicts].sort()).toEqual(['compiled', 'malformed', 'refused by feature']);
+  });
+
+  test('50,000 functions, and one function of 1 MB', () => {
+    const sized = (id: number, body: ByteWriter): ByteWriter =>
+      new ByteWriter(body.length + 8).u8(id).u32(body.length).put(body.view());
+    const made = (functions: number, code: ByteWriter): Uint8Array => {
+      const types = new ByteWriter().u32(1).u8(0x60).u32(0).u32(0);
+      const declared = new ByteWriter(functions + 8).u32(functions);
+      const bodies = new ByteWriter(1 << 21).u32(functions);
+      for (let i = 0; i < functions; i++) {
+        declared.u32(0);
+        bodies.u32(code.length).put(code.view());
+      }
+      const out = new ByteWriter(1 << 21).put(SAMPLE.subarray(0, 8));
+      for (const part of [sized(1, types), sized(3, declared), sized(10, bodies)])
+        out.put(part.view());
+      return out.finish();
+    };
+    const loop = Uint8Array.of(OP.loop, 0x40, OP.i32Const, 0, OP.brIf, 0, OP.end);
+    const small = new ByteWriter().u32(0).put(loop).u8(OP.end);
+    expect(accepted(made(50_000, small))).toBe(true);
+    const large = new ByteWriter(1 << 21).u32(0);
+    while (large.length < 1_000_000) large.put(loop);
+    expect(accepted(made(1, large.u8(OP.end)))).toBe(true);
   });
 
   test('mutated shard modules are refused or read', () => {

@@ -1,5 +1,6 @@
 /**
- * `npm run fuzz`: compiles host/ and the fuzzer with tsc into dist/.fuzz, then runs it in this process (long.ts).
+ * `npm run fuzz`: compiles host/ and the fuzzers with tsc into dist/.fuzz, then runs one in this process: long.ts, or with
+ * `--mutants N` damaged modules through the compiler (test/compile/mutate.ts).
  *
  * Does not: check types (npm run typecheck).
  */
@@ -16,5 +17,7 @@ const built = spawnSync(process.execPath, [tsc, '-p', join(ROOT, 'test/exact/tsc
 });
 if (built.status !== 0) process.stderr.write(built.stdout);
 cpSync(join(ROOT, 'test/exact/facts.mjs'), join(OUT, 'test/exact/facts.mjs'));
-const { main } = await import(pathToFileURL(join(OUT, 'test/exact/long.js')).href);
-process.exitCode = await main(process.argv.slice(2), ROOT);
+const args = process.argv.slice(2);
+const file = args.includes('--mutants') ? 'test/compile/mutate.js' : 'test/exact/long.js';
+const { main } = await import(pathToFileURL(join(OUT, file)).href);
+process.exitCode = await main(args, ROOT);
