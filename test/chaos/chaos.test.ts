@@ -11,7 +11,7 @@ import { playRound } from './round.js';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const FAULTS = ['kill-node', 'move', 'kill-control', 'gc', 'travel', 'kill-everything'];
 /** They need no compiler of AssemblyScript. */
-const PROGRAMS = ['ticks', 'flood', 'wc_sort', 'forth'];
+const PROGRAMS = ['drips', 'flood', 'wc_sort', 'forth'];
 
 let folder: string;
 beforeAll(async () => {
@@ -27,6 +27,7 @@ it('whatever is killed, programs end as they do alone', { timeout: 900_000 }, as
     seed: 1,
     faults: FAULTS,
     nodes: 2,
+    workers: 1,
     jobs: 2,
     kinds: KINDS.filter(({ name }) => PROGRAMS.includes(name)),
     programs,

@@ -22,6 +22,7 @@ export interface World {
   readonly client: ControlClient;
   readonly random: Random;
   readonly nodes: number;
+  readonly workers: number;
   readonly jobs: readonly Job[];
   readonly log: (line: string) => void;
   /** Another job, submitted; what became of it is in its fields. */
@@ -88,7 +89,7 @@ function stop(world: World, kind: 'control' | 'node'): string {
 async function upAgain(world: World): Promise<string> {
   const pauseMs = world.random.chance(0.5) ? 0 : world.random.below(2_000);
   await sleep(pauseMs);
-  await world.processes.up(world.nodes);
+  await world.processes.up(world.nodes, world.workers);
   return `up again after ${pauseMs} ms`;
 }
 

@@ -1,7 +1,8 @@
 /**
  * The chaos run: one round after the other from seeds; a line for each, and what was found.
  *
- *   npm run chaos -- [--seed 1] [--rounds 10] [--faults 12] [--jobs 4] [--nodes 3] [--folder DIR] [--json FILE]
+ *   npm run chaos -- [--seed 1] [--rounds 10] [--faults 12] [--jobs 4] [--nodes 3] [--workers 2]
+ *                    [--kinds ticks,sat,…] [--folder DIR] [--json FILE]
  *
  * Does: print, count, keep the folder of each round in which something was found. Does not: stop at a finding.
  *
@@ -14,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Processes } from './processes.js';
-import { Programs } from './programs.js';
+import { KINDS, Programs } from './programs.js';
 import { playRound, type RoundReport } from './round.js';
 
 const OPTIONS = {
@@ -23,6 +24,8 @@ const OPTIONS = {
   faults: { type: 'string', default: '12' },
   jobs: { type: 'string', default: '4' },
   nodes: { type: 'string', default: '3' },
+  workers: { type: 'string', default: '2' },
+  kinds: { type: 'string' },
   folder: { type: 'string' },
   json: { type: 'string' },
 } as const;
@@ -52,13 +55,15 @@ function lineOf(round: RoundReport): string {
 
 export async function main(args: readonly string[], root: string): Promise<number> {
   const { values } = parseArgs({ args: [...args], options: OPTIONS });
-  const [first, rounds, faults, jobs, nodes] = [
-    values.seed,
-    values.rounds,
-    values.faults,
-    values.jobs,
-    values.nodes,
-  ].map(Number) as [number, number, number, number, number];
+  const { seed: from, rounds: many, kinds: names } = values;
+  const [first, rounds] = [Number(from), Number(many)];
+  const faults = Number(values.faults);
+  const sizes = {
+    nodes: Number(values.nodes),
+    workers: Number(values.workers),
+    jobs: Number(values.jobs),
+    kinds: KINDS.filter(({ name }) => names === undefined || names.split(',').includes(name)),
+  };
   const parent = values.folder ?? tmpdir();
   mkdirSync(parent, { recursive: true });
   const folder = mkdtempSync(join(parent, 'sherd-chaos-'));
@@ -69,7 +74,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   const reports: RoundReport[] = [];
   for (let seed = first; seed < first + rounds; seed++) {
     const place = join(folder, `seed-${seed}`);
-    const round = await playRound({ root, folder: place, seed, faults, nodes, jobs, programs });
+    const round = await playRound({ root, folder: place, seed, faults, ...sizes, programs });
     reports.push(round);
     console.log(lineOf(round));
     if (round.finding !== null) console.log(`  kept: ${place}`);

@@ -84,8 +84,9 @@ export class Processes {
   }
 
   /** Starts `up`; resolves when it says that it runs. */
-  async up(nodes: number): Promise<void> {
-    const args = ['up', '--nodes', String(nodes), '--fabric', `embedded:${this.data}`];
+  async up(nodes: number, workers: number): Promise<void> {
+    const size = ['--nodes', String(nodes), '--workers', String(workers)];
+    const args = ['up', ...size, '--fabric', `embedded:${this.data}`];
     const child = this.start(args);
     this.#up = child;
     this.#upSaid = '';

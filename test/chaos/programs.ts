@@ -60,6 +60,7 @@ export const KINDS: readonly Kind[] = [
   { name: 'forth', program: 'test/fixtures/forth.wasm', stdin: 'forth' },
   { name: 'ticks', program: 'ticks.wasm' },
   { name: 'sleeps', program: 'sleeps.wasm' },
+  { name: 'drips', program: 'drips.wasm' },
   { name: 'flood', program: 'flood.wasm' },
   { name: 'trap', program: 'trap.wasm', anyFuel: true },
   { name: 'quota', program: 'ticks.wasm', maxFuel: 60_000_000 },
@@ -68,6 +69,7 @@ export const KINDS: readonly Kind[] = [
 const GUESTS = {
   ticks: ticking({ lines: 3_000, turns: 200_000, kib: 1_024, sleepMs: 0, end: 7 }),
   sleeps: ticking({ lines: 120, turns: 2_000, kib: 64, sleepMs: 150, end: 0 }),
+  drips: ticking({ lines: 400, turns: 50_000, kib: 512, sleepMs: 40, end: 5 }),
   flood: ticking({ lines: 150_000, turns: 20, kib: 0, sleepMs: 0, end: 3 }),
   trap: ticking({ lines: 200, turns: 1_000_000, kib: 256, sleepMs: 0, end: 'trap' }),
 };

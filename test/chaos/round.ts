@@ -28,6 +28,8 @@ export interface RoundOptions {
   /** So many, drawn from the seed; or these. */
   readonly faults: number | readonly string[];
   readonly nodes: number;
+  /** Worker threads a node. */
+  readonly workers: number;
   readonly programs: Programs;
   readonly kinds?: readonly Kind[];
   /** Jobs that are to be under way. */
@@ -85,6 +87,7 @@ class Round implements World {
   readonly client: ControlClient;
   readonly random: Random;
   readonly nodes: number;
+  readonly workers: number;
   stoodStillMs = 0;
   #watching = true;
   #watched: Promise<void> = Promise.resolve();
@@ -98,6 +101,7 @@ class Round implements World {
     });
     this.random = new Random(options.seed);
     this.nodes = options.nodes;
+    this.workers = options.workers;
   }
 
   readonly log = (line: string): void => {
@@ -110,7 +114,7 @@ class Round implements World {
   }
 
   async play(): Promise<void> {
-    await this.processes.up(this.nodes);
+    await this.processes.up(this.nodes, this.workers);
     this.#watched = this.#watch();
     while (this.jobs.length < this.options.jobs) await this.submitOne();
     const { faults } = this.options;
@@ -236,7 +240,7 @@ class Round implements World {
     const before = await this.client.shards();
     await this.processes.term();
     await this.processes.gone();
-    await this.processes.up(1);
+    await this.processes.up(1, this.workers);
     const after = await this.client.shards();
     const facts = (views: readonly ShardView[]): string =>
       JSON.stringify(
