@@ -110,7 +110,7 @@ export class Supervisor {
   /** Starts everything; resolves when the control and all nodes are ready, else ends what was started. */
   static async start(options: SupervisorOptions): Promise<Supervisor> {
     const probe = new URL('fabric/embedded-probe.js', options.code ?? CODE);
-    const lock = await lockDirectory(options.directory, { create: true, probe });
+    const lock = await lockDirectory(options.directory, { create: true, probe }).catch(refuse);
     const supervisor = new Supervisor(options, () => lock.release());
     try {
       const [control, ...nodes] = supervisor.#children;
@@ -276,6 +276,13 @@ export class Supervisor {
 /** P6. */
 export function workersEach(nodes: number, cores = availableParallelism()): number {
   return Math.max(1, Math.ceil(cores / nodes));
+}
+
+/** Whatever keeps a directory from being taken is said before anything has started. */
+function refuse(cause: unknown): never {
+  if (!(cause instanceof SherdError)) throw cause;
+  const { code, message, at, next } = cause;
+  throw new SherdError(code, message, { at, next, exitCode: EXIT.refused, cause });
 }
 
 function newChild(name: string, script: string, args: readonly string[]): Child {

@@ -15,6 +15,7 @@
  *     and `format.json` is rewritten only after its step. A kill in between repeats the step.
  * D2  Nothing is created unless `create` is set.
  * D3  Blobs without records are refused: new records would know of none of them, and the next collection would remove them all.
+ *     So are records without a folder of blobs (a volume that is not there): their shards would all end as failed.
  */
 import {
   existsSync,
@@ -78,6 +79,8 @@ export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
       UPGRADES[version]?.(paths);
       writeFormat(paths, version + 1);
     }
+    if (!isEmpty(paths.records) && !existsSync(paths.blobs))
+      throw unreadable(paths, 'blobs is missing');
     makeSubdirectories(paths);
     if (isEmpty(paths.records) && hasBlobs(paths))
       throw unreadable(paths, 'records.mdb is missing');

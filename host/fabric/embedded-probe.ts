@@ -21,7 +21,7 @@ import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EXIT, SherdError } from '../types/errors.js';
-import { leaseStore, type Store, unreadable } from './embedded-store.js';
+import { leaseStore, type Store, UNREADABLE, unreadable } from './embedded-store.js';
 import { continueOrEnd, stoppedIn } from './stopped.js';
 
 const TICK_MS = 1_000;
@@ -114,7 +114,10 @@ function tryToWrite(store: Store): void {
 
 /** LMDB's own failures have negative numbers; those of the system are said by whoever opens next. */
 function reasonOf(error: unknown): string | undefined {
-  if (error instanceof SherdError) return error.code === 'SHERD_FABRIC' ? error.message : undefined;
+  if (error instanceof SherdError) {
+    const isDamage = error.code === 'SHERD_FABRIC' && error.message.startsWith(UNREADABLE);
+    return isDamage ? error.message.slice(UNREADABLE.length) : undefined;
+  }
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === 'number' && code < 0 ? (error as Error).message : undefined;
 }

@@ -19,7 +19,15 @@
  *     read is looked at after it has begun: it could only be late when in the microseconds between the two one process
  *     opens the directory and another one commits. A write never is: it looks with the lock held.
  */
-import { closeSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  readSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
@@ -207,12 +215,24 @@ export function leaseStore(path: string, mapBytes?: number): StoreLease {
 
 function openStore(path: string, mapBytes: number | undefined): Store {
   try {
+    checkPlace(path);
     checkHeader(path);
     return new Store(path, mapBytes);
   } catch (error) {
     const known = diskError(error, path);
     if (known instanceof SherdError) throw known;
     throw unreadable(path, String(error), error);
+  }
+}
+
+/** What the system will not let LMDB open is said before: LMDB may end the process instead (SIGSEGV). */
+function checkPlace(path: string): void {
+  for (const file of [path, `${path}-lock`]) {
+    const found = statSync(file, { throwIfNoEntry: false });
+    if (found?.isDirectory() === true)
+      throw Object.assign(new Error(`EISDIR: ${file} is a directory`), { code: 'EISDIR' });
+    if (found === undefined) accessSync(dirname(file), constants.W_OK);
+    else accessSync(file, constants.R_OK | constants.W_OK);
   }
 }
 
@@ -254,9 +274,11 @@ function readHeader(file: number, header: Buffer, at: number): boolean {
   return header.readUInt32LE(24) === LMDB_MAGIC && header.readUInt16LE(28) === LMDB_VERSION;
 }
 
+export const UNREADABLE = 'the records cannot be opened: ';
+
 /** The records as a whole are of no use. */
 export function unreadable(path: string, reason: string, cause: unknown): SherdError {
-  return new SherdError('SHERD_FABRIC', `the records cannot be opened: ${reason}`, {
+  return new SherdError('SHERD_FABRIC', UNREADABLE + reason, {
     at: path,
     next: 'restore the data directory from a copy, or start with an empty one',
     exitCode: EXIT.refused,

@@ -3,9 +3,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   copyFileSync,
+  existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -103,6 +106,33 @@ describe('records', () => {
     }
     await once(holder, 'exit');
     await probeRecords(records, ENTRY);
+  });
+
+  it('without a folder of blobs are refused: their volume may be missing', async () => {
+    renameSync(join(dir, 'data/blobs'), join(dir, 'blobs'));
+    try {
+      await expect(openEmbeddedFabric(join(dir, 'data'), { create: true })).rejects.toMatchObject({
+        ...damaged,
+        message: expect.stringContaining('blobs is missing'),
+      });
+      expect(existsSync(join(dir, 'data/blobs'))).toBe(false);
+    } finally {
+      renameSync(join(dir, 'blobs'), join(dir, 'data/blobs'));
+    }
+  });
+
+  it('that the system does not give are not called damaged', async () => {
+    mkdirSync(`${records}-lock`);
+    try {
+      await probeRecords(records, ENTRY);
+      await expect(openEmbeddedFabric(join(dir, 'data'))).rejects.toMatchObject({
+        code: 'SHERD_DISK',
+        message: expect.stringContaining('EISDIR'),
+        next: expect.stringContaining('permissions'),
+      });
+    } finally {
+      rmSync(`${records}-lock`, { recursive: true });
+    }
   });
 
   it.each(['missing', 'empty'])('that are %s beside blobs are refused', async (how) => {
