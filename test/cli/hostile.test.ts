@@ -270,7 +270,7 @@ describe('places', { timeout: SLOW }, () => {
   it('a data directory where none can be made is refused, and not tried for ever', async () => {
     const ended = await run('up', '--fabric', 'embedded:/proc/none/here');
     expect([ended.code, ended.stderr]).toEqual([
-      1,
+      2,
       expect.stringMatching(/^sherd: \/proc\/none\/here: .*\[SHERD_DISK\]\n$/),
     ]);
   });
