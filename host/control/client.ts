@@ -19,6 +19,7 @@ import {
   CONTROL_FILE,
   type ControlInfo,
   type DuReply,
+  type ErrorLine,
   type ErrorReply,
   type EventLine,
   type GcReply,
@@ -431,7 +432,10 @@ export class ControlClient {
         for (let at = rest.indexOf('\n'); at >= 0; at = rest.indexOf('\n')) {
           const line = rest.slice(0, at);
           rest = rest.slice(at + 1);
-          if (line !== '') yield JSON.parse(line) as T;
+          if (line === '') continue;
+          const value = JSON.parse(line) as T | ErrorLine;
+          if (isErrorLine(value)) throw errorIn(value);
+          yield value;
         }
       }
     } catch (error) {
@@ -457,17 +461,24 @@ function callOf(request: Call, info: ControlInfo, signal: AbortSignal | undefine
   return { ...call, body: JSON.stringify(request.json) };
 }
 
+function isErrorLine(value: unknown): value is ErrorLine {
+  return (value as { kind?: unknown } | null)?.kind === 'error';
+}
+
 function errorOf(text: string): SherdError | undefined {
   try {
-    const { error } = JSON.parse(text) as ErrorReply;
-    return new SherdError(error.code, error.message, {
-      at: error.at ?? undefined,
-      next: error.next ?? undefined,
-      exitCode: error.exitCode,
-    });
+    return errorIn(JSON.parse(text) as ErrorReply);
   } catch {
     return undefined;
   }
+}
+
+function errorIn({ error }: ErrorReply): SherdError {
+  return new SherdError(error.code, error.message, {
+    at: error.at ?? undefined,
+    next: error.next ?? undefined,
+    exitCode: error.exitCode,
+  });
 }
 
 /** A6: an id that is none would name another request. */

@@ -5,8 +5,9 @@
  * H2  A stream writes `{"kind":"beat"}` whenever nothing else was written for BEAT_MS.
  * H3  A stream whose reader is slow waits for it; one whose reader is gone ends its generator.
  * H4  A JSON body is held in memory only up to a limit; a longer one is refused.
+ * H5  A stream that fails for good says so in its last line; one that fails for the moment breaks off, to be taken up again.
  */
-import type { ErrorReply } from '../types/api.js';
+import type { ErrorLine, ErrorReply } from '../types/api.js';
 import { type ErrorCode, EXIT, SherdError } from '../types/errors.js';
 
 const BEAT_MS = 5_000;
@@ -25,7 +26,20 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   SHERD_TIMEOUT: 504,
 };
 
+/** What is no different when it is asked for again. */
+const LASTING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'SHERD_BLOB_MISSING',
+  'SHERD_BLOB_DAMAGED',
+  'SHERD_NO_SHARD',
+  'SHERD_USAGE',
+]);
+
 export function errorResponse(cause: unknown): Response {
+  const reply = replyOf(cause);
+  return Response.json(reply, { status: STATUS[reply.error.code] ?? 500 });
+}
+
+function replyOf(cause: unknown): ErrorReply {
   const error =
     cause instanceof SherdError
       ? cause
@@ -33,7 +47,7 @@ export function errorResponse(cause: unknown): Response {
           'SHERD_INTERNAL',
           `internal: ${cause instanceof Error ? cause.message : String(cause)}`,
         );
-  const reply: ErrorReply = {
+  return {
     error: {
       code: error.code,
       message: error.message,
@@ -42,7 +56,6 @@ export function errorResponse(cause: unknown): Response {
       exitCode: error.exitCode,
     },
   };
-  return Response.json(reply, { status: STATUS[error.code] ?? 500 });
 }
 
 /** Lines of a generator as they come, with beats in between. */
@@ -72,7 +85,10 @@ export function ndjson(make: (signal: AbortSignal) => AsyncGenerator<object>): R
           } else controller.enqueue(encoder.encode(`${JSON.stringify(next.value)}\n`));
         } catch (cause) {
           clearInterval(beat);
-          controller.error(cause);
+          if (cause instanceof SherdError && LASTING.has(cause.code)) {
+            controller.enqueue(encoder.encode(`${JSON.stringify(lastLine(cause))}\n`));
+            controller.close();
+          } else controller.error(cause);
         }
       },
       async cancel() {
@@ -84,6 +100,10 @@ export function ndjson(make: (signal: AbortSignal) => AsyncGenerator<object>): R
     { highWaterMark: 16 },
   );
   return new Response(stream, { headers: { 'content-type': 'application/x-ndjson' } });
+}
+
+function lastLine(cause: SherdError): ErrorLine {
+  return { kind: 'error', ...replyOf(cause) };
 }
 
 /** Remembers that something happened until somebody has waited for it. The signal's end counts as happening. */

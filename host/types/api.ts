@@ -208,6 +208,11 @@ export type WatchLine =
   | { readonly kind: 'beat' }
   | { readonly kind: 'gone' };
 
+/** The last line of a stream that can never be given whole. */
+export interface ErrorLine extends ErrorReply {
+  readonly kind: 'error';
+}
+
 /** One line of `GET /v1/events`. */
 export type EventLine =
   /** The first line: whose numbers these are. A new control has a new trace, numbered from 1 again. */

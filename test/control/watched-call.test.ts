@@ -9,7 +9,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ControlClient } from '../../host/control/client.js';
+import { ndjson } from '../../host/control/http.js';
 import { isStopped } from '../../host/fabric/stopped.js';
+import { SherdError } from '../../host/types/errors.js';
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -92,6 +94,37 @@ describe('events', () => {
       if (seen.length === 5) break;
     }
     expect(seen).toEqual([1, 2, 3, 1, 2]);
+  });
+});
+
+describe('a stream', () => {
+  it('that can never be given whole says why, and is not asked for again and again', async () => {
+    const lost = async function* (): AsyncGenerator<object> {
+      yield { kind: 'piece', stream: 'stdout', offset: 0, base64: 'NwAK' };
+      throw new SherdError('SHERD_BLOB_MISSING', 'a piece of the output is not in the store');
+    };
+    const text = await ndjson(lost).text();
+    const asked: string[] = [];
+    const client = await clientOf((path, response) => {
+      if (path !== '/v1/status') asked.push(path);
+      response.end(text);
+    }, 60_000);
+    const output = client.output('s-1');
+    expect((await output.next()).value).toMatchObject({ offset: 0 });
+    const why = {
+      code: 'SHERD_BLOB_MISSING',
+      message: expect.stringContaining('not in the store'),
+    };
+    await expect(output.next()).rejects.toMatchObject(why);
+    expect(asked).toHaveLength(1);
+  });
+
+  it('that fails for the moment breaks off', async () => {
+    const hiccup = async function* (): AsyncGenerator<object> {
+      yield { kind: 'beat' };
+      throw new SherdError('SHERD_FABRIC', 'the store is closed');
+    };
+    await expect(ndjson(hiccup).text()).rejects.toThrow('the store is closed');
   });
 });
 
