@@ -52,6 +52,8 @@ export interface Emitting {
   signature(params: readonly number[], results: readonly number[]): void;
   /** Depth of a frame's label from here. */
   frameDepth(frame: number): number;
+  /** Of the frames that stand here as a `try` or `try_table`: the level of that construct's own label. */
+  readonly tryLevel: Map<number, number>;
 }
 
 function throwTag(e: Emitting, tag: number): void {
@@ -116,6 +118,7 @@ export function openTry(e: Emitting, frame: Frame, params: readonly number[]): n
   }
   e.w.u8(OP.try);
   e.signature(params, frame.results);
+  e.tryLevel.set(frame.id, e.depth);
   e.depth++;
   return level;
 }
@@ -145,14 +148,24 @@ export function emitCatch(e: Emitting, instr: number, frame: Frame): void {
     e.w.u8(OP.br).u32(1);
   });
   e.w.u8(OP.end).u8(OP.br).u32(1).u8(OP.end);
+  e.tryLevel.delete(frame.id);
   e.depth -= 2;
+}
+
+/**
+ * Where a frame stands as a `try` of its own, exceptions go to that one: the frame's label, where its branches go, may be a
+ * block around it. A label outside of every `try` of the function leads the exception to the caller, as frame 0 does.
+ */
+function delegateDepth(e: Emitting, to: number): number {
+  if (to === 0) return e.depth;
+  const level = e.tryLevel.get(to);
+  return level === undefined ? e.frameDepth(to) : e.depth - 1 - level;
 }
 
 /** `delegate` closes its `try`. */
 export function emitDelegate(e: Emitting, frame: Frame): void {
   e.depth--;
-  // A label outside of every `try` of the function leads the exception to the caller, as frame 0 does.
-  e.w.u8(OP.delegate).u32(frame.delegate === 0 ? e.depth : e.frameDepth(frame.delegate));
+  e.w.u8(OP.delegate).u32(delegateDepth(e, frame.delegate));
 }
 
 /** Opens a `try_table` with a block around it for each clause; gives the level of its label. */
@@ -171,6 +184,7 @@ export function openTryTable(e: Emitting, frame: Frame, params: readonly number[
     if (tag < 0) e.w.u8(2).u32(k);
     else e.w.u8(0).u32(e.target.tag(tag)).u32(k);
   });
+  e.tryLevel.set(frame.id, e.depth + frame.clauses.length + 1);
   e.depth += frame.clauses.length + 2;
   return level;
 }

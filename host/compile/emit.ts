@@ -71,6 +71,7 @@ export class BodyEmitter implements Emitting, CountedEmitting {
   protected readonly out = new ByteWriter(1024);
   /** Labels open inside the cold labels. */
   depth = 0;
+  readonly tryLevel = new Map<number, number>();
   /** Per frame: labels open outside its own. */
   protected level = new Int32Array(64);
   /** Safepoints in the order in which their labels nest, innermost first. */
@@ -99,6 +100,7 @@ export class BodyEmitter implements Emitting, CountedEmitting {
     this.depth = 0;
     this.scratch = -1;
     this.coldOrder.length = 0;
+    this.tryLevel.clear();
     const frames = body.frames.length;
     if (this.level.length < frames) this.level = new Int32Array(frames * 2);
     this.level.fill(-1, 0, frames);

@@ -6,6 +6,44 @@ import { exactEverywhere } from './everywhere.js';
 
 const CASES: readonly (readonly [string, string])[] = [
   [
+    // The exception went past the handlers: the label was that of a block around the `try`, put there for the rethrow.
+    'an exception delegated to a try whose catch_all throws it again',
+    `(module (tag $a (param i32)) (tag $b (param i64 i32)) (tag $c)
+      (global $g (mut i64) (i64.const -9))
+      (func $try (param i32) (result i64) (local i32)
+        i32.const 3 local.set 1
+        try $outer (result i64)
+          try
+            try
+              loop $l local.get 1 i32.const 1 i32.sub local.tee 1 br_if $l end
+              local.get 0 i32.eqz if i64.const 5 i32.const 6 throw $b end
+              local.get 0 i32.const 1 i32.eq if i32.const 8 throw $a end
+              local.get 0 i32.const 2 i32.eq if throw $c end
+            catch $c
+              global.get $g i64.const 100 i64.add global.set $g
+            end
+          delegate $outer
+          i64.const 1
+        catch $b
+          local.set 1
+          drop
+          loop $m local.get 1 i32.const 1 i32.sub local.tee 1 br_if $m end
+          local.get 1 i64.extend_i32_s
+        catch_all
+          i32.const 4 local.set 1
+          loop $n local.get 1 i32.const 1 i32.sub local.tee 1 br_if $n end
+          rethrow $outer
+        end)
+      (func $safe (param i32) (result i64)
+        try (result i64) local.get 0 call $try
+        catch $a i64.extend_i32_s i64.const 1000 i64.add
+        end)
+      (func (export "run") (result i64)
+        i32.const 0 call $safe i32.const 1 call $safe i64.const 31 i64.mul i64.add
+        i32.const 2 call $safe i64.const 37 i64.mul i64.add
+        i32.const 3 call $safe i64.const 41 i64.mul i64.add global.get $g i64.xor))`,
+  ],
+  [
     // The rest of the outer loop had no loop any more, so that the branch left it: nothing behind the safepoint goes there.
     'a repeated inner loop that goes on in the outer one before the safepoint',
     `(module
