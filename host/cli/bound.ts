@@ -4,6 +4,7 @@
  * Does: name functions, put figures into words. Does not: find the bound (compile/pause-bound.ts).
  */
 
+import { PLAIN_ABI } from '../compile/abi.js';
 import { UNIT_BYTES } from '../compile/bulk-module.js';
 import { functionLabel } from '../compile/index.js';
 import type { PauseBound } from '../compile/pause-bound.js';
@@ -31,7 +32,7 @@ export function boundText(module: ShardModule, bound: PauseBound): string {
     );
   if (bulk > 0)
     parts.push(
-      `${formatCount(bulk)} of them copy or fill memory or tables, of which a unit of fuel pays for about ${UNIT_BYTES} bytes`,
+      `${formatCount(bulk)} of them copy or fill memory or tables${module.abi > PLAIN_ABI ? `, of which a unit of fuel pays for about ${UNIT_BYTES} bytes` : ''}`,
     );
   return parts.join('; ');
 }
