@@ -21,7 +21,7 @@ import {
   restoreGuestHost,
 } from '../../host/runtime/index.js';
 import type { GuestHost, ShardSpec } from '../../host/types/host.js';
-import { compileGuest } from '../lib/guest.js';
+import { compileGuest, plainSpec } from '../lib/guest.js';
 
 export interface Subject {
   readonly name: string;
@@ -70,22 +70,12 @@ async function load(
   subject: Subject,
 ): Promise<{ loaded: LoadedModule; spec: ShardSpec }> {
   const module = await compileGuest(root, `assembly/programs/${subject.name}.ts`);
-  const spec: ShardSpec = {
-    v: 1,
+  const spec = plainSpec(module, {
     programName: subject.name,
-    moduleHash: module.moduleHash,
     entry: '_start',
     entryArgs: new Uint8Array(0),
     args: [subject.name, ...subject.args],
-    env: [],
-    stdin: [],
-    dirs: [],
-    seed: '0'.repeat(32),
-    maxMemoryPages: 0,
-    maxFuel: 0n,
-    maxTimeMs: 0,
-    priority: 0,
-  };
+  });
   return { loaded: LoadedModule.load(module, nodePlatform), spec };
 }
 

@@ -9,11 +9,9 @@ import { nodePlatform } from '../../host/node/platform.js';
 import { WorkerPool } from '../../host/node/pool.js';
 import type { WorkerReport } from '../../host/node/worker-messages.js';
 import { encodeSpec } from '../../host/runtime/spec.js';
-import type { ShardSpec } from '../../host/types/host.js';
 import type { ShardModule } from '../../host/types/module.js';
+import { plainSpec } from '../lib/guest.js';
 import { argumentBytes } from '../overhead/variants.js';
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A thread with at most one guest. */
 export class BenchThread {
@@ -34,7 +32,14 @@ export class BenchThread {
 
   /** Starts `run(parameter)` and gives back when it runs. */
   async start(module: ShardModule, name: string, parameter: number): Promise<void> {
-    const spec = encodeSpec(specOf(module, name, argumentBytes(parameter)));
+    const spec = encodeSpec(
+      plainSpec(module, {
+        programName: name,
+        entry: 'run',
+        entryArgs: argumentBytes(parameter),
+        args: [name],
+      }),
+    );
     this.#run = this.#pool.nextRun();
     const takeUp = {
       run: this.#run,
@@ -120,24 +125,3 @@ export class BenchThread {
     this.#moved?.('gone');
   }
 }
-
-function specOf(module: ShardModule, name: string, entryArgs: Uint8Array): ShardSpec {
-  return {
-    v: 1,
-    programName: name,
-    moduleHash: module.moduleHash,
-    entry: 'run',
-    entryArgs,
-    args: [name],
-    env: [],
-    stdin: [],
-    dirs: [],
-    seed: '0'.repeat(32),
-    maxMemoryPages: 0,
-    maxFuel: 0n,
-    maxTimeMs: 0,
-    priority: 0,
-  };
-}
-
-export { sleep };

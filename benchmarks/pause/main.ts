@@ -18,6 +18,7 @@
  * P1  The bar is judged by kernel on the raw p99; the ping's tail stands beside it.
  * P2  No pause is left out. A kernel that ends before its round is complete begins again.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { compileProgram, readShardModule } from '../../host/compile/index.js';
 import { pauseBound } from '../../host/compile/pause-bound.js';
 import { nodePlatform } from '../../host/node/platform.js';
@@ -27,7 +28,7 @@ import { machine, parseOptions, resultName, writeResult } from '../lib/options.j
 import { quantile, randomFrom } from '../lib/statistics.js';
 import { renderTable } from '../lib/table.js';
 import { chooseKernels, loadProgram } from '../overhead/programs.js';
-import { BenchThread, sleep } from './guest.js';
+import { BenchThread } from './guest.js';
 
 const BAR_US = 1_000;
 /** The first request comes so long after the start at most, ms; the others follow after GAP_MS more than 1 ms at most. */

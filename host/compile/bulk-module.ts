@@ -23,14 +23,14 @@ import { writeSection, writeType } from './sections.js';
 
 export type BulkFunction = (typeof BULK_FUNCTIONS)[number];
 
+const UNIT_SHIFT = 6;
 /** Bytes that one unit of fuel pays for. */
-export const UNIT_BYTES = 64;
+export const UNIT_BYTES = 1 << UNIT_SHIFT;
 /** The module's name: how its frames on a native stack are told from the program's. */
 export const BULK_MODULE_NAME = 'sherd-bulk';
 /** What it imports: `memory` of the shard module. */
 export const BULK_IMPORT = { module: 'shard', field: 'memory' } as const;
 
-const UNIT_SHIFT = 6;
 const I32 = { ltU: 0x49, gtU: 0x4b, add: 0x6a, or: 0x72, shl: 0x74, shrU: 0x76 } as const;
 
 /** Parameters; the locals behind them. */

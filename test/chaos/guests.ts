@@ -1,6 +1,6 @@
 /** Small programs for the chaos runs, in the text format: what they print depends on every turn that they have taken. */
 import wabt from 'wabt';
-import { PRINT } from '../setup/print.js';
+import { fillMemory, PRINT } from '../setup/print.js';
 
 const IMPORTS = `
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
@@ -35,12 +35,7 @@ export function ticking({ lines, turns, kib, sleepMs, end }: Ticking): string {
       (drop (call $random (i32.const 1536) (i32.const 4)))
       (i32.xor (local.get $sum) (i32.load (i32.const 1536))))
     (func (export "_start") (local $i i32) (local $j i32) (local $sum i32)
-      (local.set $j (i32.const ${kib * 1024}))
-      (if (local.get $j) (then (loop $fill
-        (local.set $j (i32.sub (local.get $j) (i32.const 4)))
-        (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 1664525)) (i32.const 1013904223)))
-        (i32.store (i32.add (i32.const 65536) (local.get $j)) (local.get $sum))
-        (br_if $fill (local.get $j)))))
+      ${fillMemory(kib)}
       (loop $outer
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
         ${sleepMs > 0 ? sleeping : ''}

@@ -16,7 +16,7 @@ import type { Fabric } from '../../host/types/fabric.js';
 import type { ShardSpec } from '../../host/types/host.js';
 import type { ShardModule } from '../../host/types/module.js';
 import type { ShardId } from '../../host/types/records.js';
-import { PRINT } from '../setup/print.js';
+import { fillMemory, PRINT } from '../setup/print.js';
 
 export const WORKER_ENTRY = new URL('../../dist/node/worker.js', import.meta.url);
 export const CODE = new URL('../../dist/', import.meta.url);
@@ -31,12 +31,7 @@ export function sums(lines: number, turns: number, kib = 0): string {
   const pages = 2 + Math.ceil(kib / 64);
   return `(module ${IMPORTS} (memory (export "memory") ${pages}) ${PRINT}
     (func (export "_start") (local $i i32) (local $j i32) (local $sum i32)
-      (local.set $j (i32.const ${kib * 1024}))
-      (if (local.get $j) (then (loop $fill
-        (local.set $j (i32.sub (local.get $j) (i32.const 4)))
-        (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 1664525)) (i32.const 1013904223)))
-        (i32.store (i32.add (i32.const 65536) (local.get $j)) (local.get $sum))
-        (br_if $fill (local.get $j)))))
+      ${fillMemory(kib)}
       (loop $outer
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
         (local.set $j (i32.const ${turns}))

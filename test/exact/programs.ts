@@ -13,6 +13,7 @@ import {
   type DirectoryTree,
   type ShardSpec,
 } from '../../host/types/host.js';
+import type { ShardModule } from '../../host/types/module.js';
 import type { Hash } from '../../host/types/platform.js';
 import { compiledProgram, type ProgramName } from '../programs/compiled.js';
 import type { Subject } from './drive.js';
@@ -79,6 +80,25 @@ async function wasmOf({ source }: ProgramCase): Promise<Uint8Array> {
   );
 }
 
+/** The spec of a WASI program: no limits, a seed of the tests'. */
+export function programSpec(
+  shard: ShardModule,
+  own: Pick<ShardSpec, 'programName' | 'args' | 'env' | 'stdin' | 'dirs'>,
+): ShardSpec {
+  return {
+    v: 1,
+    moduleHash: shard.moduleHash,
+    entry: '_start',
+    entryArgs: new Uint8Array(),
+    seed: '00112233445566778899aabbccddeeff',
+    maxMemoryPages: 0,
+    maxFuel: 0n,
+    maxTimeMs: 0,
+    priority: 0,
+    ...own,
+  };
+}
+
 /** Loads a program as a subject. */
 export async function loadCase(each: ProgramCase): Promise<Subject> {
   const shard = compileProgram(await wasmOf(each), nodePlatform);
@@ -94,22 +114,13 @@ export async function loadCase(each: ProgramCase): Promise<Subject> {
     }
     return { bytes: bytes.length, chunks };
   };
-  const spec: ShardSpec = {
-    v: 1,
+  const spec = programSpec(shard, {
     programName: each.name,
-    moduleHash: shard.moduleHash,
-    entry: '_start',
-    entryArgs: new Uint8Array(),
     args: [each.name, ...each.args],
     env: ['LANG=C'],
     stdin: each.stdin === undefined ? [] : put(each.stdin).chunks,
     dirs: each.dirs?.(put) ?? [],
-    seed: '00112233445566778899aabbccddeeff',
-    maxMemoryPages: 0,
-    maxFuel: 0n,
-    maxTimeMs: 0,
-    priority: 0,
-  };
+  });
   const loaded = LoadedModule.load(shard, nodePlatform);
   return { name: each.name, loaded, entry: spec.entry, entryArgs: spec.entryArgs, spec, blobs };
 }

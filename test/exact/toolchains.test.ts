@@ -17,13 +17,12 @@ import {
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { LoadedModule } from '../../host/runtime/index.js';
-import type { ShardSpec } from '../../host/types/host.js';
 import type { Hash } from '../../host/types/platform.js';
 import { readSource } from '../programs/compiled.js';
 import { runWasi } from '../programs/run-wasi.js';
 import { Collected, type Outcome, type Subject, straight, through } from './drive.js';
 import { rawValue } from './modules.js';
-import { sampleText } from './programs.js';
+import { programSpec, sampleText } from './programs.js';
 import { Random } from './random.js';
 
 const PAUSES = 200;
@@ -72,22 +71,13 @@ async function exactProgram(name: string, wasm: Uint8Array, input: string): Prom
   const shard = compileProgram(wasm, nodePlatform);
   const bytes = new TextEncoder().encode(input);
   const hash: Hash = nodePlatform.sha256(bytes);
-  const spec: ShardSpec = {
-    v: 1,
+  const spec = programSpec(shard, {
     programName: name,
-    moduleHash: shard.moduleHash,
-    entry: '_start',
-    entryArgs: new Uint8Array(),
     args: ['program'],
     env: [],
     stdin: bytes.length > 0 ? [{ hash, bytes: bytes.length }] : [],
     dirs: [],
-    seed: '00112233445566778899aabbccddeeff',
-    maxMemoryPages: 0,
-    maxFuel: 0n,
-    maxTimeMs: 0,
-    priority: 0,
-  };
+  });
   const loaded = LoadedModule.load(shard, nodePlatform);
   const blobs = new Map([[hash, bytes]]);
   const { entry, entryArgs } = spec;
