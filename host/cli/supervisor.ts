@@ -16,9 +16,9 @@
  * P5  After `stop` or a client's shutdown nothing is started again, and no child is left.
  * P6  Its nodes share the cores of this machine: unless it is told how many, each gets its share of worker threads, rounded up, at
  *     least one. (A node that is started by itself takes a thread for each core.)
+ * P7  A start is given up after START_MS in which this process ran: a machine that was suspended or stopped blames nobody.
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,6 +28,7 @@ import { lockDirectory } from '../fabric/embedded.js';
 import type { ControlInfo } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { NodeId } from '../types/records.js';
+import { endChild, tell } from './child.js';
 import { LAST_LINES, reasonOf } from './last-words.js';
 
 const CONTROL = 'control';
@@ -35,6 +36,8 @@ const RESTART_MS = 50;
 const RESTART_MAX_MS = 5_000;
 const STEADY_MS = 10_000;
 const START_MS = 60_000;
+const READY_POLL_MS = 5;
+const READY_POLL_MAX_MS = 250;
 const STOP_MS = 20_000;
 const CODE = new URL('../', import.meta.url);
 
@@ -166,8 +169,8 @@ export class Supervisor {
     for (const child of this.#children) clearTimeout(child.timer);
     const [control, ...nodes] = this.#children;
     if (ask && control?.ready === true) await this.#shutDown();
-    await Promise.all(nodes.map((node) => endChild(node)));
-    await endChild(control!);
+    await Promise.all(nodes.map((node) => endChild(node.process, STOP_MS)));
+    await endChild(control?.process, STOP_MS);
     await this.#release();
     this.#resolveEnded();
   }
@@ -228,7 +231,7 @@ export class Supervisor {
     child.ready = true;
     if (say.id !== undefined) child.nodeId = say.id;
     // What died while no control listened.
-    else for (const id of this.#deadNodes) child.process?.send({ kind: 'node-dead', id });
+    else for (const id of this.#deadNodes) sayDead(child, id);
   }
 
   #onExit(
@@ -257,18 +260,23 @@ export class Supervisor {
     this.#deadNodes.push(id);
     if (this.#deadNodes.length > 100) this.#deadNodes.shift();
     const control = this.#children[0];
-    if (control?.ready === true) control.process?.send({ kind: 'node-dead', id });
+    if (control?.ready === true) sayDead(control, id);
   }
 
   async #untilReady(): Promise<void> {
-    const until = performance.now() + START_MS;
+    let waitedMs = 0;
+    let nowMs = performance.now();
     while (!this.#children.every((child) => child.ready)) {
       const failing = this.#children.find((child) => !child.ready && hasFailed(child));
       if (failing !== undefined) throw startFailed(failing);
-      if (performance.now() > until) {
+      if (waitedMs > START_MS) {
         throw notReady(this.#children.find((child) => !child.ready) ?? this.#children[0]!);
       }
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await new Promise((resolve) => setTimeout(resolve, READY_POLL_MS));
+      const beforeMs = nowMs;
+      nowMs = performance.now();
+      // P7: while this process stood still its children may have, too.
+      waitedMs += Math.min(nowMs - beforeMs, READY_POLL_MAX_MS);
     }
   }
 }
@@ -303,6 +311,11 @@ function newChild(name: string, script: string, args: readonly string[]): Child 
   };
 }
 
+/** A control that ends meanwhile hears of it when it has been started again. */
+function sayDead(control: Child, id: NodeId): void {
+  if (control.process !== undefined) void tell(control.process, { kind: 'node-dead', id });
+}
+
 function spawnTrouble(error: NodeJS.ErrnoException): string {
   const why = `no process can be started: ${error.code ?? error.message}`;
   const next = 'raise the limits of processes and open files (ulimit -u, ulimit -n)';
@@ -312,18 +325,6 @@ function spawnTrouble(error: NodeJS.ErrnoException): string {
 function howItEnded(code: number | null, signal: NodeJS.Signals | null): string {
   if (code === null && signal === null) return 'could not be started';
   return `ended (${signal ?? `exit ${code}`})`;
-}
-
-async function endChild(child: Child): Promise<void> {
-  const { process } = child;
-  if (process?.pid === undefined || process.exitCode !== null || process.signalCode !== null)
-    return;
-  const exited = once(process, 'exit');
-  if (process.connected) process.send({ kind: 'stop' });
-  else process.kill('SIGTERM');
-  const timer = setTimeout(() => process.kill('SIGKILL'), STOP_MS);
-  await exited;
-  clearTimeout(timer);
 }
 
 /** A second try follows the first end, except where the control itself has refused to start (a port in use …). */

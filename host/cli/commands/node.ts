@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ENGINE_OPTIONS } from '../../fabric/background.js';
 import { EXIT } from '../../types/errors.js';
+import { tell } from '../child.js';
 import { report } from '../command.js';
 import { connect, fabricDirectory, fabricUrl } from '../fabric-url.js';
 import { parseInteger, usageError } from '../format.js';
@@ -54,9 +55,7 @@ async function node(options: Options): Promise<void> {
     execArgv: [...ENGINE_OPTIONS],
   });
   const interrupts = new Interrupts({
-    gently: () => {
-      if (child.connected) child.send({ kind: 'stop' });
-    },
+    gently: () => void tell(child, { kind: 'stop' }),
     atOnce: () => void child.kill('SIGKILL'),
   });
   child.on('message', (message: { readonly kind?: string; readonly id?: string }) => {
