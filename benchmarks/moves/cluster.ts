@@ -25,7 +25,7 @@ import { compileGuest } from '../lib/guest.js';
 const PATIENCE_MS = 60_000;
 const TICK_MS = 20;
 /** Nothing is asked so long after a request for a move: asking would compete with it. */
-const UNDISTURBED_MS = 80;
+const UNDISTURBED_MS = 50;
 
 export interface ObservedMove extends MoveEntry {
   /** The client's request → the guest stands still. */
