@@ -3,17 +3,18 @@
  *
  *            ┌─ output stream ──▶ stdout, stderr (byte for byte, in order)
  *   control ─┤
- *            └─ watch stream ───▶ progress, and: done | paused ──▶ when all of its output is printed ──▶ Outcome
+ *            └─ watch stream ───▶ progress, and: done | paused | set aside ──▶ when all of its output is printed ──▶ Outcome
  *
  * Does not: start or stop clusters, write capsules or files.
  *
  * W1  `done` and `paused` are reported only after the last byte of output that the record covers was written.
  * W2  A byte of output is written once, also across restarts of the control (offsets).
- * W3  A pause that nobody here asked for does not end the following: someone will resume the shard.
+ * W3  A pause that nobody here asked for does not end the following: someone will resume the shard. One that no client asked for
+ *     does: the shard was set aside because it cannot go on (`fault`).
  */
 import type { ControlClient } from '../control/client.js';
 import type { NodeView, ShardView } from '../types/api.js';
-import { invariant, SherdError } from '../types/errors.js';
+import { EXIT, invariant, SherdError } from '../types/errors.js';
 import type { NodeId } from '../types/records.js';
 import { ClosedPipe, stderr, stdout } from './output.js';
 import { waitMs } from './patience.js';
@@ -24,6 +25,7 @@ const STARTED_POLL_MS = 5;
 export type Outcome =
   | { readonly kind: 'done'; readonly view: ShardView }
   | { readonly kind: 'paused'; readonly view: ShardView }
+  | { readonly kind: 'set-aside'; readonly view: ShardView }
   | { readonly kind: 'closed-pipe' };
 
 export interface FollowSettings {
@@ -31,6 +33,8 @@ export interface FollowSettings {
   readonly shardId: string;
   readonly progress: Progress;
   readonly signal: AbortSignal;
+  /** Output from this byte on. Default: all. */
+  readonly from?: number;
   readonly onView?: (view: ShardView) => void;
   /** Replaced by commands that keep the output to themselves. */
   readonly sink?: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => Promise<void>;
@@ -48,6 +52,7 @@ export class Follower {
 
   constructor(settings: FollowSettings) {
     this.#settings = settings;
+    this.#printed = settings.from ?? 0;
     this.#signal = AbortSignal.any([settings.signal, this.#own.signal]);
   }
 
@@ -112,6 +117,10 @@ export class Follower {
         await this.#untilPrinted(view.output.bytes);
         return { kind: 'done', view };
       }
+      if (view.fault !== undefined) {
+        await this.#untilPrinted(view.output.bytes);
+        return { kind: 'set-aside', view };
+      }
       if (view.status === 'paused' && this.#pauseExpected) {
         await this.#untilPrinted(view.output.bytes);
         return { kind: 'paused', view };
@@ -142,6 +151,16 @@ export class Follower {
       this.#signal.addEventListener('abort', end, { once: true });
     });
   }
+}
+
+/** What there is to say of a shard that was set aside; undefined of one that was not. */
+export function setAsideError({ id, fault }: ShardView): SherdError | undefined {
+  if (fault === undefined) return undefined;
+  return new SherdError('SHERD_SET_ASIDE', `it cannot go on and is paused: ${fault}`, {
+    at: id,
+    next: `put that right, then: sherd resume ${id}; or end it: sherd kill ${id}`,
+    exitCode: EXIT.failedLater,
+  });
 }
 
 function hasStarted(view: ShardView | undefined): boolean {

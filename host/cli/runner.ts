@@ -3,6 +3,7 @@
  *
  *   open session ─▶ submit ─▶ follow ─┬─ done ───▶ write back ─▶ status ─▶ the program's code
  *                                     ├─ paused ─▶ capsule file ─────────▶ 75
+ *                                     ├─ set aside ─▶ kept ───────────────▶ 1
  *                                     ├─ signal ─▶ end ──────────────────▶ 130 / 143
  *                                     └─ reader gone ─▶ end ─────────────▶ 141
  *
@@ -13,7 +14,8 @@
  *     (except by SIGKILL).
  * N2  A paused program that cannot be stored in its file is kept with the data directory, paused: the run ends with 1, and
  *     the error says how to fetch it.
- * N3  Files that cannot be brought home are kept in the same way.
+ * N3  Files that cannot be brought home are kept in the same way, and so is a program that sherd has set aside because it
+ *     cannot go on.
  * N4  When a cluster that is not ours cannot be reached any more, the error says which shard the run is and how to go on.
  */
 import type { ControlClient } from '../control/client.js';
@@ -318,6 +320,7 @@ class Run {
     }
     this.#concluding = true;
     this.#progress.end();
+    if (outcome.kind === 'set-aside') throw await this.#setAside(outcome.view);
     if (outcome.kind === 'paused') return this.#concludePause(client, outcome.view);
     return this.#concludeEnd(client, outcome.view);
   }
@@ -332,6 +335,18 @@ class Run {
     await this.#forget(client, view);
     const report = this.#report('paused', EXIT.paused, `paused at fuel ${view.fuelUsed}`, view);
     return { ...report, capsuleFile: file };
+  }
+
+  /** N3. */
+  #setAside({ id, fault }: ShardView): Promise<SherdError> {
+    const error = new SherdError('SHERD_SET_ASIDE', `it cannot go on: ${fault}`, {
+      at: this.#job.at,
+      next: 'put that right',
+    });
+    return this.#kept(error, 'the program is paused and kept', (directory) => {
+      const resume = `sherd resume --fabric ${fabricUrl(directory)} ${id}`;
+      return `${resume} && sherd result --wait ${this.#whence(directory)}`;
+    });
   }
 
   /** N2. */

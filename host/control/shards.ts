@@ -178,13 +178,18 @@ export class Shards {
         };
       }
     }
-    if (record.capsule === null) {
-      return {
-        source: 'none',
-        why: record.status === 'done' ? 'it is done' : 'nothing of it is stored yet',
-      };
+    const { capsule, fault, reason: why } = record;
+    if (capsule === null) {
+      const nothing = record.status === 'done' ? 'it is done' : 'nothing of it is stored yet';
+      return { source: 'none', why: fault === undefined ? nothing : why };
     }
-    return { source: 'capsule', capsule: record.capsule, report: await this.#report(record) };
+    try {
+      return { source: 'capsule', capsule, report: await this.#report(record), why };
+    } catch (cause) {
+      // What cannot be read now may be what it was set aside for.
+      if (fault === undefined || !(cause instanceof SherdError)) throw cause;
+      return { source: 'none', why };
+    }
   }
 
   nodes(): NodeView[] {

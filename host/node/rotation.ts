@@ -231,7 +231,14 @@ export class Rotation {
     for (const slot of [...this.#slots.values()]) {
       if (slot.wait?.kind !== 'blob' || slot.wait.hash !== hash) continue;
       if (there) this.#wake(slot);
-      else this.#crashed(slot, new SherdError('SHERD_BLOB_MISSING', `blob ${hash} is in no store`));
+      else
+        this.#crashed(
+          slot,
+          new SherdError(
+            'SHERD_BLOB_MISSING',
+            `one of its inputs (blob ${hash}) is not in the store, or damaged there`,
+          ),
+        );
     }
   }
 

@@ -27,7 +27,7 @@ import { SUBJECT } from '../types/hints.js';
 import { encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import { KEY, type NodeId, type ShardId, type ShardRecord } from '../types/records.js';
-import { lineOf, needed, PERMANENT, placedLineOf } from './executor-errors.js';
+import { lineOf, needed, placedLineOf, remedyOf } from './executor-errors.js';
 import { Harvests, outputBytes } from './harvests.js';
 import type { WorkerPool } from './pool.js';
 import { type BufferShelf, bufferOf } from './shelf.js';
@@ -189,8 +189,9 @@ export class ShardExecutor {
   crashed(error: WorkerError): void {
     const message = lineOf(error);
     this.#context.log('crashed', this.shardId, message);
-    if (this.#loadOp !== null) this.#answerLoad({ kind: 'load-failed', message, permanent: false });
-    this.#handleRun((runId) => ({ kind: 'crashed', runId, message }));
+    if (this.#loadOp !== null) this.#answerLoad({ kind: 'load-failed', message, remedy: 'retry' });
+    const remedy = error.code === 'SHERD_BLOB_MISSING' ? 'mend' : 'retry';
+    this.#handleRun((runId) => ({ kind: 'crashed', runId, message, remedy }));
   }
 
   progress(progress: RunProgress): void {
@@ -276,9 +277,9 @@ export class ShardExecutor {
       const fetchModule = async (): Promise<Uint8Array | undefined> =>
         pool.isPrepared(worker, moduleHash)
           ? undefined
-          : needed(moduleHash, await fetchShared(moduleHash));
+          : needed('its module', moduleHash, fetchShared(moduleHash));
       const [spec, early, capsule] = await Promise.all([
-        fetchShared(action.spec).then((bytes) => needed(action.spec, bytes)),
+        needed('its spec', action.spec, fetchShared(action.spec)),
         fetchModule(),
         action.capsule === null ? null : this.#fetchCapsule(action.capsule),
       ]);
@@ -296,15 +297,15 @@ export class ShardExecutor {
       const transfer = capsule === null ? [] : bufferOf(capsule);
       pool.load(worker, { ...shard, capsule, capsuleVerified: true }, module, transfer);
     } catch (cause) {
-      const permanent = PERMANENT.has((cause as { code?: string }).code ?? '');
-      if (live()) this.handle({ kind: 'load-failed', opId, message: lineOf(cause), permanent });
+      const remedy = remedyOf((cause as { code?: string }).code);
+      if (live()) this.handle({ kind: 'load-failed', opId, message: lineOf(cause), remedy });
     }
   }
 
   async #fetchCapsule(hash: Hash): Promise<Uint8Array> {
     const { fabric, shelf } = this.#context;
     const into = shelf.take(this.record?.capsuleBytes ?? 0);
-    const bytes = needed(hash, await fabric.blobs.get(hash, { into }));
+    const bytes = await needed('its capsule', hash, fabric.blobs.get(hash, { into }));
     if (into !== undefined && bytes.buffer !== into) shelf.put(into);
     return bytes;
   }
@@ -324,7 +325,9 @@ export class ShardExecutor {
     if (sent) return;
     // Its worker died between `loaded` and now.
     queueMicrotask(() =>
-      this.#handleRun((id) => ({ kind: 'crashed', runId: id, message: 'its worker died' })),
+      this.#handleRun((id) => {
+        return { kind: 'crashed', runId: id, message: 'its worker died', remedy: 'retry' };
+      }),
     );
   }
 
@@ -448,7 +451,7 @@ export class ShardExecutor {
       this.#unroute();
       const message = 'changes to another worker thread';
       this.#context.log('relocated', this.shardId, message);
-      this.handle({ kind: 'crashed', runId, message });
+      this.handle({ kind: 'crashed', runId, message, remedy: 'retry' });
     });
   }
 
@@ -571,5 +574,5 @@ function facts(state: RunState): RunFacts {
 }
 
 function loadFailure(error: WorkerError): LoadAnswer {
-  return { kind: 'load-failed', message: lineOf(error), permanent: PERMANENT.has(error.code) };
+  return { kind: 'load-failed', message: lineOf(error), remedy: remedyOf(error.code) };
 }

@@ -92,6 +92,11 @@ const RULES: readonly Rule[] = [
     name: 'restarts count recoveries',
     broken: (b, a) => a.restarts - b.restarts !== (takenAway(b, a) && a.status !== 'done' ? 1 : 0),
   },
+  {
+    name: 'a fault comes from the owner, and takes nothing away',
+    broken: (b, a) =>
+      a.fault !== undefined && a.fault !== b.fault && (b.owner === null || a.capsule !== b.capsule),
+  },
   { name: 'writes differ', broken: (b, a) => a.writer === b.writer && a.attempt === b.attempt },
 ];
 
@@ -104,6 +109,7 @@ export function checkRecord(r: ShardRecord): string[] {
   if (r.status === 'done' && (r.capsule !== null || r.wanted !== null))
     faults.push('done holds no capsule and no request');
   if (r.status === 'paused' && r.wanted !== null) faults.push('nothing is asked of a paused shard');
+  if (r.fault !== undefined && r.status !== 'paused') faults.push('a fault only while paused');
   if (owned && r.epoch === 0) faults.push('an owned shard has an epoch');
   if ((r.output.head === null) !== (r.output.chunks === 0))
     faults.push('head exactly when there are chunks');

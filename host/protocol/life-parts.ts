@@ -1,7 +1,7 @@
 /**
  * Parts of the machine in node-life.ts that need no state: what is wanted now, quotas, the way of a capture to the record.
  *
- * Does: compute from records, limits and facts, space tries. Does not: decide an order.
+ * Does: compute from records, limits and facts. Does not: decide an order.
  */
 import { EXIT, invariant } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
@@ -178,34 +178,6 @@ export function snapshotOf(pipe: Pipe): Snapshot {
 
 export function recordFacts(record: ShardRecord): RunFacts {
   return { fuelUsed: record.fuelUsed, memoryBytes: record.memoryBytes, ranMs: record.ranMs };
-}
-
-/** Tries, further and further apart while they fail. */
-export class Backoff {
-  failures = 0;
-  /** No try before this time. */
-  atMs = 0;
-  /** What failed last; empty = nothing, or it works again. */
-  trouble = '';
-
-  constructor(private readonly policy: Pick<LifePolicy, 'retryMs' | 'retryMaxMs'>) {}
-
-  waits(nowMs: number): boolean {
-    return nowMs < this.atMs;
-  }
-
-  worked(): void {
-    this.failures = 0;
-    this.atMs = 0;
-    this.trouble = '';
-  }
-
-  failed(nowMs: number, message: string): void {
-    const { retryMs, retryMaxMs } = this.policy;
-    this.atMs = nowMs + Math.min(retryMaxMs, retryMs * 2 ** Math.min(this.failures, 20));
-    this.failures += 1;
-    this.trouble = message;
-  }
 }
 
 /** Facts of a run, with the time that the record had before it. */

@@ -48,6 +48,12 @@ export interface SpecLimits {
   readonly maxTimeMs: number;
 }
 
+/**
+ * What helps after a failure: `retry` = trying again may; `mend` = somebody has to put something right first (a damaged capsule, a
+ * blob that is nowhere); `none` = nothing: the program itself is refused.
+ */
+export type Remedy = 'retry' | 'mend' | 'none';
+
 export type CasAnswer =
   | { readonly kind: 'ok'; readonly revision: number }
   | { readonly kind: 'conflict'; readonly current: Seen<ShardRecord> | null }
@@ -66,12 +72,11 @@ export type LifeEvent = { readonly nowMs: number; readonly wallMs?: number } & (
   /** The record was removed at this revision. */
   | { readonly kind: 'gone'; readonly revision: number }
   | { readonly kind: 'loaded'; readonly opId: string; readonly limits: SpecLimits }
-  /** `permanent`: trying again cannot help (refused module, damaged capsule); else e.g. a blob that is not there yet. */
   | {
       readonly kind: 'load-failed';
       readonly opId: string;
       readonly message: string;
-      readonly permanent: boolean;
+      readonly remedy: Remedy;
     }
   /** Sent about every 50 ms while output waits, else every 200 ms; also when the guest starts to wait. */
   | {
@@ -101,7 +106,12 @@ export type LifeEvent = { readonly nowMs: number; readonly wallMs?: number } & (
       readonly outputBytes: number;
     }
   /** The worker or instance was lost without a result. The shard goes on from its last commit. */
-  | { readonly kind: 'crashed'; readonly runId: string; readonly message: string }
+  | {
+      readonly kind: 'crashed';
+      readonly runId: string;
+      readonly message: string;
+      readonly remedy: Exclude<Remedy, 'none'>;
+    }
   | {
       readonly kind: 'stored';
       readonly opId: string;
@@ -199,9 +209,9 @@ export interface LifePolicy {
   /** First and longest pause between tries, ms. */
   readonly retryMs: number;
   readonly retryMaxMs: number;
-  /** Load tries before the shard is given up as failed. */
+  /** Load tries before the shard is set aside. */
   readonly loadTries: number;
-  /** A permanent capture failure or repeated crashes end the shard after this many. */
+  /** Crashes without a commit in between before the shard is given up. */
   readonly crashTries: number;
 }
 

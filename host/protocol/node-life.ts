@@ -29,13 +29,14 @@
  * N4  A capture that is held, and the end of a guest, can serve any request that comes before the compare-and-set is sent.
  * N5  A kill waits for nothing but a compare-and-set in flight.
  * N6  After a commit that cost c ms, the next one starts no sooner than c / budgetShare ms after that one started.
+ * N7  A shard that cannot go on is set aside (paused) with all that is committed. Only one of which nothing is committed, and which
+ *     nothing helps, ends as failed.
  */
 import type { Seen } from '../types/brain.js';
 import { invariant } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
 import type { NodeId, ShardExit, ShardId, ShardRecord } from '../types/records.js';
 import {
-  Backoff,
   dueMs,
   failedExit,
   forward,
@@ -60,10 +61,12 @@ import {
   type LifeOptions,
   type LifePhase,
   type LifePolicy,
+  type Remedy,
   type RunFacts,
   type SpecLimits,
 } from './life-types.js';
 import { RecordWrite, type WriteKind, type WriteNews } from './record-write.js';
+import { type Backoff, type Hopeless, Setbacks } from './setbacks.js';
 import {
   answer,
   type Claim,
@@ -75,6 +78,7 @@ import {
   type Snapshot,
   type Stamp,
   sameCourse,
+  setAside,
   settle,
   type Transition,
   takeUp,
@@ -107,8 +111,6 @@ export class NodeLife {
   #endAsked = false;
   #ended: ShardExit | null = null;
   #uncapturable = false;
-  /** Why sherd cannot go on with it on this node; null = it can. */
-  #hopeless: string | null = null;
 
   #pipe: Pipe | null = null;
   #write: RecordWrite | null = null;
@@ -120,15 +122,16 @@ export class NodeLife {
 
   #serial = 0;
   #attempt = 0;
-  #crashes = 0;
-  #retry: Backoff;
+  readonly #setbacks: Setbacks;
+  readonly #retry: Backoff;
 
   constructor(options: LifeOptions) {
     this.shardId = options.shardId;
     this.#node = options.nodeId;
     this.#writer = options.writer;
     this.#policy = { ...DEFAULT_LIFE_POLICY, ...options.policy };
-    this.#retry = new Backoff(this.#policy);
+    this.#setbacks = new Setbacks(this.#policy);
+    this.#retry = this.#setbacks.retry;
   }
 
   /** Takes one event in; gives what is to be done now, in order. */
@@ -213,7 +216,7 @@ export class NodeLife {
         if (event.opId !== this.#loadOp) return;
         this.#loadOp = null;
         this.#guest = 'none';
-        this.#loadFailed(event.message, event.permanent);
+        this.#setbacks.loadFailed(this.#nowMs, event.message, event.remedy);
         return;
       case 'captured':
       case 'capture-failed':
@@ -237,7 +240,7 @@ export class NodeLife {
   #applyRun(event: Extract<LifeEvent, { readonly runId: string }>): void {
     if (this.#guest === 'ended') return;
     if (event.kind === 'crashed') {
-      this.#crashed(event.message);
+      this.#crashed(event.message, event.remedy);
       return;
     }
     this.#run = forward(this.#run, later(event.run, this.#ranBeforeMs));
@@ -295,22 +298,13 @@ export class NodeLife {
     this.#outputBytes = bytes;
   }
 
-  #crashed(message: string): void {
+  #crashed(message: string, remedy: Remedy): void {
     this.#guest = 'none';
     this.#runId = null;
     this.#outputBytes = 0;
     this.#endAsked = false;
-    this.#crashes += 1;
-    if (this.#crashes >= this.#policy.crashTries) this.#hopeless = `crashed: ${message}`;
     if (this.#pipe?.stage === 'capturing') this.#pipe = null;
-    this.#retry.failed(this.#nowMs, message);
-  }
-
-  #loadFailed(message: string, permanent: boolean): void {
-    this.#retry.failed(this.#nowMs, message);
-    const tries = this.#policy.loadTries;
-    if (permanent || this.#retry.failures >= tries)
-      this.#hopeless = `could not be loaded: ${message}`;
+    this.#setbacks.crashed(this.#nowMs, message, remedy);
   }
 
   /** A newer sight of the record. Old and repeated ones are ignored. */
@@ -384,7 +378,7 @@ export class NodeLife {
     this.#committedMs = this.#nowMs;
     this.#costMs = smoothCost(this.#costMs, pipe.costMs);
     this.#budgetMs = pipe.startedMs + pipe.costMs / this.#policy.budgetShare;
-    if (this.#hopeless === null) this.#crashes = 0;
+    this.#setbacks.committed();
   }
 
   /** Does the next thing; true = look again. */
@@ -445,16 +439,22 @@ export class NodeLife {
       if (this.#guest !== 'none') this.#release('asked to leave before it ran', false);
       return this.#leave(record, goal, null, null);
     }
-    if (this.#hopeless !== null) {
-      this.#release(this.#hopeless, true);
-      const exit = failedExit(`${this.shardId} ${this.#hopeless}`);
-      return this.#writeEnd(record, exit, recordFacts(record), null);
-    }
+    if (this.#setbacks.hopeless !== null) return this.#giveUp(record, this.#setbacks.hopeless);
     if (this.#guest === 'loading') return false;
     if (this.#guest === 'none') return this.#load(record);
     if (record.status === 'assigned') return this.#send('take', (s, c) => takeUp(record, c, s));
     this.#startGuest(record);
     return true;
+  }
+
+  /** N7. */
+  #giveUp(record: ShardRecord, { why, remedy }: Hopeless): false {
+    this.#release(why, true);
+    if (remedy === 'mend' || record.capsule !== null) {
+      return this.#send('leave', (s, c) => setAside(record, c, why, s));
+    }
+    const exit = failedExit(`${this.shardId} ${why}`);
+    return this.#writeEnd(record, exit, recordFacts(record), null);
   }
 
   #load(record: ShardRecord): false {
@@ -586,11 +586,9 @@ export class NodeLife {
     this.#epoch = 0;
     this.#taken = false;
     this.#uncapturable = false;
-    this.#hopeless = null;
-    this.#crashes = 0;
     this.#budgetMs = 0;
     this.#run = NOTHING_RUN;
-    this.#retry.worked();
+    this.#setbacks.forgotten();
   }
 
   #id(what: string): string {

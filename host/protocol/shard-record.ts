@@ -12,7 +12,7 @@
  *            │ │ │                   └────┴─ handOver ─┘ │ │
  *            │ │ └── recover (epoch + 1), requeue ───────┤ │
  *     resume │ └──────────────────────────────────────── │ │      redirect: assigned → assigned (epoch + 1)
- *            │                          pause            │ │ finish
+ *            │                          pause, setAside  │ │ finish
  *          paused ◀──────────────────────────────────────┘ ▼
  *            └──────────────── killNow (from anywhere) ──▶ done
  *
@@ -24,6 +24,7 @@
  * T5  done is final. exit ≠ null exactly when done.
  * T6  A `wanted` lives while there is an owner to answer it; only "pause at fuel N" may wait in the queue.
  * T7  Every new record carries its writer and an attempt number that differs from what it replaces.
+ * T8  A `fault` lives as long as the pause that it caused: what takes the shard out of it takes the fault away.
  */
 import type { Seen } from '../types/brain.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -212,6 +213,24 @@ export function pause(
     wanted: null,
     artifacts,
     reason: 'paused on request',
+  });
+}
+
+/** → paused, by the owner: it cannot go on before somebody has put something right. All that is committed is kept. */
+export function setAside(
+  before: ShardRecord,
+  claim: Claim,
+  fault: string,
+  stamp: Stamp,
+): Transition {
+  const refusal = notOwner(before, claim);
+  if (refusal !== null) return refusal;
+  return done(before, stamp, {
+    status: 'paused',
+    owner: null,
+    wanted: null,
+    fault,
+    reason: `cannot go on: ${fault} — put that right, then: sherd resume ${before.id}`,
   });
 }
 
@@ -515,7 +534,10 @@ function computed(before: ShardRecord, now: EndState): boolean {
 function done(before: ShardRecord, stamp: Stamp, change: Partial<ShardRecord>): Transition {
   const { writer, attempt, wallMs } = stamp;
   const ended = change.status === 'done' && wallMs !== undefined ? { endedMs: wallMs } : {};
-  return { ok: true, record: { ...before, ...change, ...ended, writer, attempt } };
+  const { fault, ...rest } = before;
+  const stays = fault !== undefined && (change.status ?? before.status) === 'paused';
+  const kept = stays ? { fault } : {}; // T8
+  return { ok: true, record: { ...rest, ...kept, ...change, ...ended, writer, attempt } };
 }
 
 function refuse(code: RefusalCode, message: string): Transition {

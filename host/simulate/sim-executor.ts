@@ -145,7 +145,7 @@ export class SimExecutor {
     this.guest = null;
     this.runId = null;
     this.#generationOfRun += 1;
-    this.handle({ kind: 'crashed', runId, message: 'worker lost' });
+    this.handle({ kind: 'crashed', runId, message: 'worker lost', remedy: 'retry' });
   }
 
   #execute(action: LifeAction): void {
@@ -240,7 +240,7 @@ export class SimExecutor {
         const { maxFuel, maxTimeMs } = loaded.spec;
         this.handle({ kind: 'loaded', opId, limits: { maxFuel, maxTimeMs } });
       },
-      (message) => this.handle({ kind: 'load-failed', opId, message, permanent: false }),
+      (message) => this.handle({ kind: 'load-failed', opId, message, remedy: 'retry' }),
     );
   }
 

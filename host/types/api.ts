@@ -183,6 +183,8 @@ export interface ShardView {
   readonly children: readonly ShardId[];
   /** Why it does not run; empty while it runs. */
   readonly reason: string;
+  /** It is paused because it cannot go on: what is wrong. Absent: nothing is, or it does not know yet. */
+  readonly fault?: string;
   readonly createdMs: number;
   readonly endedMs?: number;
   readonly ranMs: number;
@@ -274,7 +276,13 @@ export type InspectReply =
       readonly activity: ShardActivity;
       readonly guestStack: readonly string[];
     }
-  | { readonly source: 'capsule'; readonly capsule: Hash; readonly report: unknown }
+  | {
+      readonly source: 'capsule';
+      readonly capsule: Hash;
+      readonly report: unknown;
+      /** Why it does not run; empty when that is not known. */
+      readonly why: string;
+    }
   | { readonly source: 'silent'; readonly nodeId: NodeId; readonly waitedMs: number }
   | { readonly source: 'none'; readonly why: string };
 

@@ -64,7 +64,8 @@ export type ErrorCode =
   | 'SHERD_HOST_FILE_CHANGED'
   | 'SHERD_TIMEOUT'
   | 'SHERD_ABORTED'
-  | 'SHERD_INTERNAL';
+  | 'SHERD_INTERNAL'
+  | 'SHERD_SET_ASIDE';
 
 /** Extra facts of an error. `next` says what the user can do; `at` names the file, shard, node or offset. */
 export interface ErrorDetails {

@@ -16,7 +16,7 @@ export type ShardStatus =
   | 'queued' // runnable, no owner
   | 'assigned' // has an owner, which has not taken it up yet
   | 'running' // the owner has it (running, runnable or waiting in a host call)
-  | 'paused' // stopped on request, no owner
+  | 'paused' // stopped on request, or set aside because it cannot go on (`fault`); no owner
   | 'done'; // ended; `exit` says how
 
 export type ExitReason =
@@ -83,6 +83,8 @@ export interface ShardRecord {
   readonly children: readonly ShardId[];
   /** Why it is not running, for `ps`; empty while it runs. */
   readonly reason: string;
+  /** What keeps a paused shard from going on although nobody asked for the pause (a lost capsule …). Absent: nothing. */
+  readonly fault?: string;
   /** Wall clock of the submitter, ms; for display only. */
   readonly createdMs: number;
   /** Wall clock of whoever ended it, ms; for display and retention. Absent: not done, or a record of before this was kept. */

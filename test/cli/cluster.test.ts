@@ -1,61 +1,15 @@
 /** `sherd up` and the verbs of a running cluster: real processes, one cluster for all tests here. */
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { workersEach } from '../../host/cli/supervisor.js';
 import type { NodeView, ShardView } from '../../host/types/api.js';
-import { programDirectory } from './programs.js';
-import { type Ended, type Running, sherd, startSherd } from './sherd.js';
+import { SLOW, upCluster } from './up-cluster.js';
 
-const SLOW = 120_000;
-let cwd: string;
-let up: Running;
-const env = { SHERD_FABRIC: 'embedded:data' };
-
-const run = (...args: string[]): Promise<Ended> => sherd(args, { cwd, env });
-
-/** Runs a verb that must succeed; gives its JSON. */
-async function json<T>(...args: string[]): Promise<T> {
-  const ended = await run(...args, '--json');
-  expect([args, ended.code, ended.stderr]).toEqual([args, 0, '']);
-  return JSON.parse(ended.text) as T;
-}
-
-const submit = async (...args: string[]): Promise<string> => {
-  const ended = await run('submit', ...args);
-  expect([ended.code, ended.stderr]).toEqual([0, '']);
-  return ended.text.trim();
-};
-
-const view = async (id: string): Promise<ShardView> => {
-  const found = (await json<ShardView[]>('ps')).find((shard) => shard.id === id);
-  if (found === undefined) throw new Error(`${id} is not listed`);
-  return found;
-};
-
-async function untilView(id: string, wanted: (shard: ShardView) => boolean): Promise<ShardView> {
-  for (;;) {
-    const found = await view(id);
-    if (wanted(found)) return found;
-  }
-}
-
-async function startUp(): Promise<void> {
-  up = startSherd(['up', '--nodes', '2'], { cwd, env });
-  await up.until('stop ');
-}
-
-beforeAll(async () => {
-  cwd = await programDirectory(['counter', 'spin', 'yes', 'trap', 'cat']);
-  await startUp();
-}, SLOW);
-afterAll(async () => {
-  up.child.kill('SIGTERM');
-  await up.ended;
-  await rm(cwd, { recursive: true, force: true });
-}, SLOW);
+const cluster = upCluster(['counter', 'spin', 'yes', 'trap', 'cat']);
+const { run, json, submit, view, untilView } = cluster;
 
 describe('a running cluster', { timeout: SLOW }, () => {
   it('runs what is submitted and keeps its output', async () => {
@@ -138,9 +92,13 @@ describe('a running cluster', { timeout: SLOW }, () => {
   it('run --fabric submits and follows; Ctrl-C takes the shard along', async () => {
     const ended = await run('run', '--fabric', 'embedded:data', 'counter.wasm');
     expect([ended.code, ended.text.startsWith('1\n2\n')]).toEqual([7, true]);
-    const following = startSherd(
-      ['run', '--fabric', 'embedded:data', '--name', 'followed', 'yes.wasm'],
-      { cwd, env },
+    const following = cluster.start(
+      'run',
+      '--fabric',
+      'embedded:data',
+      '--name',
+      'followed',
+      'yes.wasm',
     );
     await following.until('7\n');
     following.child.kill('SIGINT');
@@ -152,8 +110,11 @@ describe('a running cluster', { timeout: SLOW }, () => {
   });
 
   it('keeps artifacts that result --dir fetches', async () => {
-    await mkdir(join(cwd, 'in'));
-    await writeFile(join(cwd, 'in', 'words.txt'), 'one two two three three three\n'.repeat(100));
+    await mkdir(join(cluster.cwd, 'in'));
+    await writeFile(
+      join(cluster.cwd, 'in', 'words.txt'),
+      'one two two three three three\n'.repeat(100),
+    );
     const program = fileURLToPath(new URL('../fixtures/wc_sort.wasm', import.meta.url));
     const id = await submit('--dir', '/d=in', program, '/d', '/d/words.txt');
     for (const [claim, line] of [
@@ -171,8 +132,8 @@ describe('a running cluster', { timeout: SLOW }, () => {
     }
     const result = await run('result', '--wait', '--dir', '/d=fetched', id);
     expect([result.code, result.stderr]).toEqual([0, '']);
-    expect(await readdir(join(cwd, 'in'))).toEqual(['words.txt']);
-    const text = await readFile(join(cwd, 'fetched', 'out', 'count.txt'), 'utf8');
+    expect(await readdir(join(cluster.cwd, 'in'))).toEqual(['words.txt']);
+    const text = await readFile(join(cluster.cwd, 'fetched', 'out', 'count.txt'), 'utf8');
     expect(text).toMatch(/three/);
   });
 
@@ -199,7 +160,7 @@ describe('a running cluster', { timeout: SLOW }, () => {
   });
 
   it('takes in another node process', async () => {
-    const node = startSherd(['node', '--name', 'extra', '--json'], { cwd, env });
+    const node = cluster.start('node', '--name', 'extra', '--json');
     await node.until('"id"');
     const nodes = (await json<NodeView[]>('ps', '--nodes')).map((view) => view.node);
     const extra = nodes.find(({ id }) => id.startsWith('extra-'));
@@ -227,10 +188,10 @@ describe('a running cluster', { timeout: SLOW }, () => {
     await untilView(id, (shard) => shard.status === 'running' && shard.capsule !== null);
     const down = await json<{ paused: number }>('down');
     expect(down.paused).toBe(1);
-    expect((await up.ended).code).toBe(0);
+    expect((await cluster.up.ended).code).toBe(0);
     const away = await run('ps');
     expect([away.code, away.stderr]).toEqual([1, expect.stringContaining('SHERD_NO_CLUSTER')]);
-    await startUp();
+    await cluster.startUp();
     const again = await untilView(id, (shard) => shard.status === 'running');
     expect(again.capsule).not.toBeNull();
     await json('kill', id);
@@ -239,9 +200,9 @@ describe('a running cluster', { timeout: SLOW }, () => {
   it('stops on SIGTERM, stores, and carries on', async () => {
     const id = await submit('spin.wasm');
     await untilView(id, (shard) => shard.status === 'running');
-    up.child.kill('SIGTERM');
-    expect((await up.ended).code).toBe(0);
-    await startUp();
+    cluster.up.child.kill('SIGTERM');
+    expect((await cluster.up.ended).code).toBe(0);
+    await cluster.startUp();
     await untilView(id, (shard) => shard.status === 'running');
     await json('kill', '--force', id);
   });

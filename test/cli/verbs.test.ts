@@ -1,52 +1,22 @@
 /** Verbs of a running cluster that come at the wrong moment, twice, against each other, or about nobody. */
 
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { NodeView, ShardView } from '../../host/types/api.js';
-import { programDirectory } from './programs.js';
-import { type Ended, type Running, sherd, startSherd } from './sherd.js';
+import type { Ended, Running } from './sherd.js';
+import { SLOW, upCluster } from './up-cluster.js';
 
-const SLOW = 120_000;
 /** Far more than anything here runs. */
 const FAR = '99999999999999999';
-const env = { SHERD_FABRIC: 'embedded:data' };
-let cwd: string;
-let up: Running;
-
-const run = (...args: string[]): Promise<Ended> => sherd(args, { cwd, env });
-const submit = async (program: string): Promise<string> =>
-  (await run('submit', program)).text.trim();
-const shards = async (): Promise<ShardView[]> =>
-  JSON.parse((await run('ps', '--json')).text) as ShardView[];
-
-async function untilView(id: string, wanted: (shard: ShardView) => boolean): Promise<ShardView> {
-  for (;;) {
-    const found = (await shards()).find((shard) => shard.id === id);
-    if (found !== undefined && wanted(found)) return found;
-  }
-}
+const cluster = upCluster(['spin', 'yes']);
+const { run, submit, shards, untilView } = cluster;
 
 const running = async (): Promise<ShardView> =>
   untilView(await submit('spin.wasm'), (shard) => shard.status === 'running');
 
 /** The one line of a refusal. */
 const refusal = ({ code, text, stderr }: Ended) => ({ code, text, lines: stderr.split('\n') });
-
-async function startUp(): Promise<void> {
-  up = startSherd(['up', '--nodes', '2'], { cwd, env });
-  await up.until('stop ');
-}
-
-beforeAll(async () => {
-  cwd = await programDirectory(['spin', 'yes']);
-  await startUp();
-}, SLOW);
-afterAll(async () => {
-  up.child.kill('SIGTERM');
-  await up.ended;
-  await rm(cwd, { recursive: true, force: true });
-}, SLOW);
 
 describe('an id that nobody has', { timeout: SLOW }, () => {
   const IDS = ['s-nobody', '', '.', '..', '../nodes', 'a b', 'a?force=1', '%2e%2e', 'a\nb'];
@@ -99,7 +69,7 @@ describe('a request that meets another', { timeout: SLOW }, () => {
 
   it('a pause that is taken back ends at once, and says by what', async () => {
     const { id } = await running();
-    const pausing = startSherd(['pause', '--at', FAR, '--timeout', '100s', id], { cwd, env });
+    const pausing = cluster.start('pause', '--at', FAR, '--timeout', '100s', id);
     await untilView(id, (shard) => shard.wanted?.op === 'pause');
     await run('resume', id);
     const { code, lines } = refusal(await pausing.ended);
@@ -135,24 +105,24 @@ describe('a request that meets another', { timeout: SLOW }, () => {
 describe('a run in a cluster', { timeout: SLOW }, () => {
   const fabric = ['--fabric', 'embedded:data'];
   const follow = (name: string, ...options: string[]): Running =>
-    startSherd(['run', ...fabric, '--name', name, ...options], { cwd, env });
+    cluster.start('run', ...fabric, '--name', name, ...options);
   const named = async (name: string): Promise<ShardView | undefined> =>
     (await shards()).find((shard) => shard.name === name);
 
   it('that is ended at once says which shard it leaves, and how it ended', async () => {
-    await writeFile(join(cwd, 'status.json'), '{"reason":"of an earlier run"}');
+    await writeFile(join(cluster.cwd, 'status.json'), '{"reason":"of an earlier run"}');
     const how = ['-o', 'x.capsule', '--status', 'status.json', 'yes.wasm'];
     const following = follow('left', ...how);
     await following.until('7\n');
     following.child.kill('SIGINT');
     following.child.kill('SIGTERM');
     const { code, stderr } = await following.ended;
-    const status = JSON.parse(await readFile(join(cwd, 'status.json'), 'utf8'));
+    const status = JSON.parse(await readFile(join(cluster.cwd, 'status.json'), 'utf8'));
     const { id } = (await named('left')) ?? { id: '' };
     expect(id).not.toBe('');
     // The line of the first signal may still be on its way when the second one's is written.
     expect(stderr.split('\n')).toContainEqual(
-      expect.stringContaining(`sherd kill --fabric embedded:${cwd}/data ${id}`),
+      expect.stringContaining(`sherd kill --fabric embedded:${cluster.cwd}/data ${id}`),
     );
     // The two signals may come in either order.
     expect(status).toMatchObject({ reason: 'interrupted', code, figures: { shard: id } });
@@ -160,17 +130,17 @@ describe('a run in a cluster', { timeout: SLOW }, () => {
   });
 
   it('that loses sight of its cluster says which shard it is; the shard goes on with it', async () => {
-    await mkdir(join(cwd, 'in'));
+    await mkdir(join(cluster.cwd, 'in'));
     const following = follow('lost', '--dir', '/d=in', 'yes.wasm');
     await following.until('7\n');
     const { id } = (await named('lost')) ?? { id: '' };
     expect((await run('down')).code).toBe(0);
     const { code, stderr } = await following.ended;
     expect([code, stderr.trimEnd().split('\n').length]).toEqual([1, 1]);
-    const hint = `sherd result --wait --fabric embedded:${cwd}/data --dir /d=in ${id} [SHERD_NO_CLUSTER]`;
+    const hint = `sherd result --wait --fabric embedded:${cluster.cwd}/data --dir /d=in ${id} [SHERD_NO_CLUSTER]`;
     expect(stderr).toMatch(hint);
-    await up.ended;
-    await startUp();
+    await cluster.up.ended;
+    await cluster.startUp();
     await untilView(id, (shard) => shard.status === 'running');
     await run('rm', '--force', id);
   });

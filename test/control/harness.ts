@@ -122,7 +122,7 @@ export async function compiled(text: string): Promise<ShardModule> {
 }
 
 export interface SubmitOptions
-  extends Partial<Pick<ShardSpec, 'maxFuel' | 'maxTimeMs' | 'priority'>> {
+  extends Partial<Pick<ShardSpec, 'maxFuel' | 'maxTimeMs' | 'priority' | 'stdin'>> {
   readonly pauseAtFuel?: bigint;
 }
 

@@ -86,7 +86,8 @@ class Storm {
         if (this.#running) rig.end();
         break;
       case 'crash':
-        if (this.#running) this.#feed({ kind: 'crashed', runId: rig.runId, message: 'boom' });
+        if (this.#running)
+          this.#feed({ kind: 'crashed', runId: rig.runId, message: 'boom', remedy: 'retry' });
         break;
       case 'lose':
         this.#lose();
@@ -174,7 +175,12 @@ function failureOf(action: LifeAction, permanent: boolean): Event | null {
   const message = 'no';
   switch (action.kind) {
     case 'load':
-      return { kind: 'load-failed', opId: action.opId, message, permanent };
+      return {
+        kind: 'load-failed',
+        opId: action.opId,
+        message,
+        remedy: permanent ? 'none' : 'retry',
+      };
     case 'capture':
       return { kind: 'capture-failed', opId: action.opId, message, permanent };
     case 'store':

@@ -310,55 +310,6 @@ describe('outcomes of writes', () => {
   });
 });
 
-describe('loading', () => {
-  it('tries again, then gives the shard up with the reason', () => {
-    const rig = new Rig({ loadTries: 3 });
-    rig.see();
-    for (let i = 0; i < 3; i++) {
-      rig.feed({
-        kind: 'load-failed',
-        opId: rig.take('load').opId,
-        message: 'blob x is missing',
-        permanent: false,
-      });
-      rig.later(2_000);
-    }
-    rig.settle();
-    expect(rig.truth.record).toMatchObject({ status: 'done', exit: { reason: 'failed', code: 1 } });
-    expect(rig.truth.record.exit?.message).toContain('blob x is missing');
-  });
-
-  it('a refused module is not tried again', () => {
-    const rig = new Rig();
-    rig.see();
-    rig.feed({
-      kind: 'load-failed',
-      opId: rig.take('load').opId,
-      message: 'not wasm',
-      permanent: true,
-    });
-    rig.later(20);
-    rig.settle();
-    expect(rig.truth.record.exit?.reason).toBe('failed');
-  });
-
-  it('a shard that cannot be loaded here can still be moved away', () => {
-    const rig = new Rig();
-    rig.see();
-    rig.want(REQUESTS.move ?? null);
-    rig.feed({
-      kind: 'load-failed',
-      opId: rig.take('load').opId,
-      message: 'no disk',
-      permanent: true,
-    });
-    rig.see();
-    rig.later(20);
-    rig.settle();
-    expect(rig.truth.record).toMatchObject({ status: 'assigned', owner: 'b' });
-  });
-});
-
 describe('crashes', () => {
   it('goes on from the newest commit, in the same epoch', () => {
     const rig = new Rig().started();
@@ -366,7 +317,7 @@ describe('crashes', () => {
     rig.later(2_000);
     rig.settle();
     rig.run(10, 5);
-    rig.feed({ kind: 'crashed', runId: rig.runId, message: 'worker lost' });
+    rig.feed({ kind: 'crashed', runId: rig.runId, message: 'worker lost', remedy: 'retry' });
     rig.later(20);
     rig.settle();
     expect(rig.all.at(-1)).toMatchObject({ kind: 'resume', capsule: rig.truth.record.capsule });
@@ -376,7 +327,7 @@ describe('crashes', () => {
   it('three in a row without a commit end it', () => {
     const rig = new Rig({ crashTries: 3 }).started();
     for (let i = 0; i < 3; i++) {
-      rig.feed({ kind: 'crashed', runId: rig.runId, message: 'boom' });
+      rig.feed({ kind: 'crashed', runId: rig.runId, message: 'boom', remedy: 'retry' });
       rig.later(2_000);
       rig.settle();
     }
@@ -384,10 +335,23 @@ describe('crashes', () => {
     expect(rig.truth.record.exit?.message).toContain('boom');
   });
 
+  it.each([
+    ['of something that somebody can mend', 'mend', null],
+    ['with work that is committed', 'retry', HASH(5)],
+  ] as const)('three in a row %s set it aside', (_what, remedy, capsule) => {
+    const rig = new Rig({ crashTries: 3 }, owned('a', 2, { capsule, fuelUsed: 7n })).started();
+    for (let i = 0; i < 3; i++) {
+      rig.feed({ kind: 'crashed', runId: rig.runId, message: 'boom', remedy });
+      rig.later(2_000);
+      rig.settle();
+    }
+    expect(rig.truth.record).toMatchObject({ status: 'paused', capsule, fault: 'crashed: boom' });
+  });
+
   it('a capture that was given before the crash is still committed', () => {
     const rig = new Rig();
     POINTS.storing?.(rig);
-    rig.feed({ kind: 'crashed', runId: rig.runId, message: 'boom' });
+    rig.feed({ kind: 'crashed', runId: rig.runId, message: 'boom', remedy: 'retry' });
     rig.later(20);
     rig.settle();
     expect(rig.truth.record).toMatchObject({

@@ -102,6 +102,7 @@ describe('who may', () => {
       shard.commit(running, claim, snapshot(1), S),
       shard.handOver(running, claim, 'c', null, S),
       shard.pause(running, claim, null, null, S),
+      shard.setAside(running, claim, 'why', S),
       shard.requeue(running, claim, null, '', S),
       shard.finish(running, claim, ending, S),
       shard.answer({ ...running, wanted: move }, claim, S),
@@ -306,8 +307,9 @@ function apply(r: ShardRecord, s: Step, attempt: number): shard.Transition {
     case 11:
       return shard.pauseQueued(r, stamp);
     case 12:
-      return s.fuel === 5 && s.output === 3
-        ? shard.killNow(r, 'k', stamp)
+      if (s.fuel === 5 && s.output === 3) return shard.killNow(r, 'k', stamp);
+      return s.fuel === 4
+        ? shard.setAside(r, claim, 'a blob is gone', stamp)
         : shard.answer(r, claim, stamp);
     case 13:
       return shard.redirect(r, r.owner ?? 'a', s.who, { writer: 'control', attempt });
@@ -317,6 +319,30 @@ function apply(r: ShardRecord, s: Step, attempt: number): shard.Transition {
         : shard.finish(r, claim, { ...facts, exit, artifacts: null }, stamp);
   }
 }
+
+describe('a shard that is set aside', () => {
+  const running = owned('a', 1, { status: 'running', capsule: HASH(5), fuelUsed: 7n });
+  const aside = (): ShardRecord => {
+    const next = shard.setAside(running, A1, 'its capsule is gone', S);
+    if (!next.ok) throw new Error(next.refusal.message);
+    return next.record;
+  };
+
+  it('keeps what is committed and says what is wrong and what to do', () => {
+    expect(aside()).toMatchObject({ status: 'paused', capsule: HASH(5), fuelUsed: 7n });
+    expect(aside().reason).toBe(
+      'cannot go on: its capsule is gone — put that right, then: sherd resume s-1',
+    );
+  });
+
+  it('stays so under words, and not beyond the pause (T8)', () => {
+    expect(shard.explain(aside(), 'still', S)).toMatchObject({
+      record: { fault: 'its capsule is gone' },
+    });
+    const left = [shard.resume(aside(), S), shard.killNow(aside(), 'k', S)];
+    for (const next of left) expect(next.ok && 'fault' in next.record).toBe(false);
+  });
+});
 
 describe('laws', () => {
   it('whatever is allowed is legal to an independent judge', () => {

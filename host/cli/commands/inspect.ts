@@ -9,6 +9,7 @@ import { nodePlatform } from '../../node/platform.js';
 import type { InspectReply } from '../../types/api.js';
 import { EXIT } from '../../types/errors.js';
 import type { ShardModule } from '../../types/module.js';
+import { printable } from '../../types/text.js';
 import { boundJson, boundText } from '../bound.js';
 import { CompileCache } from '../cache.js';
 import { readCapsuleFile } from '../capsule-file.js';
@@ -164,11 +165,13 @@ function renderReply(id: string, reply: InspectReply): string {
         ]) +
         `call stack, innermost first\n${reply.guestStack.map((frame) => `    ${frame}\n`).join('')}`
       );
-    case 'capsule':
-      return renderReport(reply.report as Parameters<typeof renderReport>[0]);
+    case 'capsule': {
+      const report = renderReport(reply.report as Parameters<typeof renderReport>[0]);
+      return reply.why === '' ? report : printable(`${id}  ${reply.why}\n\n${report}`);
+    }
     case 'silent':
       return `${id}  node ${reply.nodeId} did not answer within ${reply.waitedMs} ms; sherd kill --force ${id} ends it\n`;
     case 'none':
-      return `${id}  ${reply.why}\n`;
+      return printable(`${id}  ${reply.why}\n`);
   }
 }

@@ -1,8 +1,11 @@
 /** `sherd result SHARD`: a finished shard's output, files and exit code. */
 import type { Command } from 'commander';
+import type { ControlClient } from '../../control/client.js';
 import { decodeSpec } from '../../runtime/spec.js';
+import { noShard, type ShardView } from '../../types/api.js';
 import { EXIT, SherdError } from '../../types/errors.js';
 import { addClientOptions, type ClientOptions, clientOf, remark } from '../command.js';
+import { setAsideError } from '../follow.js';
 import { renderJson } from '../format.js';
 import { bringHome, requireFreePlaces, requireKnown } from '../home.js';
 import { stderr, stdout } from '../output.js';
@@ -27,14 +30,16 @@ export function addResult(program: Command): void {
       const dirs = parseDirs(options.dir ?? []);
       const client = clientOf(options);
       let view = await client.shard(shard);
-      if (view.status !== 'done' && options.wait === true)
-        view = await client.untilStatus(shard, ['done']);
+      if (view.status !== 'done' && options.wait === true) view = await untilEnd(client, shard);
       if (view.status !== 'done' || view.exit === null) {
-        throw new SherdError('SHERD_STATE', `the shard is ${view.status}, not done`, {
-          at: shard,
-          next: `wait with: sherd result --wait ${shard}`,
-          exitCode: EXIT.failedLater,
-        });
+        throw (
+          setAsideError(view) ??
+          new SherdError('SHERD_STATE', `the shard is ${view.status}, not done`, {
+            at: shard,
+            next: `wait with: sherd result --wait ${shard}`,
+            exitCode: EXIT.failedLater,
+          })
+        );
       }
       if (dirs.length > 0) {
         requireKnown(dirs, decodeSpec(await client.getBlob(view.spec)));
@@ -54,4 +59,12 @@ export function addResult(program: Command): void {
       const code = await bringHome(client, view, dirs, say, 'elsewhere');
       throw new Ended(code ?? view.exit.code);
     });
+}
+
+/** Waits for its end, or until sherd has set it aside: then nothing ends it before somebody has done something. */
+async function untilEnd(client: ControlClient, id: string): Promise<ShardView> {
+  for await (const view of client.watch(id)) {
+    if (view.status === 'done' || view.fault !== undefined) return view;
+  }
+  throw noShard(id);
 }
