@@ -24,6 +24,8 @@ export interface Writing {
   /** Index of a funcref local. */
   readonly reference: number;
   emit(...lines: string[]): void;
+  payGas(): void;
+  freshLocal(type: WasmType): number;
   value(type: WasmType, depth: number): void;
   visible(type: WasmType, depth: number): void;
   constant(type: WasmType): string;
@@ -168,7 +170,7 @@ function tailCall(w: Writing, depth: number): void {
 
 // ---- exceptions
 
-function maybeThrow(w: Writing, depth: number): void {
+export function maybeThrow(w: Writing, depth: number): void {
   const tag = w.random.below(TAGS.length);
   w.value('i32', depth - 1);
   w.emit(`i32.const ${w.random.pick([3, 7, 15])}`, 'i32.and', 'i32.eqz', 'if');
@@ -183,7 +185,7 @@ function maybeRethrow(w: Writing, depth: number): void {
 }
 
 /** Handlers behind a body; `arm` writes what each ends with. */
-function handlers(w: Writing, label: Label, depth: number, arm: () => void): void {
+export function handlers(w: Writing, label: Label, depth: number, arm: () => void): void {
   const arms = TAGS.map((_, tag) => tag).filter(() => w.random.chance(0.5));
   const all = arms.length === 0 || w.random.chance(0.5);
   const inside = (body: () => void): void => {

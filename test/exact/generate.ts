@@ -1,8 +1,8 @@
 /**
  * Random valid modules that favour what is hard to stop and to resume: nested loops with operands below them on the stack,
  * loops and blocks with parameters and several results, br_table, branches out of and back into loops, calls in the middle
- * of expressions, recursion, indirect calls, all value types alive at once, dead code, memory growth; and by
- * generate-features.ts references, tables that change, tail calls and exceptions.
+ * of expressions, recursion, indirect calls, all value types alive at once, dead code, memory growth; by generate-loops.ts
+ * nests whose branches leave outwards; and by generate-features.ts references, tables that change, tail calls and exceptions.
  *
  *   (func $run (param i32 i32 i64 f32 f64 v128…) …)      parameter 0 of every function is the depth that is left:
  *     gas; statements; results                           a call happens only while it is not zero
@@ -21,6 +21,7 @@ import {
   tryValue,
   type Writing,
 } from './generate-features.js';
+import { countedLoop, loopStatement, nestedLoops } from './generate-loops.js';
 import {
   closed,
   LOADS,
@@ -189,7 +190,7 @@ class FunctionGenerator implements Writing {
     this.budget -= lines.length / 3;
   }
 
-  private payGas(): void {
+  payGas(): void {
     this.emit('global.get $gas', 'i32.eqz', 'if', 'unreachable', 'end');
     this.emit('global.get $gas', 'i32.const 1', 'i32.sub', 'global.set $gas');
   }
@@ -214,7 +215,7 @@ class FunctionGenerator implements Writing {
     return this.freshLocal(type);
   }
 
-  private freshLocal(type: WasmType): number {
+  freshLocal(type: WasmType): number {
     return this.locals.push(type) - 1;
   }
 
@@ -228,7 +229,7 @@ class FunctionGenerator implements Writing {
     else if (choice < 11) this.load(type, depth);
     else if (choice < 12) this.ifValue(type, depth);
     else if (choice < 14) this.blockValue(type, depth);
-    else if (choice < 16) this.loop([type], depth);
+    else if (choice < 16) countedLoop(this, [type], depth);
     else if (choice < 18) this.callValue(type, depth);
     else if (choice < 19) this.select(type, depth);
     else if (choice < 20) this.tee(type, depth);
@@ -327,7 +328,7 @@ class FunctionGenerator implements Writing {
   /** A value on the way to which the function can probably stop. */
   private stopping(type: WasmType, depth: number): void {
     if (depth <= 0 || this.budget <= 0) this.leaf(type);
-    else if (this.random.chance(0.5)) this.loop([type], depth);
+    else if (this.random.chance(0.5)) countedLoop(this, [type], depth);
     else this.callValue(type, depth);
   }
 
@@ -378,39 +379,6 @@ class FunctionGenerator implements Writing {
     if (present.join() !== label.types.join()) throw new Error('branch operands differ');
     this.value('i32', depth - 1);
     this.emit(`br_if ${label.name}`);
-  }
-
-  /** A counted loop that carries `types` as parameters and results; the values are made first. */
-  private loop(types: readonly WasmType[], depth: number): void {
-    const counter = this.freshLocal('i32');
-    const label = this.label(types, true);
-    for (const type of types) this.value(type, depth - 2);
-    this.emit(`i32.const ${this.random.between(1, 5)}`, `local.set ${counter}`);
-    this.emit(`loop ${label.name}${signatureText({ params: types, results: types })}`);
-    this.within(label, () => {
-      this.payGas();
-      this.rewrite(types, depth);
-      for (let i = this.random.between(0, 2); i > 0; i--) this.statement(depth - 1);
-      this.emit(
-        `local.get ${counter}`,
-        'i32.const 1',
-        'i32.sub',
-        `local.tee ${counter}`,
-        `br_if ${label.name}`,
-      );
-    });
-    this.emit('end');
-  }
-
-  /** Replaces the values on the stack (of `types`) by others that depend on them. */
-  private rewrite(types: readonly WasmType[], depth: number): void {
-    const held = types.map((type) => this.localOf(type, true));
-    for (const local of [...held].reverse()) this.emit(`local.set ${local}`);
-    types.forEach((type, index) => {
-      this.emit(`local.get ${held[index]!}`);
-      this.value(type, depth - 2);
-      this.emit(this.random.pick(closed(type)).text);
-    });
   }
 
   // ---- calls
@@ -470,13 +438,14 @@ class FunctionGenerator implements Writing {
 
   statement(depth: number): void {
     if (depth <= 0 || this.budget <= 0) return this.assign(0);
-    const choice = this.random.below(32);
+    const choice = this.random.below(36);
+    if (choice >= 32) return nestedLoops(this, depth);
     if (choice >= 24) return featureStatement(this, choice, depth);
     if (choice < 5) this.assign(depth);
     else if (choice < 8) this.store(depth);
     else if (choice < 10) this.ifStatement(depth);
     else if (choice < 12) this.consume(this.multiBlock(depth));
-    else if (choice < 16) this.loopStatement(depth);
+    else if (choice < 16) loopStatement(this, depth);
     else if (choice < 18)
       this.consume(this.call(this.random.below(this.module.signatures.length), depth).results);
     else if (choice < 20) this.branchOut(depth);
@@ -515,12 +484,6 @@ class FunctionGenerator implements Writing {
       }
     });
     this.emit('end');
-  }
-
-  private loopStatement(depth: number): void {
-    const types = this.module.signature(3, 0).params;
-    this.loop(types, depth);
-    this.consume(types);
   }
 
   /** A block with parameters and results of its own; gives its results. */
