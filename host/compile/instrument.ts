@@ -6,6 +6,7 @@
  *
  * I1  No index of the program (type, function, table, global, segment) changes.
  * I2  Appended functions never stop; they may be called from continuations through `bind`.
+ * I3  An imported memory is defined by the shard module, with the import's limits and all zero: what a loader would give.
  */
 import { EXIT, SherdError } from '../types/errors.js';
 import {
@@ -18,7 +19,7 @@ import {
 import { codeOffsets } from './append.js';
 import { analyseBody, type Body } from './body.js';
 import { type BulkFunction, bulkSignature } from './bulk-module.js';
-import { ByteWriter, lebBytes } from './bytes.js';
+import { ByteReader, ByteWriter, lebBytes } from './bytes.js';
 import { buildCallGraph, type CallGraph } from './callgraph.js';
 import { BodyEmitter, type EmitTarget } from './emit.js';
 import { isReference, type WasmModule } from './module.js';
@@ -417,10 +418,10 @@ class Instrumenter implements EmitTarget {
     const out = new ByteWriter(this.module.bytes.length * 2).put(this.module.bytes.subarray(0, 8));
     const functionSection = this.functionSection(); // interns fuel types: before the type section
     writeSection(out, 1, extendedTypes(this.module, this.types));
-    this.raw(out, 2);
+    this.importSection(out);
     writeSection(out, 3, functionSection);
     writeSection(out, 4, this.tableSection());
-    this.raw(out, 5);
+    this.memorySection(out);
     this.raw(out, 13);
     writeSection(out, 6, this.globalSection());
     writeSection(out, 7, this.exportSection());
@@ -470,6 +471,26 @@ class Instrumenter implements EmitTarget {
   private raw(out: ByteWriter, id: number): void {
     const section = this.module.sections.find((s) => s.id === id);
     if (section !== undefined) out.copy(this.module.bytes, section.start, section.end);
+  }
+
+  /** Without the memory. */
+  private importSection(out: ByteWriter): void {
+    const { bytes, imports, sections, memoryImport } = this.module;
+    if (memoryImport === undefined) return this.raw(out, 2);
+    const section = sections.find((s) => s.id === 2)!;
+    const r = new ByteReader(bytes, section.bodyStart, section.end);
+    r.u32();
+    const { start, end } = memoryImport;
+    const w = new ByteWriter(section.end - section.bodyStart).u32(imports.length);
+    writeSection(out, 2, w.copy(bytes, r.pos, start).copy(bytes, end, section.end));
+  }
+
+  /** With an imported memory as the program's own (I3). */
+  private memorySection(out: ByteWriter): void {
+    const { bytes, memoryImport } = this.module;
+    if (memoryImport === undefined) return this.raw(out, 5);
+    const { type, end } = memoryImport;
+    writeSection(out, 5, new ByteWriter(16).u32(1).copy(bytes, type, end));
   }
 
   private functionSection(): ByteWriter {

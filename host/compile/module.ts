@@ -39,6 +39,13 @@ export interface ImportRef {
   readonly index: number;
 }
 
+/** An imported memory: where its import lies in the module's bytes, and where its type begins there. */
+export interface MemoryImport {
+  readonly start: number;
+  readonly type: number;
+  readonly end: number;
+}
+
 /** A function body: `[start, end)` covers the local declarations and the instructions with the final `end`. */
 export interface BodyRange {
   readonly start: number;
@@ -72,6 +79,8 @@ export interface WasmModule {
   /** Element type of every table. */
   readonly tableTypes: readonly number[];
   readonly memory: { readonly minPages: number; readonly maxPages: number | undefined } | undefined;
+  /** The memory is imported. */
+  readonly memoryImport: MemoryImport | undefined;
   readonly globals: readonly GlobalEntry[];
   /** Type index of every exception tag. */
   readonly tags: readonly number[];
@@ -116,6 +125,7 @@ class ModuleReader {
   tables = 0;
   readonly tableTypes: number[] = [];
   memory: { minPages: number; maxPages: number | undefined } | undefined;
+  memoryImport: MemoryImport | undefined;
   readonly globals: GlobalEntry[] = [];
   readonly tags: number[] = [];
   readonly exports: ExportEntry[] = [];
@@ -223,6 +233,7 @@ class ModuleReader {
   }
 
   private readImport(r: ByteReader): void {
+    const start = r.pos;
     const module = r.name();
     const field = r.name();
     const at = r.pos;
@@ -236,13 +247,17 @@ class ModuleReader {
       this.functionTypes.push(type);
       return;
     }
+    if (kind === 2) {
+      this.readMemory(r, `import ${module}.${field}`, start);
+      return;
+    }
     const what = ['function', 'table', 'memory', 'global', 'tag'][kind];
     if (what === undefined) throw malformed(at, `unknown import kind ${kind}`);
     throw new SherdError(
       'SHERD_IMPORT_UNSUPPORTED',
       `the program imports a ${what} (${module}.${field})`,
       {
-        next: 'define it in the program: only functions of WASI preview 1 can be imported',
+        next: 'define it in the program: only functions of WASI preview 1 and a memory can be imported',
         exitCode: EXIT.refused,
       },
     );
@@ -270,13 +285,15 @@ class ModuleReader {
     this.tags.push(type);
   }
 
-  private readMemory(r: ByteReader): void {
+  /** `importStart`: where the import begins that brings it. */
+  private readMemory(r: ByteReader, where = 'memory section', importStart = -1): void {
     const at = r.pos;
-    if (this.memory !== undefined) throw unsupported('multiple memories', 'memory section');
-    const limits = readLimits(r, 'memory');
-    if (limits.min > MAX_PAGES || (limits.max ?? 0) > MAX_PAGES)
+    if (this.memory !== undefined) throw unsupported('multiple memories', where);
+    const { min, max } = readLimits(r, 'memory', where);
+    if (min > MAX_PAGES || (max ?? 0) > MAX_PAGES)
       throw malformed(at, 'memory size must be at most 65536 pages');
-    this.memory = { minPages: limits.min, maxPages: limits.max };
+    this.memory = { minPages: min, maxPages: max };
+    if (importStart >= 0) this.memoryImport = { start: importStart, type: at, end: r.pos };
   }
 
   private readGlobal(r: ByteReader): void {
@@ -490,11 +507,15 @@ function readRefType(r: ByteReader, where: string): number {
   return type;
 }
 
-function readLimits(r: ByteReader, what: string): { min: number; max: number | undefined } {
+function readLimits(
+  r: ByteReader,
+  what: string,
+  where = what,
+): { min: number; max: number | undefined } {
   const at = r.pos;
   const flags = r.u8();
-  if (flags & 4) throw unsupported('memory64', what);
-  if (flags & 2) throw unsupported('shared memory (threads)', what);
+  if (flags & 4) throw unsupported('memory64', where);
+  if (flags & 2) throw unsupported('shared memory (threads)', where);
   if (flags > 1) throw malformed(at, `malformed ${what} limits`);
   const min = r.u32();
   const max = flags & 1 ? r.u32() : undefined;

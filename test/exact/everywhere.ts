@@ -4,6 +4,8 @@
  * Does: assemble, run `run () -> value` (or another entry), compare results, traps, memory, globals, fuel and capsule hashes. Does not:
  * generate modules (generate.ts).
  *
+ * Modules can import `fuzz.log` and `env.memory` (1 to 3 pages).
+ *
  * E1  A trap's fuel is not compared; results, memory and what the host logged are.
  */
 import { expect } from 'vitest';
@@ -44,7 +46,10 @@ function plain(text: string, entry: string, results: readonly ValType[]): Plain 
   const module = new WebAssembly.Module(assemble(text));
   const output = (): string => (logged.length > 0 ? `log ${logged.join(' ')}` : '');
   try {
-    const { exports } = new WebAssembly.Instance(module, { fuzz: { log } });
+    const { exports } = new WebAssembly.Instance(module, {
+      fuzz: { log },
+      env: { memory: new WebAssembly.Memory({ initial: 1, maximum: 3 }) },
+    });
     const value = (exports[entry] as () => unknown)();
     const values = (results.length === 1 ? [value] : (value ?? [])) as (number | bigint)[];
     const raw = results.map((type, i) => rawValue(type, values[i]!)).join('');
