@@ -12,7 +12,8 @@
  * Does: write loops through the function generator. Does not: choose when (generate.ts).
  *
  * N1  Each header pays gas, and a nest's branches share a number of turns, so that most runs leave it without a trap.
- * N2  A branch finds the nest's values on top of the stack; what lies below them differs by level.
+ * N2  Whether a branch is taken depends on the turns that are left: it changes from passage to passage.
+ * N3  A branch finds the nest's values on top of the stack; what lies below them differs by level.
  */
 import type { Label } from './generate.js';
 import { handlers, maybeThrow, type Writing } from './generate-features.js';
@@ -125,11 +126,18 @@ function spend(w: Writing, { turns }: Nest): void {
   w.emit('i32.const 0', 'i32.gt_s');
 }
 
+/** An i32 that differs from passage to passage: a constant would branch at once each time, or never. */
+function varying(w: Writing, { turns }: Nest, depth: number): void {
+  w.value('i32', depth - 2);
+  w.emit(`local.get ${turns}`, 'i32.const 0x9e3779b1', 'i32.mul', 'i32.const 28', 'i32.shr_u');
+  w.emit('i32.add');
+}
+
 /** Back to the loop itself, now and then not. */
 function turn(w: Writing, nest: Nest, label: Label, depth: number): void {
   spend(w, nest);
   if (w.random.chance(0.4)) {
-    w.value('i32', depth - 2);
+    varying(w, nest, depth);
     w.emit('i32.const 7', 'i32.and', 'i32.const 0', 'i32.ne', 'i32.and');
   }
   w.emit(`br_if ${label.name}`);
@@ -141,14 +149,14 @@ function leave(w: Writing, nest: Nest, depth: number): void {
   const { types, labels } = nest;
   if (random.chance(0.6)) {
     spend(w, nest);
-    w.value('i32', depth - 2);
+    varying(w, nest, depth);
     w.emit(`i32.const ${random.pick([1, 3])}`, 'i32.and', 'i32.eqz', 'i32.and');
     w.emit(`br_if ${random.pick(labels.slice(labels.length > 2 ? 1 : 0)).name}`);
     return;
   }
   const stay = w.label(types, false);
   w.emit(`block ${stay.name}${typesText(types, types)}`);
-  w.value('i32', depth - 2);
+  varying(w, nest, depth);
   w.emit('i32.const 7', 'i32.and', 'i32.const 99');
   spend(w, nest);
   w.emit('select');
