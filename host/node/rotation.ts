@@ -16,8 +16,8 @@
  * R2  Between two quanta of one guest every other runnable guest of the same weight has had its turn: each turn is
  *     charged to its guest as time divided by weight, the least charged one is next.
  * R3  A guest that becomes runnable starts with the least charge of those that are: waiting earns no credit.
- * R4  Output is drained after every quantum; with more than OUTPUT_HELD_BYTES waiting to be captured a guest is not
- *     given a turn until a capture has taken them.
+ * R4  Output is drained after every quantum, which a burst of it ends (runtime/wasi/calls-fd D3); with more than
+ *     OUTPUT_HELD_BYTES waiting to be captured a guest is not given a turn until a capture has taken them.
  */
 import type { ShardActivity } from '../types/api.js';
 import { invariant, SherdError } from '../types/errors.js';

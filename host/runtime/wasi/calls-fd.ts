@@ -6,6 +6,8 @@
  * D1  Reads are never cut short by a missing blob: the call waits for it, so what the guest sees does not depend
  *     on caches.
  * D2  Access times are not kept up by reads (as with `noatime`).
+ * D3  A write to standard output or error that finds too much of it waiting yields first, having done nothing; made again, it
+ *     writes, whether that was taken away or not. So a quantum leaves little more output than one write.
  */
 import {
   encodeUtf8,
@@ -105,10 +107,15 @@ const fdPread: WasiCall = (context, args) => {
 };
 
 const fdWrite: WasiCall = (context, args) => {
-  const { memory, output } = context;
+  const { memory, output, control } = context;
   const descriptor = demand(context, args.u32(0), RIGHTS.fdWrite);
   const spans = memory.spans(args.u32(1), args.u32(2));
   memory.demand(args.u32(3), 4);
+  const isOutput = descriptor.kind === 'stdout' || descriptor.kind === 'stderr';
+  if (isOutput && control.resumed === undefined && !output.hasRoom(spansBytes(spans))) {
+    control.suspend({ kind: 'yield' }); // D3
+    return;
+  }
   const bytes = gather(memory, spans);
   if (descriptor.kind === 'stdout' || descriptor.kind === 'stderr') {
     output.push(descriptor.kind, bytes);

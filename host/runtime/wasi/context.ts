@@ -54,13 +54,22 @@ export type WasiCall = (context: CallContext, args: CallArgs) => void;
 export type CallTable = Readonly<Record<string, readonly [signature: string, call: WasiCall]>>;
 
 const PIECE_BYTES_MIN = 4096;
+/** More output than this ends the quantum, so that it can be drained. */
+const OUTPUT_BURST_BYTES = 4 * 1024 * 1024;
 
 /** Output since the last drain, in order; neighbours of one stream are joined. */
 export class OutputBuffer {
+  #bytes = 0;
   #pieces: { stream: OutputPiece['stream']; data: Uint8Array; bytes: number }[] = [];
+
+  /** Is there room for so many bytes before a drain? A write that is larger than all room has it when it is the first. */
+  hasRoom(bytes: number): boolean {
+    return this.#bytes === 0 || this.#bytes + bytes <= OUTPUT_BURST_BYTES;
+  }
 
   push(stream: OutputPiece['stream'], source: Uint8Array): void {
     if (source.length === 0) return;
+    this.#bytes += source.length;
     let last = this.#pieces.at(-1);
     if (last === undefined || last.stream !== stream) {
       const data = new Uint8Array(Math.max(source.length, PIECE_BYTES_MIN));
@@ -80,6 +89,7 @@ export class OutputBuffer {
       return { stream, bytes: data.slice(0, bytes) };
     });
     this.#pieces = [];
+    this.#bytes = 0;
     return pieces;
   }
 }
