@@ -128,10 +128,17 @@ function keep(state: ShardState): ShardState {
   return { ...state, memory };
 }
 
+/** What another module of the script owns, with its state: a shard is alone, its imported memory is its own. */
+const isShared = ({ kind, module }: WebAssembly.ModuleImportDescriptor): boolean =>
+  kind === 'memory' && module !== 'spectest';
+
 function load(bytes: Uint8Array<ArrayBuffer>): Loaded {
   let engine: WebAssembly.Instance;
   try {
-    engine = new WebAssembly.Instance(new WebAssembly.Module(bytes), offered);
+    const module = new WebAssembly.Module(bytes);
+    engine = new WebAssembly.Instance(module, offered);
+    if (WebAssembly.Module.imports(module).some(isShared))
+      return { refused: 'a memory of another module' };
   } catch {
     return { without: 'engine' };
   }
