@@ -21,6 +21,7 @@ import { basename, join } from 'node:path';
 import { bareHost } from '../../benchmarks/lib/bare-host.js';
 import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
 import { compileProgram } from '../../host/compile/index.js';
+import { parseModule } from '../../host/compile/module.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { Instance, LoadedModule, MAX_BUDGET } from '../../host/runtime/index.js';
 import { SherdError } from '../../host/types/errors.js';
@@ -78,6 +79,7 @@ function offeredFunctions(): HostFunctions {
 }
 const suiteHost = (): GuestHost => bareHost(offeredFunctions);
 
+const SPECTEST_PAGES = 1;
 const SPECTEST = {
   ...Object.fromEntries(PRINTS.map((name) => [name, () => undefined])),
   global_i32: 666,
@@ -85,7 +87,7 @@ const SPECTEST = {
   global_f32: 666.6,
   global_f64: 666.6,
   table: new WebAssembly.Table({ initial: 10, maximum: 20, element: 'anyfunc' }),
-  memory: new WebAssembly.Memory({ initial: 1, maximum: 2 }),
+  memory: new WebAssembly.Memory({ initial: SPECTEST_PAGES, maximum: 2 }),
 };
 
 /** One module of a script, in the engine and in sherd. */
@@ -128,21 +130,24 @@ function keep(state: ShardState): ShardState {
   return { ...state, memory };
 }
 
-/** What another module of the script owns, with its state: a shard is alone, its imported memory is its own. */
-const isShared = ({ kind, module }: WebAssembly.ModuleImportDescriptor): boolean =>
-  kind === 'memory' && module !== 'spectest';
+/** A shard is alone: the memory that it imports is its own, zero, of its import's size. Not so where a script shares one. */
+function sharesMemory(bytes: Uint8Array, module: WebAssembly.Module): boolean {
+  const memory = WebAssembly.Module.imports(module).find(({ kind }) => kind === 'memory');
+  if (memory === undefined) return false;
+  return memory.module !== 'spectest' || parseModule(bytes).memory?.minPages !== SPECTEST_PAGES;
+}
 
 function load(bytes: Uint8Array<ArrayBuffer>): Loaded {
   let engine: WebAssembly.Instance;
+  let module: WebAssembly.Module;
   try {
-    const module = new WebAssembly.Module(bytes);
+    module = new WebAssembly.Module(bytes);
     engine = new WebAssembly.Instance(module, offered);
-    if (WebAssembly.Module.imports(module).some(isShared))
-      return { refused: 'a memory of another module' };
   } catch {
     return { without: 'engine' };
   }
   try {
+    if (sharesMemory(bytes, module)) return { refused: 'a memory of another module' };
     const loaded = LoadedModule.load(compileProgram(bytes, nodePlatform), nodePlatform);
     const state = firstState(loaded);
     return state === undefined ? { silent: engine } : { engine, loaded, state };
