@@ -123,7 +123,7 @@ export async function start(module: ShardModule, options: StartOptions = {}): Pr
   const specHash = nodePlatform.sha256(specBytes);
   const name = spec.programName;
   return new Shard(
-    { name, module, spec: specBytes, specHash, capsule: null, blobs },
+    { name, module, spec: specBytes, specHash, capsule: null, ranMs: 0, blobs },
     options.signal,
   );
 }
@@ -150,6 +150,7 @@ export async function resume(capsule: Capsule, options: ResumeOptions = {}): Pro
       spec,
       specHash: header.specHash,
       capsule: bundle.capsule,
+      ranMs: bundle.ranMs ?? 0,
       blobs: new Map(bundle.blobs),
     },
     options.signal,

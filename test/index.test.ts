@@ -43,6 +43,15 @@ describe('the library', () => {
     }
   });
 
+  it('a time quota goes on in the capsule where it was', async () => {
+    const module = await library.compile(await wasmOf('spin'));
+    const first = await library.start(module, { maxTimeMs: 3_600_000 });
+    const bundle = decodeBundle(await first.pause({ atFuel: 1_000_000n }), nodePlatform);
+    expect(bundle.ranMs).toBeGreaterThan(0);
+    const late = encodeBundle({ ...bundle, ranMs: 3_600_000 }, nodePlatform);
+    expect(await (await library.resume(late)).result).toMatchObject({ reason: 'time-quota' });
+  });
+
   it('pauses a program that never ends, and tells its progress', async () => {
     const shard = await library.start(await library.compile(await wasmOf('spin')));
     const fuel = await new Promise<bigint>((resolve) => {

@@ -10,12 +10,14 @@
  *      2  module    0 or 1     the capsule's moduleHash
  *      3  spec      0 or 1     the capsule's specHash
  *      4  blob      0 or more  one of the capsule's references, or of the blobs that the spec names; ascending
+ *      5  run       0 or 1     {ranMs}: the running time that a time quota has counted; a reader may leave it out
  *
  * B1  A part's name is the SHA-256 in its table entry; every part is verified on reading.
  * B2  A thin bundle has no module and no blobs. Nothing says so: `missingParts` compares with what the capsule names.
  * B3  Equal parts give equal bytes.
  */
 import { SherdError } from '../types/errors.js';
+import { decodePlain, encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import { type DecodedCapsule, isCapsule } from './capsule.js';
 import {
@@ -30,7 +32,7 @@ import {
   seal,
 } from './envelope.js';
 
-const ID = { capsule: 1, module: 2, spec: 3, blob: 4 } as const;
+const ID = { capsule: 1, module: 2, spec: 3, blob: 4, run: 5 } as const;
 type PartName = keyof typeof ID;
 const NAMES = new Map<number, PartName>(
   Object.entries(ID).map(([name, id]) => [id, name as PartName]),
@@ -48,6 +50,8 @@ export interface BundleParts {
   readonly module?: Uint8Array | undefined;
   readonly spec?: Uint8Array | undefined;
   readonly blobs: ReadonlyMap<Hash, Uint8Array>;
+  /** Only for a program with a time quota: how long a run took differs from run to run, the rest of a bundle does not. */
+  readonly ranMs?: number | undefined;
 }
 
 /** The parts of a bundle, views of its bytes, each with its verified hash. */
@@ -80,11 +84,12 @@ export function encodeBundle(parts: BundleParts, platform: Platform): Uint8Array
       );
     }
   }
+  add('run', parts.ranMs === undefined ? undefined : encodePlain({ ranMs: parts.ranMs }));
   const plans: SectionPlan[] = contents.map(({ id, hash, bytes }) => ({
     id,
     hash,
     bytes: bytes.length,
-    required: true,
+    required: id !== ID.run,
   }));
   const layout = layOut(BUNDLE, plans);
   contents.forEach(({ bytes }, i) => {
@@ -118,7 +123,16 @@ export function decodeBundle(bytes: Uint8Array, platform: Platform, at?: string)
     spec: spec?.bytes,
     specHash: spec?.hash,
     blobs: new Map(blobs.map((each) => [each.hash, each.bytes])),
+    ranMs: ranMsOf(one('run'), at),
   };
+}
+
+function ranMsOf(section: Section | undefined, at: string | undefined): number | undefined {
+  if (section === undefined) return undefined;
+  const fields = decodePlain(section.bytes, at === undefined ? {} : { at });
+  const ranMs = (fields as { ranMs?: unknown } | null)?.ranMs;
+  if (typeof ranMs === 'number' && ranMs >= 0 && Number.isFinite(ranMs)) return ranMs;
+  throw damaged(BUNDLE.noun, 'run', 'no running time in it', at);
 }
 
 /** Parts that the capsule names and the bundle does not have. */

@@ -33,4 +33,5 @@ export {
   type ModuleReport,
 } from './inspect.js';
 export { PAGE_BYTES, WASM_PAGE_BYTES } from './memory.js';
+export { type Rebinding, rebindCapsule } from './rebind.js';
 export { renderReport } from './render.js';

@@ -8,10 +8,10 @@
  * F2  A file that is read is verified whole (hashes of every part) before anything of it is used.
  */
 import { readFile } from 'node:fs/promises';
-import { decodeBundle, decodeCapsule, encodeBundle } from '../capsule/index.js';
+import { decodeBundle, decodeCapsule, encodeBundle, rebindCapsule } from '../capsule/index.js';
 import type { ControlClient } from '../control/client.js';
 import { nodePlatform } from '../node/platform.js';
-import { decodeSpec } from '../runtime/spec.js';
+import { decodeSpec, encodeSpec } from '../runtime/spec.js';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { ShardSpec } from '../types/host.js';
@@ -35,11 +35,12 @@ export async function exportCapsule(
   const capsule = await client.getBlob(view.capsule);
   const decoded = decodeCapsule(capsule, nodePlatform, { moduleHash: view.moduleHash });
   const spec = await client.getBlob(view.spec);
-  if (options.thin) return encodeBundle({ capsule, spec, blobs: new Map() }, nodePlatform);
+  const time = decodeSpec(spec).maxTimeMs > 0 ? { ranMs: view.ranMs } : {};
+  if (options.thin) return encodeBundle({ capsule, spec, blobs: new Map(), ...time }, nodePlatform);
   const blobs = new Map<Hash, Uint8Array>();
   for (const hash of decoded.header.references) blobs.set(hash, await client.getBlob(hash));
   const module = await client.getBlob(view.moduleHash);
-  return encodeBundle({ capsule, module, spec, blobs }, nodePlatform);
+  return encodeBundle({ capsule, module, spec, blobs, ...time }, nodePlatform);
 }
 
 /** Writes the bundle; returns its size in bytes. */
@@ -63,6 +64,8 @@ export interface CapsuleFile {
   readonly spec: ShardSpec;
   readonly specBytes: Uint8Array;
   readonly blobs: ReadonlyMap<Hash, Uint8Array>;
+  /** Running time that its time quota has counted. */
+  readonly ranMs: number;
 }
 
 /** Reads and verifies a capsule file. Damage, versions and mismatches are refused with exit code 2. */
@@ -111,7 +114,44 @@ function parseBundle(path: string, bytes: Uint8Array): CapsuleFile {
     spec,
     specBytes: bundle.spec,
     blobs: bundle.blobs,
+    ranMs: bundle.ranMs ?? 0,
   };
+}
+
+/** What may be used from the beginning on. 0 = as the file says. */
+export type Limits = Pick<ShardSpec, 'maxMemoryPages' | 'maxFuel' | 'maxTimeMs'>;
+
+/** The same program at the same place, with other limits. One that is used up already is refused. */
+export function withLimits(file: CapsuleFile, given: Limits): CapsuleFile {
+  const { maxMemoryPages, maxFuel, maxTimeMs } = given;
+  if (maxMemoryPages === 0 && maxFuel === 0n && maxTimeMs === 0) return file;
+  const { fuelUsed } = file.decoded.header;
+  if (maxFuel > 0n && maxFuel <= fuelUsed)
+    throw usedUp(file, '--max-fuel', `${fuelUsed} units of fuel`);
+  if (maxTimeMs > 0 && maxTimeMs <= file.ranMs)
+    throw usedUp(file, '--max-time', `${Math.round(file.ranMs)} ms`);
+  const spec = {
+    ...file.spec,
+    maxMemoryPages: maxMemoryPages || file.spec.maxMemoryPages,
+    maxFuel: maxFuel || file.spec.maxFuel,
+    maxTimeMs: maxTimeMs || file.spec.maxTimeMs,
+  };
+  const specBytes = encodeSpec(spec);
+  const to = {
+    specHash: sha256(specBytes),
+    limitPages: maxMemoryPages || undefined,
+    at: file.path,
+  };
+  const capsule = rebindCapsule(file.capsule, to, nodePlatform);
+  return { ...file, capsule, decoded: decodeCapsule(capsule, nodePlatform), spec, specBytes };
+}
+
+function usedUp({ path }: CapsuleFile, option: string, used: string): SherdError {
+  return new SherdError('SHERD_USAGE', `${option}: the program has used ${used} already`, {
+    at: path,
+    next: 'a limit counts from its beginning: give more',
+    exitCode: EXIT.refused,
+  });
 }
 
 /** The module of a capsule: from the file, the cluster, a program named by the user, or the compile cache. */
@@ -185,6 +225,7 @@ export async function importCapsule(
     capsuleBytes: file.capsule.length,
     fuelUsed: header.fuelUsed.toString(),
     memoryBytes: (header.memory?.pages ?? 0) * 65_536,
+    ranMs: file.ranMs,
     ...(options.pauseAtFuel === undefined ? {} : { pauseAtFuel: options.pauseAtFuel.toString() }),
   });
 }

@@ -75,7 +75,7 @@ export function collect(value: string, previous: readonly string[] | undefined):
 
 /** What the program is given: directories, environment, input, limits. */
 export function addProgramOptions(command: Command): Command {
-  return command
+  return addLimitOptions(command)
     .option('--dir <guest=host[:ro]>', 'give the program a directory (repeatable)', collect)
     .option('--env <K=V>', 'set an environment variable of the program (repeatable)', collect)
     .option(
@@ -86,11 +86,16 @@ export function addProgramOptions(command: Command): Command {
       '--entry <export>',
       'function to call (default: _start, else the only one without parameters)',
     )
-    .option('--max-memory <size>', "limit of the program's memory, like 64MiB")
-    .option('--max-fuel <count>', 'limit of its fuel (safepoint passages), like 1e9')
-    .option('--max-time <duration>', 'limit of its running time, like 30s')
     .option('--seed <hex>', "seed of the program's random numbers, up to 32 hex digits")
     .option('--name <name>', 'name of the shard in reports');
+}
+
+/** What it may use; from its beginning on, also when it goes on from a capsule. */
+export function addLimitOptions(command: Command): Command {
+  return command
+    .option('--max-memory <size>', "limit of the program's memory, like 64MiB")
+    .option('--max-fuel <count>', 'limit of its fuel (safepoint passages), like 1e9')
+    .option('--max-time <duration>', 'limit of its running time, like 30s');
 }
 
 /** Where a run happens and how it is left. */

@@ -40,6 +40,8 @@ export interface SoloStart {
   readonly spec: Uint8Array;
   /** Null: from the beginning. */
   readonly capsule: Uint8Array | null;
+  /** Running time before this, for the time quota. */
+  readonly ranMs: number;
   /** Inputs and files by hash. Grows with what the guest writes. */
   readonly blobs: Map<Hash, Uint8Array>;
 }
@@ -77,6 +79,7 @@ export class Solo {
   #outputBytes = 0;
   #outputWaits = false;
   #maxFuel = 0n;
+  #timed = false;
   #pauseAt: bigint | null = null;
   #loaded = false;
   #capturing = false;
@@ -189,7 +192,9 @@ export class Solo {
     this.#loaded = true;
     this.#maxFuel = maxFuel;
     if (maxTimeMs > 0) {
-      this.#callOffQuota = after(maxTimeMs, () => this.end(quotaExit('time-quota')));
+      this.#timed = true;
+      const leftMs = Math.max(0, maxTimeMs - this.#start.ranMs);
+      this.#callOffQuota = after(leftMs, () => this.end(quotaExit('time-quota')));
     }
     this.#applyStop('run');
   }
@@ -234,7 +239,7 @@ export class Solo {
     this.#takeHarvest(captured.harvest);
     const { capsule, state } = captured;
     try {
-      const bundle = this.#bundle(capsule);
+      const bundle = this.#bundle(capsule, state.ranMs);
       this.#end({ kind: 'paused', bundle, state, capsuleBytes: capsule.length });
     } catch (cause) {
       this.#finish();
@@ -242,7 +247,7 @@ export class Solo {
     }
   }
 
-  #bundle(capsule: Uint8Array): Uint8Array {
+  #bundle(capsule: Uint8Array, ranMs: number): Uint8Array {
     const { header } = decodeCapsule(capsule, nodePlatform);
     const blobs = new Map<Hash, Uint8Array>();
     for (const hash of header.references) {
@@ -250,8 +255,9 @@ export class Solo {
       invariant(bytes !== undefined, `blob ${hash} is at hand`);
       blobs.set(hash, bytes);
     }
-    const { module, spec } = this.#start;
-    return encodeBundle({ capsule, module: module.bytes, spec, blobs }, nodePlatform);
+    const { module, spec, ranMs: before } = this.#start;
+    const time = this.#timed ? { ranMs: before + ranMs } : {};
+    return encodeBundle({ capsule, module: module.bytes, spec, blobs, ...time }, nodePlatform);
   }
 
   #takeHarvest(harvest: Harvest): void {

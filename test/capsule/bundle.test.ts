@@ -73,6 +73,15 @@ describe('bundle', () => {
     expect(error.at).toBe('a.capsule');
   });
 
+  it('carries the time that a quota has counted; nothing where there is none', () => {
+    const parts = { capsule: capsule.bytes, module, spec, blobs };
+    const timed = encodeBundle({ ...parts, ranMs: 1_234.5 }, nodePlatform);
+    expect(decodeBundle(timed, nodePlatform)).toMatchObject({ ranMs: 1_234.5, specHash });
+    expect(decodeBundle(whole, nodePlatform).ranMs).toBeUndefined();
+    const wrong = encodeBundle({ ...parts, ranMs: -1 }, nodePlatform);
+    expect(refusal(() => decodeBundle(wrong, nodePlatform)).code).toBe('SHERD_CAPSULE_DAMAGED');
+  });
+
   it('refuses a blob under another name, when written', () => {
     const wrong = new Map([[references[0] as string, text('something else')]]);
     expect(

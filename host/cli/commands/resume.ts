@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { EXIT } from '../../types/errors.js';
-import { importCapsule, moduleOf, readCapsuleFile } from '../capsule-file.js';
+import { importCapsule, moduleOf, readCapsuleFile, withLimits } from '../capsule-file.js';
 import { clientOf, report } from '../command.js';
 import { usageError } from '../format.js';
 import { bringHome, keepUnclaimed, requireKnown } from '../home.js';
@@ -11,6 +11,7 @@ import { checkDirectories, Uploader } from '../job.js';
 import { openSession } from '../open-session.js';
 import { Ended } from '../report.js';
 import {
+  addLimitOptions,
   addPlaceOptions,
   collect,
   parseRunSettings,
@@ -36,7 +37,7 @@ export function addResume(program: Command): void {
     .option('--module <file>', 'the shard module of a thin capsule')
     .option('--json', 'print JSON (a shard of a running cluster)')
     .option('--name <name>', 'name of the shard in reports');
-  addPlaceOptions(command).action(async (what: string, raw: Options) => {
+  addPlaceOptions(addLimitOptions(command)).action(async (what: string, raw: Options) => {
     if (!isFile(what)) {
       await resumeShard(what, raw);
       return;
@@ -59,6 +60,12 @@ async function resumeShard(id: string, raw: Options): Promise<void> {
       `use: sherd pause ${id} -o x.capsule`,
     );
   }
+  if (raw.maxMemory !== undefined || raw.maxFuel !== undefined || raw.maxTime !== undefined) {
+    throw usageError(
+      '--max-… go with a capsule file',
+      `pause it into one first: sherd pause ${id} -o x.capsule`,
+    );
+  }
   const client = clientOf(raw.fabric === undefined ? {} : { fabric: raw.fabric });
   const view = await client.resume(id);
   await report(raw, view, `${id}  ${view.status} at fuel ${view.fuelUsed}\n`);
@@ -70,7 +77,7 @@ export function resumeOf(path: string, modulePath: string | undefined, settings:
     at: path,
     prepare: async (context) => {
       await checkDirectories(settings.dirs, context.remark);
-      const file = await readCapsuleFile(path);
+      const file = withLimits(await readCapsuleFile(path), settings);
       requireKnown(settings.dirs, file.spec);
       const given =
         modulePath === undefined
