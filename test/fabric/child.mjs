@@ -5,11 +5,20 @@
  */
 import { createHash } from 'node:crypto';
 import { lockDirectory, openEmbeddedFabric, startEmbeddedHub } from '../../dist/fabric/embedded.js';
+import { compareAndSettle } from '../../dist/fabric/settle.js';
 
 const [, , job, dir, name, ...rest] = process.argv;
 const encode = (value) => new TextEncoder().encode(JSON.stringify(value));
 const decode = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const TRIES = 500;
+
+/** Between two tries of a write whose outcome is unknown; ends the process with what the store says when that stays so. */
+async function pause(tries, cause) {
+  if (tries >= TRIES) throw cause ?? new Error(`no outcome after ${tries} tries`);
+  await sleep(10);
+}
 
 /** Adds to `counter` until this process's part reaches the target; goes on where a killed one of its name stopped. */
 async function increments(fabric, target) {
@@ -20,7 +29,9 @@ async function increments(fabric, target) {
     if (mine >= target) return;
     count.total++;
     count.done[name] = mine + 1;
-    await fabric.records.compareAndSet('counter', entry?.revision ?? 0, encode(count));
+    const isOurs = (value) => (decode(value).done[name] ?? 0) > mine;
+    const expected = entry?.revision ?? 0;
+    await compareAndSettle(fabric.records, 'counter', expected, encode(count), isOurs, pause);
     if (mine % 20 === 0) await sleep(1);
   }
 }
@@ -64,13 +75,12 @@ const jobs = {
     const fabric = await openEmbeddedFabric(dir, { name, pollMs: 3_600_000 });
     fabric.records.watch('ping', async (event) => {
       if (event.kind !== 'put') return;
+      const { value } = event.entry;
+      const isOurs = (there) => Buffer.compare(there, value) === 0;
       for (;;) {
-        const pong = await fabric.records.get('pong');
-        const outcome = await fabric.records.compareAndSet(
-          'pong',
-          pong?.revision ?? 0,
-          event.entry.value,
-        );
+        const expected = (await fabric.records.get('pong'))?.revision ?? 0;
+        const { records } = fabric;
+        const outcome = await compareAndSettle(records, 'pong', expected, value, isOurs, pause);
         if (outcome.kind === 'ok') return;
       }
     });
