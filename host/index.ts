@@ -17,12 +17,11 @@
  * L2  `result` never rejects for something that the program did: traps and quotas are results. It rejects with a
  *     SherdError when sherd failed, and with the signal's reason when it was aborted.
  */
-import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { decodeBundle, decodeCapsule, requireComplete } from './capsule/index.js';
 import { loadProgram, loadProgramBytes } from './cli/program.js';
 import { chunksOf, snapshotDirectory } from './node/directories.js';
-import { chooseEntry } from './node/entry.js';
+import { newSpec } from './node/new-spec.js';
 import { nodePlatform } from './node/platform.js';
 import { Solo, type SoloEnd, type SoloStart } from './node/solo.js';
 import {
@@ -277,7 +276,7 @@ async function specOf(
   start: CheckedStart,
   blobs: Map<Hash, Uint8Array>,
 ): Promise<ShardSpec> {
-  const { name, maxMemoryPages, maxFuel, maxTimeMs } = start;
+  const { name, maxMemoryPages } = start;
   checkRoom(module, maxMemoryPages, {
     at: undefined,
     option: 'maxMemoryBytes',
@@ -288,22 +287,8 @@ async function specOf(
   for (const [guestPath, hostPath] of start.dirs) {
     dirs.push(await snapshotDirectory(hostPath, guestPath, false, put));
   }
-  return {
-    v: 1,
-    programName: name,
-    moduleHash: module.moduleHash,
-    entry: chooseEntry(module, start.entry, name),
-    entryArgs: new Uint8Array(0),
-    args: [name, ...start.args],
-    env: start.env,
-    stdin: await chunksOf(inOnePiece(start.stdin), put),
-    dirs,
-    seed: start.seed ?? randomBytes(16).toString('hex'),
-    maxMemoryPages,
-    maxFuel,
-    maxTimeMs,
-    priority: 0,
-  };
+  const stdin = await chunksOf(inOnePiece(start.stdin), put);
+  return newSpec(module, { ...start, programName: name, stdin, dirs, priority: 0 }, name);
 }
 
 async function* inOnePiece(content: string | Uint8Array): AsyncGenerator<Uint8Array> {

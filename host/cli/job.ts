@@ -10,13 +10,13 @@
  * J1  Every blob that the spec or the capsule names is put before the shard is submitted.
  * J2  The snapshot of a file or directory is taken once, here; later changes of the host's files are not seen.
  */
-import { randomBytes } from 'node:crypto';
 import { fstatSync, type Stats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { isatty } from 'node:tty';
 import type { ControlClient } from '../control/client.js';
 import { snapshotDirectory, snapshotFile, snapshotStream } from '../node/directories.js';
 import { chooseEntry } from '../node/entry.js';
+import { newSpec } from '../node/new-spec.js';
 import { checkRoom } from '../node/start-options.js';
 import { encodeSpec } from '../runtime/spec.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -84,22 +84,13 @@ export async function buildSpec(
     await finishInterrupted(hostPath, remark);
     dirs.push(await snapshotDirectory(hostPath, guestPath, readOnly, uploader.put, remark));
   }
-  return {
-    v: 1,
-    programName: program.name,
-    moduleHash: program.module.moduleHash,
-    entry: chooseEntry(program.module, settings.entry, path),
-    entryArgs: new Uint8Array(0),
-    args: [program.name, ...args],
-    env: settings.env,
-    stdin: await snapshotInput(program.module, settings.stdinFile, uploader, remark),
-    dirs,
-    seed: settings.seed ?? randomBytes(16).toString('hex'),
-    maxMemoryPages: settings.maxMemoryPages,
-    maxFuel: settings.maxFuel,
-    maxTimeMs: settings.maxTimeMs,
-    priority: settings.priority,
-  };
+  chooseEntry(program.module, settings.entry, path); // refused before input is waited for
+  const stdin = await snapshotInput(program.module, settings.stdinFile, uploader, remark);
+  return newSpec(
+    program.module,
+    { ...settings, programName: program.name, args, stdin, dirs },
+    path,
+  );
 }
 
 /**

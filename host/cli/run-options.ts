@@ -103,7 +103,10 @@ export function addPlaceOptions(command: Command): Command {
   return command
     .option('-n, --nodes <count>', 'node processes of the private cluster', '1')
     .addOption(new Option('--workers <count>', 'worker threads a node').hideHelp())
-    .option('--fabric <url>', 'submit to a running cluster instead, and follow')
+    .option(
+      '--fabric <url>',
+      'submit to a running cluster instead, and follow (if this process is killed, the shard goes on)',
+    )
     .option(
       '--move-every <duration>',
       'move the shard to the next node again and again, like 500ms',

@@ -129,6 +129,18 @@ describe('a run in a cluster', { timeout: SLOW }, () => {
     await run('rm', '--force', id);
   });
 
+  it('that is killed without a word leaves its shard running, for anybody to follow', async () => {
+    const following = follow('orphan', 'yes.wasm');
+    await following.until('7\n');
+    following.child.kill('SIGKILL');
+    await following.ended;
+    const { id, fuelUsed } = (await named('orphan')) ?? { id: '', fuelUsed: '0' };
+    const more = await untilView(id, (shard) => BigInt(shard.fuelUsed) > BigInt(fuelUsed));
+    expect(more).toMatchObject({ status: 'running', wanted: null });
+    await run('kill', id);
+    expect((await run('result', '--wait', id)).code).toBe(137);
+  });
+
   it('that loses sight of its cluster says which shard it is; the shard goes on with it', async () => {
     await mkdir(join(cluster.cwd, 'in'));
     const following = follow('lost', '--dir', '/d=in', 'yes.wasm');
