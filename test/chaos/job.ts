@@ -41,6 +41,8 @@ export class Job {
   #begins: Streams = { stdout: 0, stderr: 0 };
   #following: AbortController | undefined;
   #attempt = 0;
+  /** Names under which a submit was given up. */
+  readonly #lost = new Set<string>();
 
   private constructor(
     readonly kind: Kind,
@@ -66,15 +68,18 @@ export class Job {
     return this.view?.status === 'done';
   }
 
-  /** `sherd submit`; false when it was refused for now. */
-  async submit(): Promise<boolean> {
+  /** `sherd submit`, killed after so long if that is given; false when it was refused for now. */
+  async submit(killMs?: number): Promise<boolean> {
     const name = `${this.name}-${++this.#attempt}`;
     const folder = join(this.processes.folder, `${this.name}-in`);
     const args = ['submit', '--name', name, ...this.programs.argsOf(this.kind, folder)];
-    const ended = await this.processes.verb(args);
+    const ended = await (killMs === undefined
+      ? this.processes.verb(args)
+      : this.processes.killedVerb(args, killMs));
     if (ended.code === 0) this.#is(ended.stdout.toString().trim());
     else {
-      if (!isRefusal(ended.stderr)) throw new Finding(`submit: ${ended.code}: ${ended.stderr}`);
+      if (ended.signal !== 'SIGKILL' && !isRefusal(ended.stderr))
+        throw new Finding(`submit: ${ended.code}: ${ended.stderr}`);
       await this.adopt(name);
     }
     return this.id !== undefined;
@@ -85,6 +90,29 @@ export class Job {
     const found = (await this.client.shards()).filter((view) => view.name === name);
     if (found.length > 1) throw new Finding(`${found.length} shards are called ${name}`);
     if (found[0] !== undefined) this.#is(found[0].id);
+    else this.#lost.add(name);
+  }
+
+  /** Came a submit after all, whose sender had been given up? Then the cluster has it once, beside its second try. */
+  async forgetLate(views: readonly ShardView[]): Promise<void> {
+    for (const { id, name } of views) if (this.#lost.has(name)) await this.#forget(id);
+  }
+
+  /** `pause -o`, killed after so long: its file is there and good, or is not there. */
+  async pauseKilled(killMs: number): Promise<string> {
+    const file = join(this.processes.folder, `${this.name}-${++this.#attempt}.capsule`);
+    const args = ['pause', '--timeout', '30s', '-o', file, this.id!];
+    const { code, signal, stderr } = await this.processes.killedVerb(args, killMs);
+    if (signal !== 'SIGKILL' && code !== 0 && !isRefusal(stderr))
+      throw new Finding(`pause -o: ${code}: ${stderr}`);
+    if (existsSync(file)) {
+      await readCapsuleFile(file).catch((error: unknown) => {
+        throw new Finding(`a killed pause left a bad file: ${String(error)}`);
+      });
+      rmSync(file);
+    } else if (code === 0) throw new Finding(`pause -o: code 0, but no ${file}`);
+    await this.client.resume(this.id!).catch(() => undefined); // it is done
+    return `${signal ?? code}`;
   }
 
   #is(id: string): void {

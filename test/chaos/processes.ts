@@ -62,8 +62,22 @@ export class Processes {
     return child;
   }
 
-  async verb(args: readonly string[], stillSMax?: number): Promise<Verb> {
+  verb(args: readonly string[], stillSMax?: number): Promise<Verb> {
+    return this.#heard(this.start(args), args, stillSMax);
+  }
+
+  /** The same, but it is killed when it has not ended after so long. */
+  async killedVerb(args: readonly string[], afterMs: number): Promise<Verb> {
     const child = this.start(args);
+    const timer = setTimeout(() => child.kill('SIGKILL'), afterMs);
+    try {
+      return await this.#heard(child, args);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #heard(child: ChildProcess, args: readonly string[], stillSMax?: number): Promise<Verb> {
     const out: Buffer[] = [];
     let stderr = '';
     child.stdout?.on('data', (bytes: Buffer) => out.push(bytes));
@@ -85,17 +99,7 @@ export class Processes {
 
   /** Starts `up`; resolves when it says that it runs. */
   async up(nodes: number, workers: number): Promise<void> {
-    const size = ['--nodes', String(nodes), '--workers', String(workers)];
-    const args = ['up', ...size, '--fabric', `embedded:${this.data}`];
-    const child = this.start(args);
-    this.#up = child;
-    this.#upSaid = '';
-    const hear = (bytes: Buffer): void => {
-      this.#upSaid += bytes.toString();
-      appendFileSync(join(this.folder, 'up.log'), bytes);
-    };
-    child.stdout?.on('data', hear);
-    child.stderr?.on('data', hear);
+    const child = this.launch(nodes, workers);
     await this.patience.untilDone('sherd up', () => {
       if (this.#upSaid.includes('stop ')) return undefined;
       if (child.exitCode !== null || child.signalCode !== null)
@@ -104,6 +108,22 @@ export class Processes {
         );
       return this.#upSaid;
     });
+  }
+
+  /** Starts `up`, and does not wait for it. */
+  launch(nodes: number, workers: number): ChildProcess {
+    const size = ['--nodes', String(nodes), '--workers', String(workers)];
+    const args = ['up', ...size, '--fabric', `embedded:${this.data}`];
+    const child = this.start(args);
+    this.#up = child;
+    this.#upSaid = '';
+    const hear = (bytes: Buffer): void => {
+      if (this.#up === child) this.#upSaid += bytes.toString();
+      appendFileSync(join(this.folder, 'up.log'), bytes);
+    };
+    child.stdout?.on('data', hear);
+    child.stderr?.on('data', hear);
+    return child;
   }
 
   get isUp(): boolean {

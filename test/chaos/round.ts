@@ -137,13 +137,13 @@ class Round implements World {
     await this.#checkStore();
   }
 
-  async submitOne(): Promise<Job> {
+  async submitOne(killMs?: number): Promise<Job> {
     const kinds = this.options.kinds ?? KINDS;
     const kind = this.random.pick(kinds);
     const { programs } = this.options;
     const job = await Job.make(kind, this.jobs.length, programs, this.processes, this.client);
     this.jobs.push(job);
-    await job.submit();
+    await job.submit(killMs);
     return job;
   }
 
@@ -184,6 +184,7 @@ class Round implements World {
     });
     this.#watching = false;
     await this.#watched;
+    for (const job of this.jobs) await job.forgetLate(await this.client.shards());
     const there = await this.#ids();
     const must = this.jobs.filter((job) => !job.removed).map((job) => job.id!);
     if (there.join() !== [...must].sort().join())
