@@ -9,7 +9,16 @@ import { KINDS, Programs } from './programs.js';
 import { playRound } from './round.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const FAULTS = ['kill-node', 'move', 'kill-control', 'gc', 'travel', 'kill-everything'];
+const FAULTS = [
+  'kill-node',
+  'storm',
+  'kill-control',
+  'gc-beside-moves',
+  'kill-start',
+  'travel',
+  'kill-client',
+  'kill-everything-up-at-once',
+];
 /** They need no compiler of AssemblyScript. */
 const PROGRAMS = ['drips', 'flood', 'wc_sort', 'forth'];
 
