@@ -112,6 +112,9 @@ export class Guests {
       get fuelUsed() {
         return instance.fuelUsed;
       },
+      get setupNs() {
+        return instance.setupNs;
+      },
       get memoryBytes() {
         return instance.memoryBytes;
       },

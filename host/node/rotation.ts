@@ -56,6 +56,8 @@ export interface Guest {
   readonly host: RotationHost;
   readonly fuelUsed: bigint;
   readonly memoryBytes: number;
+  /** Time that making continuations has taken so far, ns. */
+  readonly setupNs: number;
   readonly maxFuel: bigint;
   readonly maxTimeMs: number;
   run(budget: number): RunResult;
@@ -279,7 +281,7 @@ export class Rotation {
       if (left < BigInt(budget)) budget = Number(left);
     }
     const before = this.#port.nowNs();
-    const fuelBefore = slot.guest.fuelUsed;
+    const { fuelUsed: fuelBefore, setupNs: setupBefore } = slot.guest;
     let result: RunResult;
     try {
       result = slot.guest.run(budget);
@@ -293,7 +295,9 @@ export class Rotation {
     slot.busyNs += BigInt(tookNs);
     slot.charge += Math.max(tookNs, 1_000) / slot.weight;
     invariant(result.fuelUsed >= fuelBefore, 'fuel never runs back');
-    if (result.kind === 'quantum') slot.pace.took(budget, tookNs);
+    if (result.kind === 'quantum') {
+      slot.pace.took(budget, tookNs, slot.guest.setupNs - setupBefore);
+    }
     this.#drain(slot);
     this.#after(slot, result);
   }

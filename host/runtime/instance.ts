@@ -79,6 +79,7 @@ export class Instance {
   /** Result types of the function that ran last: what the registers hold when it has returned. */
   private resultTypes: readonly ValType[] = [];
   private used = 0n;
+  private setup = 0;
   private interrupt: Interrupt = { wait: undefined, exitCode: undefined, trap: undefined };
   private interrupted = false;
   /** What a host function threw. */
@@ -165,6 +166,11 @@ export class Instance {
 
   get fuelUsed(): bigint {
     return this.used;
+  }
+
+  /** Time that went into making continuations so far, ns: work that comes with stopping, not with running on. */
+  get setupNs(): number {
+    return this.setup;
   }
 
   get memoryBytes(): number {
@@ -302,8 +308,11 @@ export class Instance {
     const key = `${func}.${safepoint}`;
     let known = this.continuations.get(key);
     if (known === undefined) {
+      const { platform } = this.loaded;
+      const began = platform.monotonicNs();
       known = this.loaded.linkContinuation(this.linked, this.loaded.continuation(func, safepoint));
       this.continuations.set(key, known);
+      this.setup += Number(platform.monotonicNs() - began);
     }
     this.resultTypes =
       this.loaded.module.functions[func - this.loaded.module.imports.length]!.results;

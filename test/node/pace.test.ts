@@ -59,6 +59,20 @@ describe('Pace', () => {
     expect(pace.budget).toBe(5_000);
   });
 
+  it('does not shrink the budget for what a stop costs: that would bring the next stop sooner', () => {
+    const pace = new Pace(QUANTUM_NS);
+    for (let i = 0; i < 50; i++) pace.took(pace.budget, pace.budget * 10);
+    const steady = pace.budget;
+    for (let i = 0; i < 50; i++) {
+      pace.took(pace.budget, pace.budget * 10 + 20_000_000, 20_000_000);
+      expect(pace.budget).toBeGreaterThanOrEqual(steady);
+    }
+    // 8 ms and no more.
+    expect(pace.budget).toBe(800_000);
+    for (let i = 0; i < 50; i++) pace.took(pace.budget, pace.budget * 10);
+    expect(pace.budget).toBe(steady);
+  });
+
   it('stays a positive int32 and grows at most twofold, whatever the times are', () => {
     const times = fc.array(fc.double({ min: 0, max: 1e12, noNaN: true }), { maxLength: 60 });
     fc.assert(

@@ -28,6 +28,9 @@ class World {
 class FakeGuest implements Guest {
   fuelUsed = 0n;
   readonly memoryBytes = 65_536;
+  setupNs = 0;
+  /** What a stop costs before the guest runs on. */
+  stopNs = 0;
   readonly maxFuel = 0n;
   readonly maxTimeMs = 0;
   clockRuns = false;
@@ -62,6 +65,8 @@ class FakeGuest implements Guest {
     // As the runtime does it: the clock stands still outside of run.
     this.clockRuns = false;
     this.budgets.push(budget);
+    this.setupNs += this.stopNs;
+    this.world.now += BigInt(this.stopNs);
     let left = BigInt(budget);
     const waitAt = [...this.waits.keys()].find(
       (at) => at >= this.fuelUsed && at - this.fuelUsed <= left,
@@ -135,6 +140,21 @@ describe('Rotation', () => {
     const last = guest.budgets.at(-1)!;
     expect(last / guest.fuelPerMs).toBeGreaterThan(1.5);
     expect(last / guest.fuelPerMs).toBeLessThan(2.5);
+  });
+
+  it('runs on for as long as it takes to make ready what a stop needs, and is fair all the same', () => {
+    const world = new World();
+    const dear = started(world, 1, 123_456);
+    const cheap = started(world, 2, 123_456);
+    dear.stopNs = 5_000_000;
+    turns(world, 400);
+    const runMs = dear.budgets.at(-1)! / dear.fuelPerMs;
+    expect(runMs).toBeGreaterThan(4.5);
+    expect(runMs).toBeLessThan(5.5);
+    const timeOf = (guest: FakeGuest): number =>
+      guest.setupNs / 1e6 + Number(guest.fuelUsed) / guest.fuelPerMs;
+    expect(timeOf(dear) / timeOf(cheap)).toBeGreaterThan(0.9);
+    expect(timeOf(dear) / timeOf(cheap)).toBeLessThan(1.1);
   });
 
   it('stops exactly at the fuel that was asked for, stays there, and goes on from there', () => {
