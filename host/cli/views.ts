@@ -7,6 +7,9 @@ import { printable, printableLine } from '../types/text.js';
 import { formatBytes, formatCount, formatMs, formatShort, renderTable } from './format.js';
 import { freshFuel } from './progress.js';
 
+/** Nodes report several times a second: what is older than this is worth saying. */
+const STUCK_MS = 2_000;
+
 /** `ps`: one line a shard, and why it does not run. */
 export function renderShards(shards: readonly ShardView[]): string {
   const rows = shards.map((view) => [
@@ -15,9 +18,7 @@ export function renderShards(shards: readonly ShardView[]): string {
     statusText(view),
     view.owner ?? '-',
     formatShort(freshFuel(view)),
-    view.progress === null || view.status === 'done'
-      ? '-'
-      : formatShort(view.progress.fuelPerSecond),
+    view.progress === null || view.status === 'done' ? '-' : formatShort(fuelPerSecond(view)),
     formatBytes(view.progress?.memoryBytes ?? view.memoryBytes),
     view.capsuleBytes > 0 ? formatBytes(view.capsuleBytes) : '-',
     String(view.moves),
@@ -30,10 +31,7 @@ export function renderShards(shards: readonly ShardView[]): string {
     '',
     formatShort(shards.reduce((sum, view) => sum + freshFuel(view), 0n)),
     formatShort(
-      shards.reduce(
-        (sum, view) => sum + (view.status === 'done' ? 0 : (view.progress?.fuelPerSecond ?? 0)),
-        0,
-      ),
+      shards.reduce((sum, view) => sum + (view.status === 'done' ? 0 : fuelPerSecond(view)), 0),
     ),
     formatBytes(
       shards.reduce((sum, view) => sum + (view.progress?.memoryBytes ?? view.memoryBytes), 0),
@@ -75,8 +73,22 @@ function whyText(view: ShardView): string {
   if (progress === null) return 'no word from its node yet';
   if (progress.trouble !== '') return `waits, tries again: ${progress.trouble}`;
   const where = progress.safepoint === null ? '' : ` in ${progress.safepoint}`;
-  const age = progress.ageMs > 2_000 ? `, ${formatMs(progress.ageMs)} ago` : '';
-  return `${progress.activity}${where}${age}`;
+  if (!isStuck(view)) {
+    const age = progress.ageMs > STUCK_MS ? `, ${formatMs(progress.ageMs)} ago` : '';
+    return `${progress.activity}${where}${age}`;
+  }
+  const last = progress.fuelUsed === '0' ? 'none so far' : `the last${where}`;
+  return `no safepoint for ${formatMs(progress.ageMs)}, ${last}`;
+}
+
+/** It computes, or would if it had its turn, and has passed no safepoint for long. */
+function isStuck({ status, progress }: ShardView): boolean {
+  if (status !== 'running' || progress === null || progress.ageMs <= STUCK_MS) return false;
+  return progress.activity === 'running' || progress.activity === 'runnable';
+}
+
+function fuelPerSecond(view: ShardView): number {
+  return isStuck(view) ? 0 : (view.progress?.fuelPerSecond ?? 0);
 }
 
 export function renderNodes(nodes: readonly NodeView[]): string {

@@ -163,6 +163,8 @@ export class Rotation {
       slot.started = true;
       slot.reportedNs = slot.goingSinceNs;
       this.#port.report({ kind: 'running', run, runningNs: slot.goingSinceNs });
+      // What it does is known before its first quantum: that may be the one which never ends.
+      this.#port.report({ kind: 'progress', runs: [this.#progressOf(slot, slot.goingSinceNs)] });
     }
     this.#checkStop(slot);
   }

@@ -142,6 +142,14 @@ describe('Rotation', () => {
     expect(last / guest.fuelPerMs).toBeLessThan(2.5);
   });
 
+  it('says what a guest does before its first quantum, which may never end', () => {
+    const world = new World();
+    started(world, 1, 10_000);
+    expect(
+      world.of('progress').map(({ runs }) => runs.map(({ run, state }) => [run, state.fuelUsed])),
+    ).toEqual([[[1, 0n]]]);
+  });
+
   it('runs on for as long as it takes to make ready what a stop needs, and is fair all the same', () => {
     const world = new World();
     const dear = started(world, 1, 123_456);
