@@ -165,8 +165,10 @@ export function readEnvelope(
   verified = false,
 ): Section[] {
   const fail = (reason: string): SherdError => damaged(kind.noun, 'envelope', reason, at);
+  if (!hasMagic(bytes, kind.magic)) {
+    throw fail(`it does not begin like a ${kind.noun}: it is none, or its first bytes are lost`);
+  }
   if (bytes.length < PROLOGUE_BYTES) throw fail(`only ${bytes.length} bytes`);
-  if (!hasMagic(bytes, kind.magic)) throw fail(`it does not begin like a ${kind.noun}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const totalBytes = view.getBigUint64(16, true);
   if (totalBytes !== BigInt(bytes.length)) {

@@ -12,27 +12,34 @@ import { type Failure, failureOf } from './report.js';
 
 /** Runs the command of this process and gives its exit code. Never throws. */
 export async function commandLine(): Promise<number> {
+  const tree = programTree();
+  let verb: string | undefined;
   try {
     const words = process.argv.slice(2);
     refuseNonText(words);
-    const tree = programTree();
-    await tree.parseAsync(normalizeArguments(words, tree), { from: 'user' });
+    const normal = normalizeArguments(words, tree);
+    verb = tree.commands.find((command) => command.name() === normal[0])?.name();
+    await tree.parseAsync(normal, { from: 'user' });
     await stdout.flush();
     return EXIT.ok;
   } catch (thrown) {
-    return conclude(failureOf(thrown));
+    const json = tree.commands.some((command) => command.opts().json === true);
+    return conclude(failureOf(thrown, verb), json);
   }
 }
 
-async function conclude(failure: Failure): Promise<number> {
+async function conclude(failure: Failure, json: boolean): Promise<number> {
   const lines = `${failure.detail ?? ''}${failure.line === undefined ? '' : `${failure.line}\n`}`;
   // Whether anybody can read it does not change the exit code.
   await stderr.write(lines).catch(() => undefined);
   try {
+    if (json && failure.error !== undefined) {
+      await stdout.write(`${JSON.stringify({ error: failure.error })}\n`);
+    }
     await stdout.flush();
   } catch (thrown) {
     // --help ends by a throw: what it has to say is its output.
-    if (failure.code === EXIT.ok) return conclude(failureOf(thrown));
+    if (failure.code === EXIT.ok) return conclude(failureOf(thrown), false);
   }
   return failure.code;
 }

@@ -3,10 +3,10 @@
  *
  * R1  The user sees one line: what, where, why, next step, code. Never a stack trace of ours (SHERD_DEBUG=1 adds it).
  * R2  A closed pipe says nothing.
+ * R3  With --json the error is a line on stdout too: {"error":{"code","message","at","next","exitCode"}}.
  */
 import { CommanderError } from 'commander';
 import { EXIT, SherdError } from '../types/errors.js';
-import { printableLine } from '../types/text.js';
 import { ClosedPipe } from './output.js';
 import { fileError } from './status.js';
 
@@ -27,16 +27,37 @@ export interface Failure {
   readonly line: string | undefined;
   /** Text that may have several lines and precedes the line (a compiler's own diagnostics, a guest's call stack). */
   readonly detail: string | undefined;
+  /** The same for programs, of a command that prints JSON (R3). Absent: nothing is wrong, or it has been said. */
+  readonly error?: ErrorReport;
 }
 
-/** Any thrown value as what is to be printed and the exit code. */
-export function failureOf(thrown: unknown): Failure {
+export interface ErrorReport {
+  readonly code: string;
+  readonly message: string;
+  /** The file, option or shard that it is about. */
+  readonly at: string | null;
+  /** What to do. */
+  readonly next: string | null;
+  readonly exitCode: number;
+}
+
+/** Any thrown value as what is to be printed and the exit code. `verb`: whose help tells more about wrong usage. */
+export function failureOf(thrown: unknown, verb?: string): Failure {
   if (thrown instanceof Ended) return { code: thrown.code, line: undefined, detail: undefined };
   if (thrown instanceof ClosedPipe) return { code: EXIT.ok, line: undefined, detail: undefined };
-  if (thrown instanceof CommanderError) return commanderFailure(thrown);
+  if (thrown instanceof CommanderError) return commanderFailure(thrown, verb);
   const error = asSherdError(thrown);
   const debug = process.env.SHERD_DEBUG === '1' ? stackOf(thrown) : undefined;
-  return { code: error.exitCode, line: error.toLine(), detail: debug ?? diagnosticsOf(error) };
+  return {
+    code: error.exitCode,
+    line: error.toLine(),
+    detail: debug ?? diagnosticsOf(error),
+    error: reportOf(error),
+  };
+}
+
+function reportOf({ code, message, at, next, exitCode }: SherdError): ErrorReport {
+  return { code, message, at: at ?? null, next: next ?? null, exitCode };
 }
 
 /** Wraps foreign errors: an operating-system error keeps its path, anything else is a defect of ours. */
@@ -59,15 +80,13 @@ export function asSherdError(thrown: unknown): SherdError {
   });
 }
 
-function commanderFailure(error: CommanderError): Failure {
+function commanderFailure(thrown: CommanderError, verb: string | undefined): Failure {
   // Help or the version, which was asked for.
-  if (error.exitCode === EXIT.ok) return { code: EXIT.ok, line: undefined, detail: undefined };
-  const message = error.message.replace(/^error: /, '').trim();
-  return {
-    code: EXIT.refused,
-    line: printableLine(`sherd: ${message} — see: sherd --help [SHERD_USAGE]`),
-    detail: undefined,
-  };
+  if (thrown.exitCode === EXIT.ok) return { code: EXIT.ok, line: undefined, detail: undefined };
+  const message = thrown.message.replace(/^error: /, '').trim();
+  const next = `see: sherd ${verb === undefined ? '' : `${verb} `}--help`;
+  const error = new SherdError('SHERD_USAGE', message, { next, exitCode: EXIT.refused });
+  return { code: EXIT.refused, line: error.toLine(), detail: undefined, error: reportOf(error) };
 }
 
 /** A front end's diagnostics are shown as they are, before our line. */

@@ -7,7 +7,7 @@
  */
 import { type Command, Option } from 'commander';
 import { WASM_PAGE_BYTES } from '../capsule/index.js';
-import { cleanGuestPath } from '../node/start-options.js';
+import { cleanGuestPath, isTooLong, TOO_LONG } from '../node/start-options.js';
 import { parseCount, parseDurationMs, parseInteger, parseSizeBytes, usageError } from './format.js';
 
 export interface DirectoryOption {
@@ -189,6 +189,7 @@ function parseDir(text: string): DirectoryOption {
       'write guest=host, like /data=./input or /data=./input:ro',
     );
   }
+  if (isTooLong(guestPath)) throw usageError(`--dir ${text.slice(0, 40)}…: ${TOO_LONG}`);
   return { guestPath: cleanGuestPath(guestPath), hostPath, readOnly };
 }
 

@@ -10,7 +10,7 @@
  * C2  What passes is accepted by `decodeSpec`.
  */
 import { WASM_PAGE_BYTES } from '../capsule/index.js';
-import { isWellFormed } from '../runtime/wasi/names.js';
+import { isWellFormed, PATH_BYTES_MAX, utf8Bytes } from '../runtime/wasi/names.js';
 import { EXIT, SherdError, usageError } from '../types/errors.js';
 import type { ShardModule } from '../types/module.js';
 
@@ -126,10 +126,17 @@ function directories(entries: readonly [string, unknown][]): [string, string][] 
   return entries.map(([path, hostPath]) => {
     const guestPath = cleanGuestPath(text('dirs', path));
     if (guestPath === '') throw usageError('dirs: an empty guest path');
+    if (isTooLong(guestPath)) throw usageError(`dirs: ${TOO_LONG}`);
     if (seen.has(guestPath)) throw usageError(`dirs ${guestPath}: given twice`);
     seen.add(guestPath);
     return [guestPath, text(`dirs ${guestPath}`, hostPath)];
   });
+}
+
+export const TOO_LONG = `a guest path of more than ${PATH_BYTES_MAX} bytes`;
+
+export function isTooLong(guestPath: string): boolean {
+  return utf8Bytes(guestPath) > PATH_BYTES_MAX;
 }
 
 /** `/data/` and `/data` are the same preopen. */

@@ -1,4 +1,5 @@
 /** Whatever is thrown becomes one line and a code; commander's mistakes included. */
+import { CommanderError } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { ClosedPipe } from '../../host/cli/output.js';
 import { asSherdError, Ended, failureOf } from '../../host/cli/report.js';
@@ -17,7 +18,20 @@ describe('failureOf', () => {
       code: 2,
       line: 'sherd: x.wasm: a b — do [SHERD_FILE]',
       detail: undefined,
+      error: { code: 'SHERD_FILE', message: 'a\nb', at: 'x.wasm', next: 'do', exitCode: 2 },
     });
+  });
+
+  it("sends to the command's own help", () => {
+    const wrong = new CommanderError(1, 'commander.unknownOption', "error: unknown option '--x'");
+    expect(failureOf(wrong, 'ps').line).toBe(
+      "sherd: unknown option '--x' — see: sherd ps --help [SHERD_USAGE]",
+    );
+    expect(failureOf(wrong)).toMatchObject({
+      code: 2,
+      error: { code: 'SHERD_USAGE', next: 'see: sherd --help', exitCode: 2 },
+    });
+    expect(failureOf(new CommanderError(0, 'commander.help', 'x'), 'ps').error).toBeUndefined();
   });
 
   it("shows a compiler's diagnostics before the line", () => {

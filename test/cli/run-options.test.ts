@@ -84,4 +84,10 @@ describe('parseDirs', () => {
   it('keeps a colon that is not :ro', () => {
     expect(parseDirs(['/d=a:b'])).toEqual([{ guestPath: '/d', hostPath: 'a:b', readOnly: false }]);
   });
+
+  it('refuses a guest path that no program could name', () => {
+    const path = `/${'a'.repeat(4_096)}`;
+    expect(() => parseDirs([`${path}=.`])).toThrow(/^--dir \/a+…: a guest path of more than 4096/);
+    expect(parseDirs([`${path.slice(0, 4_096)}=.`])).toHaveLength(1);
+  });
 });

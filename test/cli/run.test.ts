@@ -420,3 +420,20 @@ describe('compile', { timeout: SLOW }, () => {
     expect(await run('counter.wasm')).toMatchObject({ code: 7, text: whole.text });
   });
 });
+
+describe('--json', () => {
+  it('gives an error as JSON on stdout, and its line on stderr as ever', async () => {
+    for (const [words, code, at] of [
+      [['compile', '--json', 'nowhere.ts'], 'SHERD_FILE', 'nowhere.ts'],
+      [['inspect', 'nowhere.capsule', '--json'], 'SHERD_FILE', 'nowhere.capsule'],
+      [['ps', '--json', '--frob'], 'SHERD_USAGE', null],
+    ] as const) {
+      const ended = await run(...words);
+      const { error } = JSON.parse(ended.text);
+      expect(error).toMatchObject({ code, at, exitCode: 2 });
+      expect(ended.code).toBe(2);
+      expect(ended.stderr).toContain(`${error.message} — ${error.next} [${code}]\n`);
+    }
+    expect((await run('inspect', 'nowhere.capsule')).text).toBe('');
+  });
+});

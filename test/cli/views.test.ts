@@ -55,7 +55,9 @@ describe('ps', () => {
   });
 
   it('does not call stuck what waits', () => {
-    expect(line({ ageMs: 12_000, activity: 'sleeping' })).toMatch(/sleeping in turn, 12\.00 s ago$/);
+    expect(line({ ageMs: 12_000, activity: 'sleeping' })).toMatch(
+      /sleeping in turn, 12\.00 s ago$/,
+    );
     expect(line({ ageMs: 12_000, trouble: 'disk full' })).toMatch(/tries again: disk full$/);
     expect(line(null)).toMatch(/\| no word from its node yet$/);
   });

@@ -1,5 +1,5 @@
 /**
- * What different compilers make: C at every optimisation level, Rust, AssemblyScript with every runtime.
+ * What different compilers make: C at every optimisation level, Rust, Zig, AssemblyScript with every runtime.
  *
  * For each: the run in one piece is what the plain engine makes of the module (results or output, exit code), and a run with
  * PAUSES stops at random fuel values, each through a capsule into a new instance, is that run in all its facts.
@@ -112,6 +112,12 @@ describe('C', () => {
 describe('Rust', () => {
   it('tally', { timeout: ENOUGH_MS }, async () => {
     await exactProgram('tally', fixture('tally'), sampleText(400));
+  });
+});
+
+describe('Zig', () => {
+  it.each(['ledger', 'ledger.safe'])('%s', { timeout: ENOUGH_MS }, async (name) => {
+    await exactProgram(name, fixture(name), sampleText(150));
   });
 });
 
