@@ -22,8 +22,9 @@ import binaryen from 'binaryen';
 const DECREMENT = `(global.set $sherd_budget (i32.sub (global.get $sherd_budget) (i32.const 1)))
 (if (i32.lt_s (global.get $sherd_budget) (i32.const 0)) (then (call $sherd_poll)))`;
 
-const HEADER = `(import "poll" "poll" (func $sherd_poll))
-(global $sherd_budget (mut i32) (i32.const 0x7fffffff))
+/** Imports come before everything else that has an index. */
+const IMPORT = '(import "poll" "poll" (func $sherd_poll))';
+const BUDGET = `(global $sherd_budget (mut i32) (i32.const 0x7fffffff))
 (export "budget" (global $sherd_budget))`;
 
 const FUNCTION_LINE = /^ \(func (\$[^\s()]+)/;
@@ -86,16 +87,21 @@ export function addPolls(text: string): { readonly text: string; readonly polls:
   const out: string[] = [];
   let polls = 0;
   let atEntry = false;
+  let hasBudget = false;
   for (const line of text.split('\n')) {
     if (atEntry && !BODY_HEADER.test(line)) {
       out.push(DECREMENT);
       polls++;
       atEntry = false;
     }
-    out.push(line);
-    if (/^\(module/.test(line)) out.push(HEADER);
     const name = FUNCTION_LINE.exec(line)?.[1];
-    if (name !== undefined) atEntry = recursive.has(name);
+    if (name !== undefined) {
+      atEntry = recursive.has(name);
+      if (!hasBudget) out.push(BUDGET);
+      hasBudget = true;
+    }
+    out.push(line);
+    if (/^\(module/.test(line)) out.push(IMPORT);
     if (LOOP_LINE.test(line)) {
       out.push(DECREMENT);
       polls++;
