@@ -33,7 +33,8 @@ async function conclude(failure: Failure, json: boolean): Promise<number> {
   // Whether anybody can read it does not change the exit code.
   await stderr.write(lines).catch(() => undefined);
   try {
-    if (json && failure.error !== undefined) {
+    // In place of the report: after one, even a part, stdout stays what it is.
+    if (json && failure.error !== undefined && stdout.bytesWritten === 0) {
       await stdout.write(`${JSON.stringify({ error: failure.error })}\n`);
     }
     await stdout.flush();

@@ -3,7 +3,7 @@
  *
  * R1  The user sees one line: what, where, why, next step, code. Never a stack trace of ours (SHERD_DEBUG=1 adds it).
  * R2  A closed pipe says nothing.
- * R3  With --json the error is a line on stdout too: {"error":{"code","message","at","next","exitCode"}}.
+ * R3  With --json an error in place of a report is on stdout too: {"error":{"code","message","at","next","exitCode"}}.
  */
 import { CommanderError } from 'commander';
 import { EXIT, SherdError } from '../types/errors.js';

@@ -107,7 +107,7 @@ export class BodyEmitter implements Emitting, CountedEmitting {
     const safepoints = body.safepoints.length;
     if (this.coldPosition.length < safepoints) this.coldPosition = new Int32Array(safepoints * 2);
     this.coldPosition.fill(-1, 0, safepoints);
-    this.relabelled = body.caught.size > 0 || body.frames.some((f) => f.clauses.length > 0);
+    this.relabelled = body.caught.size > 0 || body.frames.some((f) => f.kind === 'try_table');
     this.hasFuel = this.target.carriesFuel(body.index);
     this.fuel = this.kind === 'continuation' ? 0 : body.type.params.length;
   }

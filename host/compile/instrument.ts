@@ -575,7 +575,17 @@ export function instrument(
   progress: Progress = () => undefined,
   countsLoops = true,
 ): Instrumented {
-  const instrumenter = new Instrumenter(module, progress, countsLoops);
+  const instrumenter = analysed(validate, () => new Instrumenter(module, progress, countsLoops));
   validate();
   return instrumenter.run();
+}
+
+/** What sherd does not support is named before what is invalid; but an invalid module may break what analysis relies on. */
+function analysed<T>(validate: () => void, analyse: () => T): T {
+  try {
+    return analyse();
+  } catch (error) {
+    if (error instanceof SherdError && error.code === 'SHERD_INTERNAL') validate();
+    throw error;
+  }
 }

@@ -44,7 +44,8 @@ describe('a running cluster', { timeout: SLOW }, () => {
     await json('resume', id);
     const again = await untilView(
       id,
-      (shard) => shard.status === 'running' && shard.progress !== null,
+      ({ status, progress }) =>
+        status === 'running' && progress !== null && progress.fuelUsed !== '0',
     );
     expect(BigInt(again.fuelUsed)).toBeGreaterThanOrEqual(BigInt(paused?.fuelUsed ?? 0));
     expect(JSON.parse((await run('inspect', '--json', id)).text)).toMatchObject({ source: 'live' });

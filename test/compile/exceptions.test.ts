@@ -259,6 +259,36 @@ const CASES: readonly (readonly [string, string])[] = [
 
 /** The newer form, where the engine has it. */
 const TRY_TABLE: readonly (readonly [string, string])[] = [
+  ...['br 1', 'i32.const 1 br_if 1 unreachable', 'i32.const 0 br_table 1 0'].map(
+    (leave) =>
+      [
+        `a try_table without clauses, left by ${leave}`,
+        run(`
+    block $out
+      block
+        try_table ${leave} end
+        unreachable
+      end
+      i32.const 7 local.set $n
+      br $out
+    end
+    local.get $n call $spin`),
+      ] as const,
+  ),
+  [
+    'a try_table without clauses around a loop, left from inside',
+    run(`
+    block $out (result i32)
+      try_table (result i32)
+        loop $l (result i32)
+          call $spin local.get $n
+          local.get $n i32.const 1 i32.add local.tee $n i32.const 3 i32.gt_s br_if $out
+          drop br $l
+        end
+      end
+      drop i32.const -1
+    end`),
+  ],
   [
     'which clause of a try_table, to blocks and to a loop',
     run(`

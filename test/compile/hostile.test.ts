@@ -76,6 +76,22 @@ describe('hostile input', () => {
     expect([...verdicts].sort()).toEqual(['compiled', 'malformed', 'refused by feature']);
   });
 
+  test('what is invalid is said so, also where analysis relies on what it breaks', () => {
+    // The address of an import that nothing declares: (func (drop (ref.func 0))).
+    const name = (text: string): number[] => [text.length, ...Buffer.from(text)];
+    const imported = [1, ...name('wasi_snapshot_preview1'), ...name('proc_exit'), 0, 0];
+    const bytes = Uint8Array.of(
+      ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 8, 2, 0x60, 1, 0x7f, 0, 0x60, 0, 0],
+      ...[2, imported.length, ...imported, 3, 2, 1, 1, 10, 7, 1, 5, 0, 0xd2, 0, 0x1a, 0x0b],
+    );
+    expect(() => compileProgram(bytes, nodePlatform)).toThrow(
+      expect.objectContaining({
+        code: 'SHERD_WASM_MALFORMED',
+        message: expect.stringContaining('undeclared reference to function #0'),
+      }),
+    );
+  });
+
   test('50,000 functions, and one function of 1 MB', () => {
     const sized = (id: number, body: ByteWriter): ByteWriter =>
       new ByteWriter(body.length + 8).u8(id).u32(body.length).put(body.view());

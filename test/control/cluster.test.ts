@@ -6,6 +6,7 @@ import {
   compiled,
   ENDLESS,
   followed,
+  hasRun,
   pausedSums,
   SPIN,
   sleeps,
@@ -94,7 +95,7 @@ describe('a shard in a cluster', () => {
   it('pauses a busy loop, says why it does not run, and shows what is inside', async () => {
     const { client } = cluster;
     const id = await submit(client, SPIN);
-    await until(client, id, (view) => view.progress !== null);
+    await until(client, id, hasRun);
     const live = await client.inspect(id);
     expect(live.source).toBe('live');
     expect(live.source === 'live' ? live.guestStack.join() : '').toContain('turn');
@@ -156,7 +157,7 @@ describe('a shard in a cluster', () => {
     const { client } = cluster;
     await cluster.nodes[1]!.stop();
     const ids = [await submit(client, SPIN), await submit(client, SPIN)];
-    for (const id of ids) await until(client, id, (view) => view.progress !== null);
+    for (const id of ids) await until(client, id, hasRun);
     const fuel = async (): Promise<number[]> =>
       Promise.all(ids.map(async (id) => Number((await client.shard(id)).progress?.fuelUsed ?? 0)));
     const before = await fuel();
@@ -179,9 +180,9 @@ describe('a shard in a cluster', () => {
     const node = await cluster.startNode('wide', 2);
     const first = await submit(client, SPIN);
     const second = await submit(client, SPIN);
-    await until(client, second, (view) => view.progress !== null);
+    await until(client, second, hasRun);
     const third = await submit(client, sums(ENDLESS, TURNS));
-    await until(client, third, (view) => view.progress !== null);
+    await until(client, third, hasRun);
     expect([...node.pool.runsByThread].sort()).toEqual([1, 2]);
     await client.kill(first);
     await client.untilStatus(first, ['done']);

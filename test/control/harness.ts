@@ -89,6 +89,10 @@ function computeSums(lines: number, turns: number, kib: number): string {
   return text;
 }
 
+/** It has passed a safepoint, as far as its node has told. */
+export const hasRun = ({ progress }: ShardView): boolean =>
+  progress !== null && progress.fuelUsed !== '0';
+
 export const SPIN = `(module (memory (export "memory") 1) (global $n (mut i64) (i64.const 0))
   (func $turn (loop $l (global.set $n (i64.add (global.get $n) (i64.const 1))) (br $l)))
   (func (export "_start") (call $turn)))`;

@@ -10,7 +10,7 @@
  * K2  Tail calls pay the depth as calls do; throws happen under a condition, so that most runs go on.
  */
 import type { Label, ModuleGenerator, Signature } from './generate.js';
-import type { WasmType } from './operators.js';
+import type { Operator, WasmType } from './operators.js';
 import type { Random } from './random.js';
 
 /** What the function generator offers. */
@@ -28,6 +28,8 @@ export interface Writing {
   freshLocal(type: WasmType): number;
   value(type: WasmType, depth: number): void;
   visible(type: WasmType, depth: number): void;
+  /** An operator whose operands are on the stack. */
+  apply(operator: Operator, type: WasmType): void;
   constant(type: WasmType): string;
   statement(depth: number): void;
   call(target: number, depth: number): Signature;

