@@ -48,6 +48,8 @@ export interface Subject {
   /** The same functions, some calls of which wait first. */
   readonly waiting?: MakeFunctions;
   readonly limitPages?: number;
+  /** A run that goes on past it is wrong: `finish` throws. */
+  readonly mostFuel?: bigint;
 }
 
 export interface Facts {
@@ -194,9 +196,17 @@ export class Journey {
     return this.blobs;
   }
 
+  private budget(): number {
+    const { mostFuel } = this.subject;
+    if (mostFuel === undefined) return MAX_BUDGET;
+    const left = mostFuel - this.fuel;
+    if (left <= 0n) throw new Error(`the run goes on past ${mostFuel} fuel`);
+    return left > BigInt(MAX_BUDGET) ? MAX_BUDGET : Number(left);
+  }
+
   /** Runs to the end. */
   finish(): Outcome {
-    while (this.ended === undefined) this.settle(this.instance.run(MAX_BUDGET));
+    while (this.ended === undefined) this.settle(this.instance.run(this.budget()));
     const trees = this.subject.spec === undefined ? undefined : encodeTrees;
     const facts: Facts = endFacts(this.ended, this.instance, this.host, this.platform, trees);
     return { ...facts, output: this.collected.summary() };
