@@ -22,8 +22,8 @@ export interface Rebinding {
 
 /** Verifies the capsule and gives the new one. Refuses a memory limit below what it has. */
 export function rebindCapsule(bytes: Uint8Array, to: Rebinding, platform: Platform): Uint8Array {
-  const { memory } = decodeCapsule(bytes, platform).header;
-  const sections = readEnvelope(CAPSULE, bytes, platform);
+  const { memory } = decodeCapsule(bytes, platform).header; // verifies it
+  const sections = readEnvelope(CAPSULE, bytes, platform, to.at, true);
   const contents = sections.map(({ name, bytes: content }) => {
     if (name !== 'header') return content;
     const fields = decodePlain(content) as Record<string, unknown>;

@@ -297,9 +297,8 @@ export class Rotation {
     slot.busyNs += BigInt(tookNs);
     slot.charge += Math.max(tookNs, 1_000) / slot.weight;
     invariant(result.fuelUsed >= fuelBefore, 'fuel never runs back');
-    if (result.kind === 'quantum') {
-      slot.pace.took(budget, tookNs, slot.guest.setupNs - setupBefore);
-    }
+    const setupNs = slot.guest.setupNs - setupBefore;
+    if (result.kind === 'quantum') slot.pace.took(budget, tookNs, setupNs);
     this.#drain(slot);
     this.#after(slot, result);
   }

@@ -7,6 +7,7 @@ import { every, straight, through } from '../exact/drive.js';
 import { everywhereSubject, exactEverywhere } from '../exact/everywhere.js';
 import { assemble } from '../exact/modules.js';
 import { load } from '../runtime/support.js';
+import { HAS_TRY_TABLE } from './try-table.js';
 
 const COMMON = `
   (import "fuzz" "log" (func $log (param i32) (result i32)))
@@ -339,13 +340,6 @@ const TRY_TABLE: readonly (readonly [string, string])[] = [
     end`),
   ],
 ];
-
-const HAS_TRY_TABLE = WebAssembly.validate(
-  Uint8Array.of(
-    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0],
-    ...[10, 8, 1, 6, 0, 0x1f, 0x40, 0, 0x0b, 0x0b],
-  ),
-);
 
 describe('exceptions across pauses', () => {
   test.each(CASES)('%s', (name, text) => {

@@ -6,6 +6,7 @@ import { createGuestHost, restoreGuestHost } from '../../host/runtime/guest-host
 import { Instance } from '../../host/runtime/instance.js';
 import type { LoadedModule } from '../../host/runtime/loaded.js';
 import type { GuestHost, ShardSpec } from '../../host/types/host.js';
+import { programSpec } from '../exact/programs.js';
 import { detached, load, wat } from './support.js';
 
 const WRITES = 40;
@@ -34,22 +35,8 @@ let spec: ShardSpec;
 
 beforeAll(() => {
   loaded = load(wat(FLOOD));
-  spec = {
-    v: 1,
-    programName: 'flood',
-    moduleHash: loaded.module.moduleHash,
-    entry: '_start',
-    entryArgs: new Uint8Array(0),
-    args: ['flood'],
-    env: [],
-    stdin: [],
-    dirs: [],
-    seed: '00'.repeat(16),
-    maxMemoryPages: 0,
-    maxFuel: 0n,
-    maxTimeMs: 0,
-    priority: 0,
-  };
+  const own = { programName: 'flood', args: ['flood'], env: [], stdin: [], dirs: [] };
+  spec = programSpec(loaded.module, own);
 });
 
 interface Ran {
