@@ -11,8 +11,11 @@
  * Not measured: other machines, compression of capsules, deltas against an earlier one. Tails of moves between processes:
  * benchmarks/moves.
  *
- * G1  The A/A pair's geometric mean must be within 1 ± AA_LIMIT, else the run is void: it says so and exits with 1.
+ * G1  Garbage is collected before each timed call, outside of it: what one way leaves behind is no cost of the next.
+ * G2  The A/A pair's geometric mean must be within 1 ± AA_LIMIT, else the run is void: it says so and exits with 1.
  */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { renderChart } from '../lib/chart.js';
@@ -41,6 +44,15 @@ const WARM_UP = { minMs: 60, minCalls: 5, settled: 0.1, maxMs: 1_500 };
 const CALL_MS = 5;
 
 const BASE = 'memcpy';
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
+
+/** Twice: the second waits until the buffers that the first found dead have been given back. */
+function collectGarbage(): void {
+  gc();
+  gc();
+}
+
 const COLOURS: Readonly<Record<string, string>> = {
   capsule: '#2a7f62',
   'full dump': '#7d8fa8',
@@ -78,10 +90,13 @@ async function measure(
       direction === 'encode'
         ? Math.sign(way.encode(sample.state, sample.base).length)
         : Math.sign(way.decode(bytes, sample.base).length);
-    const prepare = (): (() => number) => () => {
-      let checksum = 0;
-      for (let i = 0; i < (repeats.get(way.name) ?? 1); i++) checksum = call();
-      return checksum;
+    const prepare = (): (() => number) => {
+      collectGarbage();
+      return () => {
+        let checksum = 0;
+        for (let i = 0; i < (repeats.get(way.name) ?? 1); i++) checksum = call();
+        return checksum;
+      };
     };
     return { name: way.name, prepare };
   });
