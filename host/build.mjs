@@ -1,11 +1,12 @@
 /**
  * `npm run build`: TypeScript → dist/, ready to be run and packed.
  *
- * Does: tsc (incremental), make the command line executable, check that the guest SDK is where the compiled code
- * looks for it (assembly/guest beside dist/). Does not: test, lint or pack.
+ * Does: tsc (incremental), asc for assembly/core (only when a source is newer than core.wasm), make the command line
+ * executable, check that the guest SDK is where the compiled code looks for it (assembly/guest beside dist/).
+ * Does not: test, lint or pack.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,6 +34,32 @@ step('tsc -> dist', () => {
   });
   if (status !== 0)
     fail(error === undefined ? 'tsc found errors' : `cannot run tsc: ${error.message}`);
+});
+
+step('assembly/core -> dist/core/core.wasm', () => {
+  const folder = join(root, 'assembly/core');
+  const target = join(root, 'dist/core/core.wasm');
+  const sources = [
+    ...readdirSync(folder).map((name) => join(folder, name)),
+    fileURLToPath(import.meta.url),
+  ];
+  const newestMs = Math.max(...sources.map((file) => statSync(file).mtimeMs));
+  if (existsSync(target) && statSync(target).mtimeMs > newestMs) return 'up to date';
+  // No garbage collector, no static data, no imports: what it works on is its caller's (assembly/core/index.ts, K1).
+  const options = '--runtime stub --use abort= --noAssert -O3 --converge --initialMemory 1'.split(
+    ' ',
+  );
+  const features = ['simd', 'bulk-memory', 'sign-extension', 'nontrapping-f2i'];
+  for (const feature of features) options.push('--enable', feature);
+  mkdirSync(dirname(target), { recursive: true });
+  const fresh = `${target}.${process.pid}`;
+  const asc = fileURLToPath(import.meta.resolve('assemblyscript/asc'));
+  const command = join(dirname(dirname(asc)), 'bin/asc.js');
+  const args = [command, join(folder, 'index.ts'), '--outFile', fresh, ...options];
+  const { status, error } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+  if (status !== 0)
+    fail(error === undefined ? 'asc found errors' : `cannot run asc: ${error.message}`);
+  renameSync(fresh, target);
 });
 
 step('executable', () => {

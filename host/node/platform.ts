@@ -24,8 +24,12 @@
  */
 import { Buffer } from 'node:buffer';
 import { hash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInThisContext } from 'node:vm';
+import { SherdError } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 
 type TierUp = (wasmFunction: unknown) => void;
@@ -40,6 +44,7 @@ const untiered = new WeakMap<WebAssembly.Module, number>();
 const compareBytes = Buffer.prototype.compare;
 
 let tierUp: TierUp | null | undefined;
+let core: WebAssembly.Module | undefined;
 
 /** True when `optimise` has an effect on this engine (checked once per thread by tiering up a tiny function). */
 export function canOptimise(): boolean {
@@ -67,7 +72,26 @@ export const nodePlatform: Platform = {
     }
     return instance;
   },
+  coreModule() {
+    core ??= new WebAssembly.Module(readFileSync(coreFile()));
+    return core;
+  },
+  comparesFast: true,
 };
+
+/** Built by `npm run build`. This file runs from host/ (tests), from dist/, or from dist/.bench/. */
+function coreFile(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  for (let folder = here; ; folder = dirname(folder)) {
+    const file = join(folder, 'dist/core/core.wasm');
+    if (existsSync(file)) return file;
+    if (folder === dirname(folder)) break;
+  }
+  throw new SherdError('SHERD_INTERNAL', 'internal: core.wasm is missing', {
+    at: here,
+    next: 'install sherd again, or in its sources: npm run build',
+  });
+}
 
 function countImportedFunctions(module: WebAssembly.Module): number {
   return WebAssembly.Module.imports(module).filter((each) => each.kind === 'function').length;

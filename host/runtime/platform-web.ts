@@ -8,15 +8,22 @@
  * W2  A browser's main thread may refuse synchronous compilation of large modules: use it in a worker.
  */
 import { createSHA256 } from 'hash-wasm';
+import { SherdError } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 
 /** Words up to which a compare goes byte by byte (making a view costs more). */
 const SHORT_BYTES = 64;
 const NS_PER_MS = 1_000_000;
 
+export interface WebPlatformOptions {
+  /** The bytes of core.wasm. Without them capsules can be read, but neither written nor applied in bulk. */
+  readonly coreWasm?: BufferSource;
+}
+
 /** Makes the port. Resolves once the hash function is compiled. */
-export async function webPlatform(): Promise<Platform> {
+export async function webPlatform(options: WebPlatformOptions = {}): Promise<Platform> {
   const hasher = await createSHA256();
+  let core: WebAssembly.Module | undefined;
   let lastNs = 0n;
   return {
     sha256: (bytes) => hasher.init().update(bytes).digest('hex'),
@@ -29,7 +36,18 @@ export async function webPlatform(): Promise<Platform> {
     wallMs: () => Date.now(),
     compileWasm: (bytes) => new WebAssembly.Module(bytes as BufferSource),
     instantiateWasm: (module, imports) => new WebAssembly.Instance(module, imports),
+    coreModule() {
+      core ??= new WebAssembly.Module(options.coreWasm ?? missingCore());
+      return core;
+    },
+    comparesFast: false,
   };
+}
+
+function missingCore(): never {
+  throw new SherdError('SHERD_INTERNAL', 'internal: this platform was made without core.wasm', {
+    next: 'give its bytes: webPlatform({ coreWasm })',
+  });
 }
 
 /** Compares four bytes at a time where both ranges are aligned alike, else byte by byte. */

@@ -27,4 +27,8 @@ export interface Platform {
    */
   compileWasm(bytes: Uint8Array, options?: { readonly optimise?: boolean }): WebAssembly.Module;
   instantiateWasm(module: WebAssembly.Module, imports: WebAssembly.Imports): WebAssembly.Instance;
+  /** core.wasm (assembly/core), compiled once. */
+  coreModule(): WebAssembly.Module;
+  /** `equal` runs at memory speed: comparing first is cheaper than copying into core.wasm. */
+  readonly comparesFast: boolean;
 }

@@ -49,6 +49,19 @@ export interface BaseImage {
   readonly nonZero: ReadonlyMap<number, Uint8Array>;
 }
 
+/** The memory that an earlier capsule stands for: the base of a capsule that holds only what changed since. */
+export interface CapsuleImage {
+  /** The capsule's name. */
+  readonly capsule: Hash;
+  /** Size in 64 KiB Wasm pages. */
+  readonly pages: number;
+  /** `pages * 65536` bytes. */
+  readonly bytes: Uint8Array;
+}
+
+/** What a memory is compared with. */
+export type MemoryBase = BaseImage | CapsuleImage;
+
 /** What a suspended host call waits for. */
 export type Wait =
   | {

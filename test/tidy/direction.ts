@@ -47,6 +47,7 @@ export const PORTABLE_FOLDERS: readonly string[] = [...LOWER, ...PURE, ...PORTAB
 /** Packages that a folder without Node API may import; other folders may import any dependency. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   types: ['msgpackr'],
+  core: ['@assemblyscript/loader'],
   capsule: ['msgpackr'],
   runtime: ['msgpackr', 'hash-wasm'],
 };

@@ -60,6 +60,10 @@ export class FakePlatform implements Platform {
   instantiateWasm(module: WebAssembly.Module, imports: WebAssembly.Imports): WebAssembly.Instance {
     return new WebAssembly.Instance(module, imports);
   }
+  coreModule(): never {
+    throw new Error('not needed here');
+  }
+  readonly comparesFast = false;
 }
 
 /** Blobs, of which the cache has only those in `present`. */
