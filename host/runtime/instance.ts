@@ -40,7 +40,7 @@ import {
   memoryOf,
 } from './loaded.js';
 import { captureTables, droppedSegments, restoreSegments, restoreTables } from './tables.js';
-import { explainTrap } from './trap.js';
+import { explainTrap, withTraces } from './trap.js';
 import { ValueStore } from './value-store.js';
 import { blame, encodeValue, mismatch, valueBytes, zeroResult } from './values.js';
 
@@ -225,7 +225,7 @@ export class Instance {
     this.running = true;
     this.host.resumeClock();
     try {
-      return this.drive(budget);
+      return withTraces(() => this.drive(budget));
     } finally {
       this.running = false;
       this.host.suspendClock();

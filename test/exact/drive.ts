@@ -56,6 +56,8 @@ export interface Facts {
   readonly kind: string;
   readonly code: number | null;
   readonly trap: string | null;
+  /** Guest functions at a trap, innermost first. */
+  readonly stack: string;
   readonly results: string;
   readonly fuel: bigint | null;
   readonly memoryPages: number;

@@ -48,6 +48,7 @@ export function endFacts(result, instance, host, platform, encodeTrees) {
     kind: result.kind,
     code: result.kind === 'exit' ? result.code : null,
     trap: result.kind === 'trap' ? result.trap.trapKind : null,
+    stack: result.kind === 'trap' ? result.trap.guestStack.join(' < ') : '',
     results: result.kind === 'done' ? hex(result.results) : '',
     fuel: result.kind === 'trap' ? null : result.fuelUsed,
     memoryPages: memory.length / 65_536,

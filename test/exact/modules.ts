@@ -103,7 +103,7 @@ export function rawValue(type: string, value: number | bigint): string {
 }
 
 /** What the plain engine shows: an Outcome without fuel. */
-export type Visible = Omit<Outcome, 'fuel' | 'files' | 'code'>;
+export type Visible = Omit<Outcome, 'fuel' | 'files' | 'code' | 'stack'>;
 
 /** What the plain engine makes of a generated module. */
 export function plainOutcome(bytes: Uint8Array<ArrayBuffer>, args: Args): Visible {
