@@ -10,8 +10,9 @@
  * B1  Under its name in `blobs/` a file is always complete: a kill or a full disk leaves only a temporary file.
  * B2  Renaming, renewing the age and removing happen inside write transactions of the store, so they exclude one another
  *     over all processes: a put that has returned is never undone by a collection that looked before it.
- * B3  A put of what is there already renews its age, and so does asking for it. What a read has found damaged is not there for
- *     either: a put writes it anew.
+ * B3  A put of what is there already renews its age, and so does asking for it. What a read has found damaged is marked, and not
+ *     there for either: a put writes it anew. A file that has changed since, copied back by somebody, is read again, and a read
+ *     that finds it sound takes the mark away.
  * B4  The counter of bytes can lag behind after a kill; every collection recounts it.
  */
 import { createHash, randomBytes } from 'node:crypto';
@@ -123,6 +124,7 @@ export class EmbeddedBlobs implements Blobs {
   async has(hash: Hash): Promise<boolean> {
     checkHash(hash);
     this.#checkOpen();
+    if (this.#isMarked(hash) && !(await this.#isSoundAgain(hash))) return false;
     return this.#renew(hash);
   }
 
@@ -254,7 +256,7 @@ export class EmbeddedBlobs implements Blobs {
   /** Renews the age of a blob that is there and sound, with so many bytes if that is said (B3). */
   #renew(hash: Hash, bytes?: number): boolean {
     const path = this.#path(hash);
-    if (!existsSync(path) || existsSync(path + DAMAGED_MARK)) return false;
+    if (!existsSync(path) || this.#isMarked(hash)) return false;
     return this.store.write(() => {
       const found = statSync(path, { throwIfNoEntry: false });
       if (found === undefined || (bytes !== undefined && found.size !== bytes)) return false;
@@ -308,8 +310,29 @@ export class EmbeddedBlobs implements Blobs {
     }
   }
 
+  #isMarked(hash: Hash): boolean {
+    return existsSync(this.#path(hash) + DAMAGED_MARK);
+  }
+
+  /** Of what is marked: it is not what the mark was made for any more, and sound (B3). */
+  async #isSoundAgain(hash: Hash): Promise<boolean> {
+    const path = this.#path(hash);
+    const file = statSync(path, { throwIfNoEntry: false });
+    const mark = statSync(path + DAMAGED_MARK, { throwIfNoEntry: false });
+    if (file === undefined || (mark !== undefined && file.ctimeMs < mark.mtimeMs)) return false;
+    try {
+      for await (const _ of this.read(hash));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   #verify(hash: Hash, actual: Hash): void {
-    if (actual === hash) return;
+    if (actual === hash) {
+      if (this.#isMarked(hash)) this.#unmark(hash);
+      return;
+    }
     this.#markDamaged(hash);
     throw blobDamaged(hash, `its content has the hash ${actual}`);
   }
@@ -326,6 +349,14 @@ export class EmbeddedBlobs implements Blobs {
       writeFileSync(this.#path(hash) + DAMAGED_MARK, '');
     } catch {
       // No room for the mark: then the next read finds the damage again.
+    }
+  }
+
+  #unmark(hash: Hash): void {
+    try {
+      rmSync(this.#path(hash) + DAMAGED_MARK, { force: true });
+    } catch {
+      // It may not be written here; what was read is sound all the same.
     }
   }
 

@@ -305,6 +305,29 @@ describe('embedded: blobs', () => {
     expect(listed).toEqual([hash]);
   });
 
+  it('that were damaged and have been copied back are there again, and so they are for whoever reads them first', async () => {
+    const damaged = Buffer.from(content);
+    damaged[100_000]! ^= 4;
+    for (const reads of [false, true]) {
+      writeFileSync(path(), damaged);
+      await expect(fabric.blobs.get(hash)).rejects.toMatchObject({ code: 'SHERD_BLOB_DAMAGED' });
+      expect(await fabric.blobs.has(hash)).toBe(false);
+      expect(existsSync(`${path()}.damaged`)).toBe(true);
+      writeFileSync(path(), content);
+      if (reads) {
+        expect(await readAll()).toBe(content.length);
+        expect(existsSync(`${path()}.damaged`)).toBe(false);
+      }
+      expect(await fabric.blobs.has(hash)).toBe(true);
+      expect(existsSync(`${path()}.damaged`)).toBe(false);
+    }
+    // Copied back, but no better.
+    writeFileSync(path(), damaged);
+    await expect(readAll()).rejects.toMatchObject({ code: 'SHERD_BLOB_DAMAGED' });
+    writeFileSync(path(), damaged);
+    expect(await fabric.blobs.has(hash)).toBe(false);
+  });
+
   it('a damaged stream never gives its last part', async () => {
     const bytes = Buffer.from(content);
     bytes[0]! ^= 1;
