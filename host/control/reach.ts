@@ -7,8 +7,8 @@
  *             ├─ output head ─ chunk ─ chunk ─ …
  *             └─ artifacts ─── files of the final directories
  *
- * G1  A blob that any record reaches is kept. A blob that cannot be read is kept, and what it would name is not known:
- *     then nothing is collected at all (`unread` names it).
+ * G1  A blob that any record reaches is kept. A blob that cannot be read is kept, and what it would name is not known (`unread`
+ *     tells which): then everything is kept that it may name (may-name.ts), and only the rest goes.
  * G2  Blobs younger than the grace time are spared: they may be about to be named. Time counts up to the begin of the collection:
  *     what is put or asked for while it goes on is spared whatever the grace.
  * G3  The records are read twice, the second time when everything is known that goes by the first, and not before a blob that was
@@ -16,13 +16,13 @@
  */
 import { decodeCapsule } from '../capsule/index.js';
 import { decodeSpec, decodeTrees } from '../runtime/spec.js';
-import type { DuReply, GcReply } from '../types/api.js';
-import { SherdError } from '../types/errors.js';
+import type { DuReply, GcReply, UnreadBlob } from '../types/api.js';
 import type { Fabric } from '../types/fabric.js';
 import type { DirectoryTree, TreeNode } from '../types/host.js';
 import { decodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import type { OutputChunk, ShardId, ShardRecord } from '../types/records.js';
+import { mayBeNamed } from './may-name.js';
 
 export const GRACE_MS = 10 * 60_000;
 
@@ -43,8 +43,8 @@ export const DEFAULT_RETENTION: Retention = { finishedMax: 1_000, finishedMs: 7 
 
 export interface Reached {
   readonly blobs: ReadonlySet<Hash>;
-  /** The first blob that could not be read: what it names is not in `blobs`. Null = all were. */
-  readonly unread: Hash | null;
+  /** Blobs that could not be read: what they name is not in `blobs`. */
+  readonly unread: readonly UnreadBlob[];
 }
 
 /** Everything that these records reach. */
@@ -67,7 +67,7 @@ export interface Collection {
   readonly readRecords: () => Promise<readonly ShardRecord[]>;
 }
 
-/** Removes what no record reaches. Throws when something that a record names cannot be read (G1). */
+/** Removes what no record reaches, nor may reach (G1). */
 export async function collectGarbage(collection: Collection): Promise<Omit<GcReply, 'shards'>> {
   const { fabric, platform, graceMs, nowMs, readRecords } = collection;
   const beganMs = nowMs();
@@ -78,15 +78,12 @@ export async function collectGarbage(collection: Collection): Promise<Omit<GcRep
   // What a record named before and names no more may have gone; what it names now has not.
   walk.forgetUnread();
   for (const record of await readRecords()) await walk.record(record);
-  if (walk.unread !== null) {
-    throw new SherdError('SHERD_BLOB_MISSING', 'nothing is freed: a blob cannot be read', {
-      at: walk.unread,
-      next: 'see which shard needs it with: sherd ps; remove that shard, then collect again',
-    });
-  }
+  const { unread, blobs } = walk;
+  const maybe = unread.length === 0 ? new Set<Hash>() : await mayBeNamed(walk, collection);
   const tookMs = Math.ceil(nowMs() - beganMs);
-  const freed = await fabric.blobs.collect((hash) => walk.blobs.has(hash), graceMs + tookMs);
-  return { ...freed, keptBlobs: walk.blobs.size };
+  const keep = (hash: Hash): boolean => blobs.has(hash) || maybe.has(hash);
+  const freed = await fabric.blobs.collect(keep, graceMs + tookMs);
+  return { ...freed, keptBlobs: blobs.size + maybe.size, unread };
 }
 
 /** What is stored, and what each shard reaches (shared blobs count for every shard that reaches them). */
@@ -137,7 +134,7 @@ function endedMs(record: ShardRecord): number {
 
 class Walk implements Reached {
   readonly blobs = new Set<Hash>();
-  unread: Hash | null = null;
+  unread: UnreadBlob[] = [];
   #gaveWayMs = performance.now();
   /** Blobs that were looked into, by what they were taken for: the same bytes may be a file here and a capsule there. */
   readonly #opened = new Set<string>();
@@ -149,21 +146,21 @@ class Walk implements Reached {
 
   async record(record: ShardRecord): Promise<void> {
     this.blobs.add(record.moduleHash);
-    await this.#open('spec', record.spec, (bytes) => {
+    await this.#open(record.id, 'spec', record.spec, (bytes) => {
       const spec = decodeSpec(bytes);
       for (const { hash } of spec.stdin) this.blobs.add(hash);
       addFiles(spec.dirs, this.blobs);
     });
-    await this.#open('capsule', record.capsule, (bytes) => {
+    await this.#open(record.id, 'capsule', record.capsule, (bytes) => {
       for (const hash of decodeCapsule(bytes, this.platform).header.references)
         this.blobs.add(hash);
     });
-    await this.#open('trees', record.artifacts, (bytes) =>
+    await this.#open(record.id, 'files', record.artifacts, (bytes) =>
       addFiles(decodeTrees(bytes), this.blobs),
     );
     for (let hash = record.output.head; hash !== null; ) {
       let previous: Hash | null = null;
-      await this.#open('output', hash, (bytes) => {
+      await this.#open(record.id, 'output', hash, (bytes) => {
         previous = (decodePlain(bytes) as OutputChunk).previous;
       });
       hash = previous;
@@ -172,23 +169,28 @@ class Walk implements Reached {
 
   /** What could not be read is looked at again. */
   forgetUnread(): void {
-    this.unread = null;
+    this.unread = [];
   }
 
   /** Reads a blob once; what cannot be read makes the walk incomplete. */
-  async #open(what: string, hash: Hash | null, look: (bytes: Uint8Array) => void): Promise<void> {
+  async #open(
+    id: ShardId,
+    what: UnreadBlob['what'],
+    hash: Hash | null,
+    look: (bytes: Uint8Array) => void,
+  ): Promise<void> {
     if (hash === null || this.#opened.has(what + hash)) return;
     this.blobs.add(hash);
     await this.#giveWay();
     try {
       const bytes = await this.fabric.blobs.get(hash);
-      if (bytes === undefined) this.unread ??= hash;
+      if (bytes === undefined) this.unread.push({ id, what, hash });
       else {
         look(bytes);
         this.#opened.add(what + hash);
       }
     } catch {
-      this.unread ??= hash;
+      this.unread.push({ id, what, hash });
     }
   }
 

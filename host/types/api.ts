@@ -301,10 +301,19 @@ export interface GcRequest {
   readonly graceMs?: number;
 }
 
+/** Something that a shard's record reaches and that is missing or damaged: what it names itself is not known. */
+export interface UnreadBlob {
+  readonly id: ShardId;
+  readonly what: 'spec' | 'capsule' | 'files' | 'output';
+  readonly hash: Hash;
+}
+
 export interface GcReply {
   readonly blobs: number;
   readonly bytes: number;
   readonly keptBlobs: number;
+  /** Whatever these may name was kept, too. */
+  readonly unread: readonly UnreadBlob[];
   /** Finished shards that retention removed. */
   readonly shards: number;
 }

@@ -1,8 +1,9 @@
 /** Garbage collection while others write: what a record names, or is about to name, stays. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { encodeCapsule } from '../../host/capsule/index.js';
 import type { Cluster, ClusterListener } from '../../host/control/cluster.js';
 import { Janitor } from '../../host/control/janitor.js';
 import { collectGarbage } from '../../host/control/reach.js';
@@ -14,6 +15,7 @@ import type { ProgressHint } from '../../host/types/hints.js';
 import { encodePlain } from '../../host/types/pack.js';
 import type { Hash } from '../../host/types/platform.js';
 import type { OutputChunk, ShardRecord } from '../../host/types/records.js';
+import { smallCase } from '../capsule/arbitrary.js';
 import { owned, queued } from '../protocol/records.js';
 
 let directory: string;
@@ -61,6 +63,13 @@ async function specWithStdin(hash: Hash): Promise<Hash> {
       priority: 0,
     }),
   );
+}
+
+/** One that a checkpoint has left behind. */
+function someCapsule(): Uint8Array {
+  const { state, base } = smallCase();
+  const names = { specHash: '5'.repeat(64), references: [], shardId: 's-1', epoch: 1 };
+  return encodeCapsule({ ...names, state, base }, nodePlatform).bytes;
 }
 
 async function record(id: string, head: Hash | null, stdin: Hash): Promise<ShardRecord> {
@@ -117,21 +126,56 @@ describe('a collection', () => {
     expect(await fabric.blobs.get(old)).toBeUndefined();
   });
 
-  it('frees nothing, and says which blob, when something that a record names cannot be read', async () => {
+  it('keeps what a lost piece of output may name, says whose it is, and frees the rest', async () => {
     const lost = nodePlatform.sha256(new TextEncoder().encode('lost'));
+    const before = await chunk(null, 'may come before the lost one');
     const stray = await putText('nobody names me');
+    const capsule = await put(someCapsule());
     const broken = await record('broken', lost, await putText('input'));
-    await expect(collect(async () => [broken])).rejects.toMatchObject({
-      code: 'SHERD_BLOB_MISSING',
-      at: lost,
+    const freed = await collect(async () => [broken]);
+    expect(freed).toMatchObject({
+      blobs: 2,
+      unread: [{ id: 'broken', what: 'output', hash: lost }],
     });
-    expect(await fabric.blobs.get(stray)).toBeDefined();
+    for (const gone of [stray, capsule]) expect(await fabric.blobs.get(gone)).toBeUndefined();
+    expect(await fabric.blobs.get(before)).toBeDefined();
     // A checkpoint that has been replaced meanwhile is no loss.
     const { output: _, ...rest } = broken;
     const mended = { ...rest, output: { head: null, chunks: 0, bytes: 0 } };
     let readings = 0;
-    await collect(async () => [readings++ === 0 ? broken : mended]);
-    expect(await fabric.blobs.get(stray)).toBeUndefined();
+    const now = await collect(async () => [readings++ === 0 ? broken : mended]);
+    expect(now).toMatchObject({ blobs: 1, unread: [] });
+    expect(await fabric.blobs.get(before)).toBeUndefined();
+  });
+
+  it.each(['capsule', 'spec', 'artifacts'] as const)(
+    'keeps what a lost %s may name: any content of files, but no old capsule, spec or output',
+    async (what) => {
+      const lost = nodePlatform.sha256(new TextEncoder().encode('lost'));
+      const written = await putText('a file that it wrote');
+      const old = [
+        await put(someCapsule()),
+        await chunk(null, 'printed by a shard that is gone'),
+        await specWithStdin(written),
+      ];
+      const broken = { ...(await record('broken', null, await putText('input'))), [what]: lost };
+      const { blobs, unread } = await collect(async () => [broken]);
+      expect(unread).toMatchObject([{ id: 'broken', hash: lost }]);
+      // With its spec the one of `record` is unnamed, too.
+      expect(blobs).toBe(what === 'spec' ? old.length + 1 : old.length);
+      for (const gone of old) expect(await fabric.blobs.get(gone)).toBeUndefined();
+      expect(await fabric.blobs.get(written)).toBeDefined();
+    },
+  );
+
+  it('keeps what is damaged itself while something is unread: nobody knows what it was', async () => {
+    const lost = nodePlatform.sha256(new TextEncoder().encode('lost'));
+    const capsule = await put(someCapsule());
+    await writeFile(path.join(directory, 'blobs', capsule.slice(0, 2), capsule), 'overwritten');
+    const broken = await record('broken', lost, await putText('input'));
+    expect(await collect(async () => [broken])).toMatchObject({ blobs: 0 });
+    expect(await collect(async () => [])).toMatchObject({ unread: [] });
+    expect(await fabric.blobs.has(capsule)).toBe(false);
   });
 });
 
@@ -156,7 +200,7 @@ describe('the janitor', () => {
       nowMs: () => nowMs,
       collect: async (graceMs) => {
         graces.push(graceMs);
-        return { blobs: 1, bytes: 150, keptBlobs: 0, shards: 0 };
+        return { blobs: 1, bytes: 150, keptBlobs: 0, unread: [], shards: 0 };
       },
       leastBytes,
     });

@@ -1,6 +1,6 @@
 /** `sherd gc`: frees blobs that no shard needs any more, and shards that retention lets go. */
 import type { Command } from 'commander';
-import { addClientOptions, type ClientOptions, clientOf, report } from '../command.js';
+import { addClientOptions, type ClientOptions, clientOf, remark, report } from '../command.js';
 import { formatBytes, formatCount, parseDurationMs, renderFields } from '../format.js';
 
 interface Options extends ClientOptions {
@@ -14,6 +14,12 @@ export function addGc(program: Command): void {
       const graceMs =
         options.grace === undefined ? undefined : parseDurationMs(options.grace, '--grace');
       const freed = await clientOf(options).gc(graceMs === undefined ? {} : { graceMs });
+      for (const { id, what, hash } of freed.unread) {
+        await remark(
+          options,
+          `${id}: its ${what} (blob ${hash}) cannot be read, so what it may name is kept — put that back, or remove it: sherd rm --force ${id}`,
+        );
+      }
       await report(options, freed, () =>
         renderFields([
           ['freed', `${formatCount(freed.blobs)} blobs, ${formatBytes(freed.bytes)}`],
