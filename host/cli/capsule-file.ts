@@ -18,6 +18,7 @@ import type { ShardSpec } from '../types/host.js';
 import type { Hash } from '../types/platform.js';
 import { CompileCache, sha256 } from './cache.js';
 import type { Uploader } from './job.js';
+import { partOf } from './part.js';
 import { fileError, writeFileAtomically } from './status.js';
 
 /** Bundle of a paused shard, from what the cluster has. */
@@ -32,14 +33,17 @@ export async function exportCapsule(
       next: 'let it run first',
     });
   }
-  const capsule = await client.getBlob(view.capsule);
+  const part = (what: string, hash: Hash): Promise<Uint8Array> =>
+    partOf(client, view.id, what, hash);
+  const capsule = await part('its capsule', view.capsule);
   const decoded = decodeCapsule(capsule, nodePlatform, { moduleHash: view.moduleHash });
-  const spec = await client.getBlob(view.spec);
+  const spec = await part('its spec', view.spec);
   const time = decodeSpec(spec).maxTimeMs > 0 ? { ranMs: view.ranMs } : {};
   if (options.thin) return encodeBundle({ capsule, spec, blobs: new Map(), ...time }, nodePlatform);
   const blobs = new Map<Hash, Uint8Array>();
-  for (const hash of decoded.header.references) blobs.set(hash, await client.getBlob(hash));
-  const module = await client.getBlob(view.moduleHash);
+  for (const hash of decoded.header.references)
+    blobs.set(hash, await part('one of its files', hash));
+  const module = await part('its module', view.moduleHash);
   return encodeBundle({ capsule, module, spec, blobs, ...time }, nodePlatform);
 }
 

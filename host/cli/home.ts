@@ -16,6 +16,8 @@ import { decodeSpec, decodeTrees } from '../runtime/spec.js';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError, usageError } from '../types/errors.js';
 import type { DirectoryTree, ShardSpec } from '../types/host.js';
+import type { ShardId } from '../types/records.js';
+import { partOf } from './part.js';
 import type { DirectoryOption } from './run-options.js';
 import { type WriteBackReport, writeBack } from './write-back.js';
 import { planWriteBack } from './write-back-plan.js';
@@ -32,8 +34,8 @@ interface Trees {
 /** The trees of an ended shard; undefined when there is nothing to bring home. */
 async function treesOf(client: ControlClient, view: ShardView): Promise<Trees | undefined> {
   if (view.artifacts === null || view.exit?.reason === 'killed') return undefined;
-  const spec = decodeSpec(await client.getBlob(view.spec));
-  const final = decodeTrees(await client.getBlob(view.artifacts));
+  const spec = decodeSpec(await partOf(client, view.id, 'its spec', view.spec));
+  const final = decodeTrees(await partOf(client, view.id, 'the list of its files', view.artifacts));
   return { submitted: new Map(spec.dirs.map((tree) => [tree.guestPath, tree])), final };
 }
 
@@ -85,7 +87,7 @@ export async function bringHome(
     const known = trees.submitted.get(dir.guestPath);
     const whole = known === undefined || (place === 'elsewhere' && (await isEmpty(dir.hostPath)));
     const submitted = whole ? emptyLike(final) : known;
-    const report = await write(client, dir.hostPath, submitted, final);
+    const report = await write(client, view.id, dir.hostPath, submitted, final);
     if (tell(dir.hostPath, report, remark)) code = EXIT.failedLater;
   }
   return code;
@@ -107,7 +109,7 @@ export async function keepUnclaimed(
     const submitted = trees.submitted.get(final.guestPath) ?? emptyLike(final);
     if (planWriteBack(submitted.root, final.root).operations.length === 0) continue;
     const hostPath = join(place, relative('/', join('/', final.guestPath)) || 'root');
-    const report = await write(client, hostPath, emptyLike(final), final);
+    const report = await write(client, view.id, hostPath, emptyLike(final), final);
     tell(hostPath, report, remark);
     remark(`${final.guestPath} was changed and not claimed by --dir: kept in ${hostPath}`);
   }
@@ -115,12 +117,18 @@ export async function keepUnclaimed(
 
 async function write(
   client: ControlClient,
+  id: ShardId,
   hostPath: string,
   submitted: DirectoryTree,
   final: DirectoryTree,
 ): Promise<WriteBackReport> {
   makeDirectory(hostPath);
-  return writeBack({ hostPath, submitted, final, getBlob: (hash) => client.getBlob(hash) });
+  return writeBack({
+    hostPath,
+    submitted,
+    final,
+    getBlob: (hash) => partOf(client, id, 'one of its files', hash),
+  });
 }
 
 /** Says what was kept apart. True when something was. */

@@ -106,9 +106,12 @@ export class Brain {
     this.#feed({ kind: 'node-dead', nodeId });
   }
 
-  /** Asks the scheduler to move a shard (null = wherever it thinks best). */
-  requestMove(shardId: ShardId, target: NodeId | null): void {
-    this.#feed({ kind: 'request-move', shardId, target });
+  /** Asks the scheduler to move a shard to wherever it thinks best. Gives why it will not, when it says so at once. */
+  requestMove(shardId: ShardId): string | null {
+    const actions = this.#feed({ kind: 'request-move', shardId, target: null });
+    for (const action of actions)
+      if (action.kind === 'explain' && action.shardId === shardId) return action.why;
+    return null;
   }
 
   /** Why a shard does not run, now; empty while it runs. */
@@ -135,8 +138,8 @@ export class Brain {
     this.#studied.set(moduleHash, module === null ? null : decompose(module, entry));
   }
 
-  #feed(event: Untimed<BrainEvent>, how: Feeding = {}): void {
-    if (!this.#running) return;
+  #feed(event: Untimed<BrainEvent>, how: Feeding = {}): readonly BrainAction[] {
+    if (!this.#running) return [];
     const timed = { ...event, nowMs: this.#options.nowMs() } as BrainEvent;
     this.#failures.handle(timed);
     const actions = this.#scheduler.handle(timed);
@@ -145,6 +148,7 @@ export class Brain {
     if (how.made !== undefined) this.#showPlan(how.made);
     this.#show(this.#workflow.of({ kind: 'tick', nowMs: timed.nowMs }, actions));
     for (const action of actions) void this.#execute(action);
+    return actions;
   }
 
   #tick(): void {

@@ -15,18 +15,22 @@ import { SherdError } from '../types/errors.js';
 import type { Fabric } from '../types/fabric.js';
 import { decodePlain } from '../types/pack.js';
 import type { Hash } from '../types/platform.js';
-import type { OutputChunk, OutputHead } from '../types/records.js';
+import type { OutputChunk, OutputHead, ShardId } from '../types/records.js';
+import { aboutPart, blobGone } from './parts.js';
 
 const LINE_BYTES = 192 * 1024;
+const PIECE = 'a piece of its output';
 
 export class OutputReader {
   readonly #fabric: Fabric;
+  readonly #id: ShardId;
   #offset: number;
   /** The newest chunk that was given whole. */
   #last: Hash | null = null;
 
-  constructor(fabric: Fabric, from: number) {
+  constructor(fabric: Fabric, id: ShardId, from: number) {
     this.#fabric = fabric;
+    this.#id = id;
     this.#offset = from;
   }
 
@@ -54,7 +58,10 @@ export class OutputReader {
       const chunk = await this.#chunk(hash);
       const bytes = chunk.pieces.reduce((sum, piece) => sum + piece.bytes.length, 0);
       if (chunk.offset + bytes !== end) {
-        throw new SherdError('SHERD_BLOB_DAMAGED', 'the output chain has a gap', { at: hash });
+        const gap = new SherdError('SHERD_BLOB_DAMAGED', 'the output chain has a gap', {
+          at: hash,
+        });
+        throw aboutPart(gap, this.#id, PIECE);
       }
       hashes.push(hash);
       if (chunk.offset <= this.#offset) break;
@@ -65,13 +72,13 @@ export class OutputReader {
   }
 
   async #chunk(hash: Hash): Promise<OutputChunk> {
-    const bytes = await this.#fabric.blobs.get(hash);
-    if (bytes === undefined) {
-      throw new SherdError('SHERD_BLOB_MISSING', 'a piece of the output is not in the store', {
-        at: hash,
-      });
+    try {
+      const bytes = await this.#fabric.blobs.get(hash);
+      if (bytes === undefined) throw blobGone(hash);
+      return decodePlain(bytes, { at: hash }) as OutputChunk;
+    } catch (cause) {
+      throw cause instanceof SherdError ? aboutPart(cause, this.#id, PIECE) : cause;
     }
-    return decodePlain(bytes, { at: hash }) as OutputChunk;
   }
 
   *#pieces(chunk: OutputChunk): Generator<Extract<OutputLine, { kind: 'piece' }>> {

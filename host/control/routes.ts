@@ -161,7 +161,7 @@ async function* outputLines(
   follow: boolean,
   signal: AbortSignal,
 ): AsyncGenerator<OutputLine> {
-  const reader = new OutputReader(fabric, from);
+  const reader = new OutputReader(fabric, id, from);
   const waker = new Waker(signal);
   const unlisten = cluster.onChange(id, waker.wake);
   try {

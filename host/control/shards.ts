@@ -30,12 +30,14 @@ import type { Seen } from '../types/brain.js';
 import { EXIT, SherdError, usageError } from '../types/errors.js';
 import { type AskedHint, SUBJECT } from '../types/hints.js';
 import type { ShardSpec } from '../types/host.js';
+import type { ShardModule } from '../types/module.js';
 import { decodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardId, ShardRecord, Wanted } from '../types/records.js';
 import type { Brain } from './brain.js';
 import type { Cluster } from './cluster.js';
 import type { Moves } from './moves.js';
+import { aboutPart, blobGone } from './parts.js';
 import { addFiles, collectGarbage, GRACE_MS, outdated, type Retention } from './reach.js';
 import { shardView } from './views.js';
 
@@ -150,8 +152,8 @@ export class Shards {
     const { cluster, moves } = this.#context;
     if (force) await this.kill(id, true);
     await cluster.remove(id, (record) => {
-      if (record.owner === null) return;
-      throw new SherdError('SHERD_STATE', `shard ${id} is ${record.status}`, {
+      if (record.status === 'done') return;
+      throw new SherdError('SHERD_STATE', `shard ${id} is ${record.status}, not done`, {
         at: id,
         next: `kill it first, or remove it with: sherd rm --force ${id}`,
       });
@@ -184,11 +186,19 @@ export class Shards {
       return { source: 'none', why: fault === undefined ? nothing : why };
     }
     try {
-      return { source: 'capsule', capsule, report: await this.#report(record), why };
+      const module = await this.#moduleOf(record);
+      const report = await this.#report(capsule, module.is);
+      return {
+        source: 'capsule',
+        capsule,
+        report,
+        why: [why, module.why].filter(Boolean).join('; '),
+      };
     } catch (cause) {
+      if (!(cause instanceof SherdError)) throw cause;
       // What cannot be read now may be what it was set aside for.
-      if (fault === undefined || !(cause instanceof SherdError)) throw cause;
-      return { source: 'none', why };
+      if (fault !== undefined) return { source: 'none', why };
+      throw aboutPart(cause, record.id, 'its capsule');
     }
   }
 
@@ -269,7 +279,13 @@ export class Shards {
         next: 'start one with: sherd node',
       });
     }
-    brain.requestMove(id, null);
+    const refusal = brain.requestMove(id);
+    if (refusal !== null) {
+      throw new SherdError('SHERD_STATE', `it is not moved: ${refusal}`, {
+        at: id,
+        next: `see what runs where with: sherd ps --nodes; or name one: sherd move ${id} NODE`,
+      });
+    }
     return this.view(cluster.shard(id));
   }
 
@@ -361,24 +377,24 @@ export class Shards {
     });
   }
 
-  async #report(record: ShardRecord): Promise<unknown> {
+  async #report(hash: Hash, module: ShardModule | undefined): Promise<unknown> {
     const { cluster, platform } = this.#context;
-    const { blobs } = cluster.fabric;
-    if (record.capsule === null) return null;
-    const [capsule, module] = await Promise.all([
-      blobs.get(record.capsule),
-      blobs.get(record.moduleHash),
-    ]);
-    if (capsule === undefined) {
-      throw new SherdError('SHERD_BLOB_MISSING', 'the capsule is not in the store', {
-        at: record.capsule,
-      });
+    const capsule = await cluster.fabric.blobs.get(hash);
+    if (capsule === undefined) throw blobGone(hash);
+    return inspectCapsule(decodeCapsule(capsule, platform), module);
+  }
+
+  /** Names only come from it: a capsule can be looked into without. */
+  async #moduleOf({ moduleHash }: ShardRecord): Promise<{ is?: ShardModule; why: string }> {
+    const { cluster, platform } = this.#context;
+    try {
+      const bytes = await cluster.fabric.blobs.get(moduleHash);
+      if (bytes === undefined) return { why: `its module ${moduleHash} is not in the store` };
+      return { is: readShardModule(bytes, platform), why: '' };
+    } catch (cause) {
+      if (!(cause instanceof SherdError)) throw cause;
+      return { why: `its module ${moduleHash} cannot be read: ${cause.message}` };
     }
-    const decoded = decodeCapsule(capsule, platform);
-    return inspectCapsule(
-      decoded,
-      module === undefined ? undefined : readShardModule(module, platform),
-    );
   }
 
   #actionId(what: string): string {

@@ -155,6 +155,7 @@ export class Scheduler {
         const entry = this.#book.shards.get(event.shardId);
         if (entry === undefined) break;
         entry.move = { target: event.target };
+        entry.why = ''; // who asks again is told again
         this.#wishes.add(entry);
         break;
       }

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { ShardView } from '../../host/types/api.js';
 import { SLOW, upCluster } from './up-cluster.js';
 
-const cluster = upCluster(['spin']);
+const cluster = upCluster(['spin', 'counter']);
 const { run, json, submit, shards, view, untilView } = cluster;
 
 const blob = (hash: string | null): string =>
@@ -82,5 +82,66 @@ describe('a shard that cannot go on', { timeout: SLOW }, () => {
     );
     expect(ended.stderr.slice(-next.length)).toBe(next);
     expect(await json('kill', shard.id)).toMatchObject([{ exit: { reason: 'killed' } }]);
+  });
+});
+
+describe('a part that cannot be read', { timeout: SLOW }, () => {
+  const damage = async (hash: string): Promise<() => Promise<void>> => {
+    const sound = await readFile(blob(hash));
+    await writeFile(blob(hash), Buffer.from(sound).fill(7, 40, 60));
+    return () => writeFile(blob(hash), sound);
+  };
+  /** The line says whose part it is, what it is, and which blob. */
+  const line = (id: string, what: string, hash: string | null) =>
+    expect.stringMatching(
+      new RegExp(`^sherd: ${id}: ${what} \\(blob ${hash}\\) cannot be read: .*\n$`),
+    );
+
+  it('the module: a paused shard can be looked into all the same; copied back, it is used again', async () => {
+    const { id, moduleHash } = await paused();
+    const mend = await damage(moduleHash);
+    const looked = await run('inspect', id);
+    expect([looked.code, looked.stderr]).toEqual([0, '']);
+    expect(looked.text).toContain(`its module ${moduleHash} cannot be read`);
+    expect(looked.text).toContain('stack');
+    const wrote = await run('pause', '-o', 'x.capsule', id);
+    expect(wrote).toMatchObject({ code: 1, stderr: line(id, 'its module', moduleHash) });
+    await mend();
+    expect(await run('pause', '-o', 'x.capsule', id)).toMatchObject({ code: 0 });
+    await json('resume', id);
+    await untilView(id, (now) => now.status === 'running');
+    await json('kill', id);
+  });
+
+  it('the capsule: who looks is told whose it is, and what it may name is all that gc spares', async () => {
+    const { id, capsule } = await paused();
+    const mend = await damage(String(capsule));
+    expect(await run('inspect', id)).toMatchObject({
+      code: 1,
+      stderr: line(id, 'its capsule', capsule),
+    });
+    const gone = await paused();
+    await json('rm', '--force', gone.id);
+    const freed = await run('gc', '--grace', '0', '--json');
+    expect(freed.code).toBe(0);
+    expect(freed.stderr).toContain(`sherd: ${id}: its capsule (blob ${capsule}) cannot be read`);
+    expect(JSON.parse(freed.text)).toMatchObject({
+      unread: [{ id, what: 'capsule', hash: capsule }],
+    });
+    await expect(readFile(blob(gone.capsule))).rejects.toMatchObject({ code: 'ENOENT' });
+    await mend();
+    expect((await run('inspect', id)).code).toBe(0);
+    await json('kill', id);
+  });
+
+  it('a piece of the output', async () => {
+    const id = await submit('counter.wasm');
+    await run('result', '--wait', id);
+    const { head } = (await view(id)).output;
+    await rename(blob(head), join(cluster.cwd, 'taken'));
+    for (const verb of [['logs'], ['logs', '-f'], ['result']]) {
+      const said = await run(...verb, id);
+      expect(said).toMatchObject({ code: 1, stderr: line(id, 'a piece of its output', head) });
+    }
   });
 });

@@ -104,7 +104,13 @@ describe('a shard in a cluster', () => {
     expect(paused.reason).not.toBe('');
     expect((await client.inspect(id)).source).toBe('capsule');
     await client.pause(id);
-    await client.remove(id);
+    // It has computed something: only who insists loses that.
+    await expect(client.remove(id)).rejects.toMatchObject({
+      code: 'SHERD_STATE',
+      message: expect.stringContaining('is paused, not done'),
+    });
+    expect((await client.shard(id)).capsule).toBe(paused.capsule);
+    await client.remove(id, { force: true });
     await expect(client.shard(id)).rejects.toMatchObject({ code: 'SHERD_NO_SHARD' });
   });
 
@@ -127,6 +133,29 @@ describe('a shard in a cluster', () => {
     expect((await client.kill(id, { force: true })).status).toBe('done');
     const next = await submit(client, sums(2, 10));
     expect(await followed(client, next)).toBe(sumsOutput(2, 10));
+  });
+
+  it('what waits for a place is not forgotten by mistake, and a move that finds none is refused at once', async () => {
+    const { client } = cluster;
+    const ids: string[] = [];
+    // Two nodes of one worker take two each; the fifth waits.
+    for (let i = 0; i < 5; i++) ids.push(await submit(client, SPIN));
+    const [first, , , , waiting] = ids as [string, string, string, string, string];
+    for (const id of ids.slice(0, 4)) await client.untilStatus(id, ['running']);
+    const refused = {
+      code: 'SHERD_STATE',
+      message: expect.stringContaining('is queued, not done'),
+    };
+    await expect(client.remove(waiting)).rejects.toMatchObject(refused);
+    expect((await client.shard(waiting)).status).toBe('queued');
+    const full = {
+      code: 'SHERD_STATE',
+      message: expect.stringContaining('no other node has room'),
+    };
+    for (let twice = 0; twice < 2; twice++)
+      await expect(client.move(first)).rejects.toMatchObject(full);
+    expect(await client.shard(first)).toMatchObject({ status: 'running', wanted: null, moves: 0 });
+    for (const id of ids) await client.remove(id, { force: true });
   });
 
   it('reports a trap with the guest stack, and keeps the output before it', async () => {

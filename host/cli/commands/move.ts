@@ -58,7 +58,7 @@ function untilMoved(
     },
     patienceMs,
     what: 'the move',
-    next: `look with: sherd inspect ${before.id}`,
+    next: `see why with: sherd events; look with: sherd inspect ${before.id}`,
   });
 }
 

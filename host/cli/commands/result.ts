@@ -9,6 +9,7 @@ import { setAsideError } from '../follow.js';
 import { renderJson } from '../format.js';
 import { bringHome, requireFreePlaces, requireKnown } from '../home.js';
 import { stderr, stdout } from '../output.js';
+import { partOf } from '../part.js';
 import { Ended } from '../report.js';
 import { collect, parseDirs } from '../run-options.js';
 import { describeExit } from '../views.js';
@@ -42,7 +43,7 @@ export function addResult(program: Command): void {
         );
       }
       if (dirs.length > 0) {
-        requireKnown(dirs, decodeSpec(await client.getBlob(view.spec)));
+        requireKnown(dirs, decodeSpec(await partOf(client, shard, 'its spec', view.spec)));
         await requireFreePlaces(dirs);
       }
       if (options.json === true) await stdout.write(renderJson(view));
