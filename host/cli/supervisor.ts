@@ -17,6 +17,7 @@
  * P6  Its nodes share the cores of this machine: unless it is told how many, each gets its share of worker threads, rounded up, at
  *     least one. (A node that is started by itself takes a thread for each core.)
  * P7  A start is given up after START_MS in which this process ran: a machine that was suspended or stopped blames nobody.
+ * P8  A child that was stopped and is not continued is ended, and replaced like one that died (vigil.ts).
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -30,6 +31,7 @@ import { EXIT, SherdError } from '../types/errors.js';
 import type { NodeId } from '../types/records.js';
 import { endChild, tell } from './child.js';
 import { LAST_LINES, reasonOf } from './last-words.js';
+import { Vigil } from './vigil.js';
 
 const CONTROL = 'control';
 const RESTART_MS = 50;
@@ -53,6 +55,8 @@ export interface SupervisorOptions {
   readonly quotaBytes?: number;
   /** The folder of compiled code, with node/main.js and control/main.js; default the one that this file is in. */
   readonly code?: URL;
+  /** How long a stopped child may stay so (P8). */
+  readonly stoppedMs?: number;
   /** Lines that children write to stderr, and what happens to them. */
   readonly log?: (line: string) => void;
 }
@@ -86,6 +90,7 @@ export class Supervisor {
   readonly #children: Child[] = [];
   readonly #deadNodes: NodeId[] = [];
   readonly #unlock: () => Promise<void>;
+  readonly #vigil: Vigil;
   #resolveEnded: () => void = () => undefined;
   #unlocked: Promise<void> | undefined;
   #stopping = false;
@@ -97,6 +102,11 @@ export class Supervisor {
     this.client = ControlClient.forDirectory(this.directory);
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
+    });
+    this.#vigil = new Vigil({
+      children: () => this.#children,
+      log: (line) => this.#options.log?.(line),
+      stoppedMs: options.stoppedMs,
     });
     const fabric = ['--fabric', `embedded:${this.directory}`, '--parent-watch'];
     const port = options.port === undefined ? [] : ['--port', String(options.port)];
@@ -115,6 +125,7 @@ export class Supervisor {
     const probe = new URL('fabric/embedded-probe.js', options.code ?? CODE);
     const lock = await lockDirectory(options.directory, { create: true, probe }).catch(refuse);
     const supervisor = new Supervisor(options, () => lock.release());
+    supervisor.#vigil.start();
     try {
       const [control, ...nodes] = supervisor.#children;
       // The control makes the hub; nodes would only wait for it.
@@ -152,6 +163,7 @@ export class Supervisor {
   /** Ends the children at once, synchronously: what is not stored is lost. */
   killNow(): void {
     this.#stopping = true;
+    this.#vigil.end();
     this.#release().catch(() => undefined);
     for (const { process, timer } of this.#children) {
       clearTimeout(timer);
@@ -171,6 +183,7 @@ export class Supervisor {
     if (ask && control?.ready === true) await this.#shutDown();
     await Promise.all(nodes.map((node) => endChild(node.process, STOP_MS)));
     await endChild(control?.process, STOP_MS);
+    this.#vigil.end();
     await this.#release();
     this.#resolveEnded();
   }

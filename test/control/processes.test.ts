@@ -106,6 +106,26 @@ describe('a cluster of processes', () => {
     expect(await output).toBe(text);
   });
 
+  it('a control and a node that were stopped, and not continued, are replaced; nothing is lost', async () => {
+    const how = { directory, nodes: 1, workers: 1, code: CODE, stoppedMs: 1_000 };
+    const supervisor = await Supervisor.start(how);
+    running.push(supervisor);
+    const { client } = supervisor;
+    const id = await submit(client, PROGRAM);
+    for (const name of ['control', 'n1']) {
+      const { bytes } = (await until(client, id, (seen) => seen.output.bytes > 0)).output;
+      const stopped = supervisor.pids.find((child) => child.name === name)?.pid ?? 0;
+      process.kill(stopped, 'SIGSTOP');
+      while (supervisor.pids.every((child) => child.name !== name || child.pid === stopped))
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(processIsGone(stopped)).toBe(true);
+      await until(client, id, (seen) => seen.status === 'running' && seen.output.bytes > bytes);
+    }
+    expect((await client.shard(id)).restarts).toBe(1);
+    await pausedSums(client, id, TURNS, KIB);
+    await client.kill(id);
+  });
+
   it('a process that cannot be started is tried again until it can', async () => {
     const lines: string[] = [];
     const log = (line: string): unknown => lines.push(line);

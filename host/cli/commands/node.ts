@@ -10,7 +10,9 @@ import { report } from '../command.js';
 import { connect, fabricDirectory, fabricUrl } from '../fabric-url.js';
 import { parseInteger, usageError } from '../format.js';
 import { Interrupts } from '../interrupt.js';
+import { stderr } from '../output.js';
 import { Ended } from '../report.js';
+import { Vigil } from '../vigil.js';
 
 interface Options {
   readonly fabric?: string;
@@ -58,6 +60,11 @@ async function node(options: Options): Promise<void> {
     gently: () => void tell(child, { kind: 'stop' }),
     atOnce: () => void child.kill('SIGKILL'),
   });
+  const vigil = new Vigil({
+    children: () => [{ name: options.name, process: child }],
+    log: (line) => void stderr.write(`sherd: ${line}\n`).catch(() => undefined),
+  });
+  vigil.start();
   child.on('message', (message: { readonly kind?: string; readonly id?: string }) => {
     if (message.kind !== 'ready') return;
     const id = message.id ?? '';
@@ -68,6 +75,7 @@ async function node(options: Options): Promise<void> {
     );
   });
   const [code] = (await once(child, 'exit')) as [number | null];
+  vigil.end();
   interrupts.dispose();
   throw new Ended(code ?? EXIT.failedLater);
 }
