@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT, SherdError } from '../types/errors.js';
 import { connect, fabricDirectory } from './fabric-url.js';
 import type { RunSettings } from './run-options.js';
-import type { JobContext } from './runner.js';
+import type { SessionContext } from './runner.js';
 import type { Session } from './session.js';
 import { Supervisor } from './supervisor.js';
 import { isAlive, makeTemporary, sweepTemporaries } from './temporary.js';
@@ -21,7 +21,7 @@ export type SessionSettings = Pick<RunSettings, 'nodes' | 'workers' | 'fabric'>;
 
 export async function openSession(
   settings: SessionSettings,
-  context: JobContext,
+  context: SessionContext,
 ): Promise<Session> {
   return settings.fabric === undefined
     ? openPrivate(settings, context)
@@ -39,7 +39,7 @@ function placed(cause: unknown, directory: string): unknown {
   });
 }
 
-async function openRunning(url: string, context: JobContext): Promise<Session> {
+async function openRunning(url: string, context: SessionContext): Promise<Session> {
   const client = connect(url, { signal: context.signal });
   await client.status(); // refuses at once when nobody is there
   // What is done after a signal (kill the shard) must not be aborted by it.
@@ -53,7 +53,7 @@ async function openRunning(url: string, context: JobContext): Promise<Session> {
   };
 }
 
-async function openPrivate(settings: SessionSettings, context: JobContext): Promise<Session> {
+async function openPrivate(settings: SessionSettings, context: SessionContext): Promise<Session> {
   context.progress.note(`starting ${settings.nodes} node${settings.nodes === 1 ? '' : 's'}`);
   const temporary = await makeTemporary();
   void sweepTemporaries();

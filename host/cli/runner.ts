@@ -17,6 +17,8 @@
  * N3  Files that cannot be brought home are kept in the same way, and so is a program that sherd has set aside because it
  *     cannot go on.
  * N4  When a cluster that is not ours cannot be reached any more, the error says which shard the run is and how to go on.
+ * N5  A signal that comes while a cluster that is not ours is asked to take the shard waits for its answer: the shard is ended then.
+ *     Where that cannot be done, it is said that it may go on.
  */
 import type { ControlClient } from '../control/client.js';
 import type { ShardView } from '../types/api.js';
@@ -60,9 +62,14 @@ export interface Job {
 export interface JobContext {
   readonly progress: Progress;
   readonly signal: AbortSignal;
+  /** Does what makes the shard: from its begin on there may be one (N5). */
+  submit(ask: () => Promise<string>): Promise<string>;
   /** A line on stderr, unless --quiet. */
   remark(text: string): void;
 }
+
+/** What a session needs of it: to begin, and to say so. */
+export type SessionContext = Omit<JobContext, 'submit'>;
 
 /** How long a pause may take before the user is told what else can be done. */
 const PAUSE_PATIENCE_MS = 5_000;
@@ -113,6 +120,7 @@ class Run {
   #concluding = false;
   #follower: Follower | undefined;
   #shardId: string | undefined;
+  #asked: Promise<string> | undefined;
   #interrupts: Interrupts | undefined;
   #trouble = { text: '', sinceMs: 0, told: false };
   /** Resolves when a signal ends the run without a pause. */
@@ -129,6 +137,7 @@ class Run {
     this.#context = {
       progress: this.#progress,
       signal: this.#abort.signal,
+      submit: (ask) => this.#submit(ask),
       remark: (text) => {
         if (settings.quiet) return;
         this.#progress.clear();
@@ -177,10 +186,10 @@ class Run {
     this.#session = await this.#opening;
     this.#abort.signal.throwIfAborted();
     const { client } = this.#session;
-    this.#shardId = await submit(this.#session);
+    const shardId = await submit(this.#session);
     this.#follower = new Follower({
       client,
-      shardId: this.#shardId,
+      shardId,
       progress: this.#progress,
       signal: this.#abort.signal,
       onView: (view) => this.#tellTrouble(view),
@@ -188,9 +197,16 @@ class Run {
     if (this.#settings.pauseAtFuel !== undefined || this.#settings.pauseAfterMs !== undefined) {
       this.#follower.expectPause();
     }
-    const helpers = this.#startHelpers(client, this.#shardId);
+    const helpers = this.#startHelpers(client, shardId);
     const outcome = await Promise.race([this.#follower.run(), helpers]);
     return this.#conclude(client, outcome);
+  }
+
+  async #submit(ask: () => Promise<string>): Promise<string> {
+    this.#abort.signal.throwIfAborted();
+    this.#asked = ask();
+    this.#shardId = await this.#asked;
+    return this.#shardId;
   }
 
   /** Mover and pause timer. Never resolves; rejects when one of them fails. */
@@ -254,12 +270,9 @@ class Run {
   /** The last moment of the process: everything here is synchronous. */
   #atOnce(signal: StopSignal): void {
     this.#progress.end();
-    const session = this.#session;
-    session?.endNow();
-    if (session?.isPrivate === false && this.#shardId !== undefined) {
-      const where = `--fabric ${fabricUrl(session.directory)} ${this.#shardId}`;
-      sayNow(`${this.#shardId} was not waited for and may go on; end it with: sherd kill ${where}`);
-    }
+    this.#session?.endNow();
+    const left = this.#leftBehind();
+    if (left !== '') sayNow(left);
     const { statusFile } = this.#settings;
     if (statusFile === undefined) return;
     const code = exitCodeOfSignal(signal);
@@ -302,10 +315,25 @@ class Run {
     return `--fabric ${fabricUrl(directory)}${dirs} ${this.#shardId}`;
   }
 
-  /** In a cluster that is not ours the shard must not stay behind. */
+  /** In a cluster that is not ours the shard must not stay behind (N5). */
   async #dropShard(): Promise<void> {
-    if (this.#session?.isPrivate !== false || this.#shardId === undefined) return;
-    await this.#session.client.kill(this.#shardId).catch(() => undefined);
+    if (this.#session?.isPrivate !== false) return;
+    await this.#asked?.catch(() => undefined);
+    if (this.#shardId === undefined) return;
+    await this.#session.client.kill(this.#shardId).catch((thrown: unknown) => {
+      if (thrown instanceof SherdError && thrown.code === 'SHERD_NO_SHARD') return;
+      sayNow(this.#leftBehind());
+    });
+  }
+
+  /** What may go on in a cluster that is not ours; empty when nothing is there. */
+  #leftBehind(): string {
+    const session = this.#session;
+    if (session?.isPrivate !== false || this.#asked === undefined) return '';
+    const fabric = `--fabric ${fabricUrl(session.directory)}`;
+    return this.#shardId === undefined
+      ? `its submission was under way and may be carried out; look with: sherd ps ${fabric}`
+      : `${this.#shardId} was not waited for and may go on; end it with: sherd kill ${fabric} ${this.#shardId}`;
   }
 
   async #conclude(client: ControlClient, outcome: Outcome): Promise<StatusReport> {

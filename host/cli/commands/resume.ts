@@ -87,11 +87,14 @@ export function resumeOf(path: string, modulePath: string | undefined, settings:
             });
       return async (session) => {
         const module = await moduleOf(file, given, session.client);
-        return importCapsule(session.client, new Uploader(session.client), file, {
-          module,
-          name: settings.name,
-          pauseAtFuel: settings.pauseAtFuel,
-        });
+        const { name, pauseAtFuel } = settings;
+        return context.submit(() =>
+          importCapsule(session.client, new Uploader(session.client), file, {
+            module,
+            name,
+            pauseAtFuel,
+          }),
+        );
       };
     },
     finish: async (client, view, context) => {

@@ -44,7 +44,7 @@ export function runOf(path: string, args: readonly string[], settings: RunSettin
         context.progress.note('sending inputs');
         const uploader = new Uploader(session.client);
         const spec = await buildSpec(program, path, args, settings, uploader, context.remark);
-        return submitJob(session.client, uploader, program, spec, settings);
+        return context.submit(() => submitJob(session.client, uploader, program, spec, settings));
       };
     },
     finish: (client, view, context) =>
