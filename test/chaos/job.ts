@@ -17,6 +17,7 @@ import { Uploader } from '../../host/cli/job.js';
 import type { ControlClient } from '../../host/control/client.js';
 import type { ShardView } from '../../host/types/api.js';
 import { SherdError } from '../../host/types/errors.js';
+import { sleep } from './patience.js';
 import { Finding, type Processes } from './processes.js';
 import { filesIn, type Kind, type Programs, type Straight } from './programs.js';
 
@@ -28,6 +29,8 @@ export function isRefusal(stderr: string): boolean {
   const last = lines.at(-1) ?? '';
   return /^sherd: .*\[SHERD_[A-Z_]+\]$/.test(last) && !last.includes('[SHERD_INTERNAL]');
 }
+
+const RETRY_MS = 500;
 
 export class Job {
   /** Undefined: not in the cluster yet. */
@@ -231,12 +234,21 @@ export class Job {
     this.verified = true;
   }
 
+  /** Again as long as nobody is there: a fault may have struck the control, and on a busy machine its successor takes its time. */
+  async #fetchFiles(id: string, dir: string): Promise<string> {
+    for (;;) {
+      const folder = join(this.processes.folder, `${this.name}-out-${++this.#attempt}`);
+      const args = ['result', '--json', '--dir', `${dir}=${folder}`, id];
+      const { code, stderr } = await this.processes.verb(args);
+      if (code === this.straight.code) return folder;
+      if (!stderr.includes('SHERD_NO_CLUSTER'))
+        throw new Finding(`result --dir: ${code}: ${stderr}`);
+      await sleep(RETRY_MS);
+    }
+  }
+
   async #verifyFiles(id: string, dir: string): Promise<void> {
-    const folder = join(this.processes.folder, `${this.name}-out-${++this.#attempt}`);
-    const args = ['result', '--json', '--dir', `${dir}=${folder}`, id];
-    const fetched = await this.processes.verb(args);
-    if (fetched.code !== this.straight.code)
-      throw new Finding(`result --dir: ${fetched.code}: ${fetched.stderr}`);
+    const folder = await this.#fetchFiles(id, dir);
     const files = filesIn(folder);
     const names = [...files.keys()].join(' ');
     const expected = [...this.straight.files.keys()].join(' ');
