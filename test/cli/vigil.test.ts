@@ -36,7 +36,10 @@ it('ends the one that stays stopped, after that time, and says so; not the other
   const vigil = new Vigil({ children: () => watched, log: (line) => said.push(line) });
   let nowMs = performance.now();
   const look = (seconds: number): void => {
-    for (let i = 0; i < seconds; i++) vigil.look((nowMs += 1_000));
+    for (const untilMs = nowMs + seconds * 1_000; nowMs < untilMs; ) {
+      nowMs += 1_000;
+      vigil.look(nowMs);
+    }
   };
   await turn(stopped, 'SIGSTOP');
   await turn(waking, 'SIGSTOP');
