@@ -7,10 +7,10 @@
  * F1  A written file was complete before it got its name.
  * F2  A file that is read is verified whole (hashes of every part) before anything of it is used.
  */
-import { readFile } from 'node:fs/promises';
 import { decodeBundle, decodeCapsule, encodeBundle, rebindCapsule } from '../capsule/index.js';
 import type { ControlClient } from '../control/client.js';
 import { nodePlatform } from '../node/platform.js';
+import { readSource } from '../node/source.js';
 import { decodeSpec, encodeSpec } from '../runtime/spec.js';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -74,9 +74,14 @@ export interface CapsuleFile {
 
 /** Reads and verifies a capsule file. Damage, versions and mismatches are refused with exit code 2. */
 export async function readCapsuleFile(path: string): Promise<CapsuleFile> {
-  const bytes = await readFile(path).catch((cause: unknown) => {
+  const bytes = await readSource(path).catch((cause: unknown) => {
     throw fileError(cause, path, 'cannot read the capsule', EXIT.refused);
   });
+  return capsuleFileOf(path, bytes);
+}
+
+/** The same of a file whose content is at hand. */
+export function capsuleFileOf(path: string, bytes: Uint8Array): CapsuleFile {
   try {
     return parseBundle(path, bytes);
   } catch (cause) {

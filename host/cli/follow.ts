@@ -179,6 +179,15 @@ export function nextNode(nodes: readonly NodeView[], owner: NodeId | null): Node
   return chosen === owner ? undefined : chosen;
 }
 
+/** The shard is busy with something else, nobody answers, or there is no room to write the move down: another time, then. */
+const FAILED_MOVES: ReadonlySet<string> = new Set([
+  'SHERD_STATE',
+  'SHERD_NO_CLUSTER',
+  'SHERD_NO_SHARD',
+  'SHERD_DISK',
+  'SHERD_FABRIC',
+]);
+
 /** Moves the shard round the nodes every `everyMs`, until aborted or it ends. Failed attempts are tried again. */
 export async function keepMoving(
   client: ControlClient,
@@ -197,8 +206,7 @@ export async function keepMoving(
       if (target !== undefined) await client.move(shardId, { target });
     } catch (thrown) {
       const code = thrown instanceof SherdError ? thrown.code : undefined;
-      if (code !== 'SHERD_STATE' && code !== 'SHERD_NO_CLUSTER' && code !== 'SHERD_NO_SHARD')
-        throw thrown;
+      if (code === undefined || !FAILED_MOVES.has(code)) throw thrown;
     }
   }
 }

@@ -12,11 +12,11 @@
  * G1  Every refusal names the file, the reason and the next step, with exit code 2.
  */
 import { readFileSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { compileAssemblyScript } from '../compile/assemblyscript.js';
 import { compileProgram, isShardModule, readShardModule } from '../compile/index.js';
 import { nodePlatform } from '../node/platform.js';
+import { readSource } from '../node/source.js';
 import { WASI_MODULE, wasiSignatures } from '../runtime/wasi/preview1.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import type { ShardModule } from '../types/module.js';
@@ -145,13 +145,9 @@ async function compileSource(
 }
 
 async function readProgramFile(path: string): Promise<Uint8Array> {
-  try {
-    const facts = await stat(path);
-    if (facts.isDirectory()) throw Object.assign(new Error('a directory'), { code: 'EISDIR' });
-    return await readFile(path);
-  } catch (cause) {
+  return readSource(path).catch((cause: unknown) => {
     throw fileError(cause, path, 'cannot read the program', EXIT.refused);
-  }
+  });
 }
 
 /** Errors of the front ends get the file's name and the code for "refused before start". */

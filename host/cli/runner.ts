@@ -19,6 +19,7 @@
  * N4  When a cluster that is not ours cannot be reached any more, the error says which shard the run is and how to go on.
  * N5  A signal that comes while a cluster that is not ours is asked to take the shard waits for its answer: the shard is ended then.
  *     Where that cannot be done, it is said that it may go on.
+ * N6  A pause that a full disk keeps from being recorded is asked for again until there is room: it ends no run.
  */
 import type { ControlClient } from '../control/client.js';
 import type { ShardView } from '../types/api.js';
@@ -71,6 +72,8 @@ export interface JobContext {
 /** What a session needs of it: to begin, and to say so. */
 export type SessionContext = Omit<JobContext, 'submit'>;
 
+/** How long until a pause that could not be recorded is asked for again. */
+const PAUSE_AGAIN_MS = 500;
 /** How long a pause may take before the user is told what else can be done. */
 const PAUSE_PATIENCE_MS = 5_000;
 /** What goes wrong for a moment and then works is not worth a line. */
@@ -88,11 +91,10 @@ export async function runJob(
   if (statusFile !== undefined) await checkStatusPath(statusFile);
   const startMs = performance.now();
   const run = new Run(job, settings, startMs);
+  let report: StatusReport;
   try {
     if (settings.capsuleFile !== undefined) await requireDirectoryOf(settings.capsuleFile, '-o');
-    const report = await run.toTheEnd(openSession);
-    if (statusFile !== undefined) await writeStatus(statusFile, report);
-    return report.code;
+    report = await run.toTheEnd(openSession);
   } catch (thrown) {
     const error = asSherdError(thrown);
     const figures =
@@ -105,6 +107,8 @@ export async function runJob(
     }
     throw thrown;
   }
+  if (statusFile !== undefined) await writeStatus(statusFile, report);
+  return report.code;
 }
 
 class Run {
@@ -152,7 +156,11 @@ class Run {
 
   async toTheEnd(openSession: (context: JobContext) => Promise<Session>): Promise<StatusReport> {
     this.#interrupts = new Interrupts({
-      gently: (signal) => void this.#gently(signal).catch(() => this.#interrupted(signal)),
+      gently: (signal) =>
+        void this.#gently(signal).catch((cause: unknown) => {
+          sayNow(`the program could not be paused and ends: ${asSherdError(cause).message}`);
+          this.#interrupted(signal);
+        }),
       atOnce: (signal) => this.#atOnce(signal),
     });
     const unwatch = watchStarter(() => {
@@ -183,10 +191,13 @@ class Run {
     const submit = await this.#job.prepare(this.#context);
     this.#abort.signal.throwIfAborted();
     this.#opening = openSession(this.#context);
-    this.#session = await this.#opening;
+    const session = await this.#opening;
+    this.#session = session;
     this.#abort.signal.throwIfAborted();
-    const { client } = this.#session;
-    const shardId = await submit(this.#session);
+    const { client } = session;
+    const shardId = await submit(session).catch((cause: unknown) => {
+      throw notSubmitted(cause, session);
+    });
     this.#follower = new Follower({
       client,
       shardId,
@@ -234,8 +245,12 @@ class Run {
     const lastsMs = performance.now() - this.#trouble.sinceMs;
     if (trouble === '' || this.#trouble.told || lastsMs < TROUBLE_LASTS_MS) return;
     this.#trouble.told = true;
+    this.#tellOf(`it waits and tries again: ${trouble}`);
+  }
+
+  #tellOf(trouble: string): void {
     this.#progress.clear();
-    const line = `${this.#job.at}: it waits and tries again: ${trouble} — mend that, or end the run with Ctrl-C`;
+    const line = `${this.#job.at}: ${trouble} — mend that, or end the run with Ctrl-C`;
     void remark(EVEN_QUIET, line).catch(() => undefined);
   }
 
@@ -243,16 +258,31 @@ class Run {
     // A shard that was paused before any node took it up has no capsule to take home.
     await this.#follower?.untilStarted();
     this.#follower?.expectPause();
-    try {
-      await client.pause(shardId);
-    } catch (thrown) {
-      if (!(thrown instanceof SherdError && thrown.code === 'SHERD_STATE')) throw thrown;
-      return; // it has ended meanwhile
-    }
+    if (!(await this.#recordPause(client, shardId))) return; // it has ended meanwhile
     await waitMs(PAUSE_PATIENCE_MS, this.#abort.signal);
     if (!this.#abort.signal.aborted && !this.#concluding) {
       this.#context.remark('the pause is not answered yet; Ctrl-C ends the run at once');
     }
+  }
+
+  /** N6. False: there is nothing to pause any more. */
+  async #recordPause(client: ControlClient, shardId: string): Promise<boolean> {
+    const { signal } = this.#abort;
+    let told = this.#trouble.told;
+    while (!signal.aborted && !this.#concluding) {
+      try {
+        await client.pause(shardId);
+        return true;
+      } catch (thrown) {
+        const error = asSherdError(thrown);
+        if (error.code === 'SHERD_STATE') return false;
+        if (!passes(error)) throw thrown;
+        if (!told) this.#tellOf(`the pause waits: ${error.at ?? 'store'}: ${error.message}`);
+        told = true;
+      }
+      await waitMs(PAUSE_AGAIN_MS, signal);
+    }
+    return false;
   }
 
   async #gently(signal: StopSignal): Promise<void> {
@@ -460,6 +490,26 @@ class Run {
     const figures = view === undefined ? null : figuresOf(view, performance.now() - this.#startMs);
     return { v: 1, reason, code, message, error: null, guestStack, capsuleFile: null, figures };
   }
+}
+
+/** What goes wrong until there is room again. */
+function passes({ code }: SherdError): boolean {
+  return code === 'SHERD_DISK' || code === 'SHERD_FABRIC';
+}
+
+/** Inputs for which there is no room: nothing has started, so this is a refusal. */
+function notSubmitted(cause: unknown, session: Session): unknown {
+  if (!(cause instanceof SherdError) || cause.code !== 'SHERD_DISK') return cause;
+  const { code, message, at, next } = cause;
+  const elsewhere = session.isPrivate
+    ? 'free some space, or name another place (TMPDIR=DIR)'
+    : next;
+  return new SherdError(code, `no room for the program and its inputs: ${message}`, {
+    at,
+    next: elsewhere,
+    exitCode: EXIT.refused,
+    cause,
+  });
 }
 
 function summaryOf(view: ShardView, wallMs: number): string {

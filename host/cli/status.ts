@@ -167,13 +167,14 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array): Prom
   }
 }
 
-/** An operating-system error as a coded one-liner. */
+/** An operating-system error as a coded one-liner; a SherdError stays what it is. */
 export function fileError(
   cause: unknown,
   path: string,
   what: string,
   exitCode: number = EXIT.failedLater,
 ): SherdError {
+  if (cause instanceof SherdError) return cause;
   const code = (cause as NodeJS.ErrnoException).code ?? '';
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new SherdError('SHERD_DISK', `${what}: the disk is full`, {

@@ -21,7 +21,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EXIT } from '../types/errors.js';
+import { EXIT, SherdError } from '../types/errors.js';
 import { fileError } from './status.js';
 
 const OWNER = 'owner';
@@ -43,15 +43,17 @@ function prefix(): string {
 }
 
 export async function makeTemporary(base: string = tmpdir()): Promise<Temporary> {
-  let directory: string;
+  const directory = await mkdtemp(join(base, prefix())).catch((cause: unknown) => {
+    throw cannotMake(cause, base);
+  });
+  const options = { recursive: true, force: true, maxRetries: 5, retryDelay: 20 } as const;
   try {
-    directory = await mkdtemp(join(base, prefix()));
     const owner = { pid: process.pid, started: startOf(process.pid) };
     await writeFile(join(directory, OWNER), JSON.stringify(owner), { mode: 0o600 });
   } catch (cause) {
-    throw fileError(cause, base, 'cannot make a temporary directory', EXIT.refused);
+    await rm(directory, options).catch(() => undefined);
+    throw cannotMake(cause, base);
   }
-  const options = { recursive: true, force: true, maxRetries: 5, retryDelay: 20 } as const;
   return {
     directory,
     remove: () => rm(directory, options),
@@ -76,6 +78,17 @@ export async function makeTemporary(base: string = tmpdir()): Promise<Temporary>
       }
     },
   };
+}
+
+function cannotMake(cause: unknown, base: string): SherdError {
+  const { code, message } = fileError(cause, base, 'cannot make a temporary directory');
+  const free = code === 'SHERD_DISK' ? 'free some space, or ' : '';
+  return new SherdError(code, message, {
+    at: base,
+    next: `${free}name another place (TMPDIR=DIR)`,
+    exitCode: EXIT.refused,
+    cause,
+  });
 }
 
 /** Removes directories of dead runs. Never fails; returns how many it removed. */

@@ -30,6 +30,7 @@ import {
   type TreeNode,
 } from '../types/host.js';
 import type { Hash } from '../types/platform.js';
+import { bounded, openSource } from './source.js';
 
 /** Where write-back keeps what is staged (host/cli/write-back.ts); never part of a tree. */
 export const WRITE_BACK_NAME = '.sherd-write-back';
@@ -71,18 +72,8 @@ export async function snapshotFile(
   limitBytes = STREAM_BYTES_MAX,
 ): Promise<ChunkRef[]> {
   try {
-    const handle = await open(hostPath, constants.O_RDONLY);
-    try {
-      return await snapshotStream(
-        pieces(handle),
-        await handle.stat(),
-        hostPath,
-        putBlob,
-        limitBytes,
-      );
-    } finally {
-      await handle.close();
-    }
+    const source = await openSource(hostPath);
+    return await snapshotStream(source.pieces(), source.facts, hostPath, putBlob, limitBytes);
   } catch (cause) {
     throw asFileError(cause, hostPath);
   }
@@ -97,27 +88,8 @@ export async function snapshotStream(
   limitBytes = STREAM_BYTES_MAX,
 ): Promise<ChunkRef[]> {
   if (facts.isDirectory()) throw notThat(at, 'a directory, not a file');
-  return chunksOf(facts.isFile() ? source : bounded(source, at, limitBytes), putBlob);
-}
-
-async function* bounded(
-  source: AsyncIterable<Uint8Array>,
-  at: string,
-  limitBytes: number,
-): AsyncIterable<Uint8Array> {
-  let bytes = 0;
-  for await (const piece of source) {
-    bytes += piece.length;
-    if (bytes > limitBytes) {
-      const gib = Math.floor(limitBytes / 2 ** 30);
-      throw new SherdError('SHERD_LIMIT', `it does not end within ${gib} GiB`, {
-        at,
-        next: 'write what is wanted of it into a file, and give that with --stdin FILE',
-        exitCode: EXIT.refused,
-      });
-    }
-    yield piece;
-  }
+  const next = 'write what is wanted of it into a file, and give that with --stdin FILE';
+  return chunksOf(facts.isFile() ? source : bounded(source, at, limitBytes, next), putBlob);
 }
 
 /** A stream of bytes as chunks: all but the last are CHUNK_BYTES long. */

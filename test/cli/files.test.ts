@@ -160,9 +160,11 @@ describe('CompileCache', () => {
 
   it('is silent about a place where it cannot write', async () => {
     await writeFile(join(base, 'file'), '');
-    const cache = new CompileCache(join(base, 'file', 'below'));
-    await cache.store('wasm', 'program', module);
-    expect(await cache.find('wasm', 'program')).toBeUndefined();
+    for (const place of [join(base, 'file', 'below'), '/proc/none/below']) {
+      const cache = new CompileCache(place);
+      await cache.store('wasm', 'program', module);
+      expect(await cache.find('wasm', 'program')).toBeUndefined();
+    }
   });
 });
 

@@ -246,6 +246,64 @@ describe('places', { timeout: SLOW }, () => {
     expect([await readlink(link), (await statusOf('real.json')).code]).toEqual(['real.json', 7]);
   });
 
+  it('a status that cannot be written is said once', async () => {
+    const ended = await run('run', '--status', '/dev/full', 'counter.wasm');
+    expect([ended.code, ended.stderr.trimEnd().split('\n')]).toEqual([
+      1,
+      [expect.stringMatching(/^sherd: \/dev\/full: .*the disk is full.* \[SHERD_DISK\]$/)],
+    ]);
+  });
+
+  it('a temporary directory in which nothing can be written is not left behind', async () => {
+    const before = (await readdir(cwd)).filter((name) => name.startsWith('sherd-'));
+    const ended = shell('ulimit -f 0; exec "$1" "$2" run counter.wasm 2>&1 | cat');
+    expect(ended.stdout).toMatch(/^sherd: .*TMPDIR=DIR.* \[SHERD_FILE\]\n$/);
+    expect((await readdir(cwd)).filter((name) => name.startsWith('sherd-'))).toEqual(before);
+  });
+
+  it.each([
+    ['run', ['run']],
+    ['resume', ['resume']],
+    ['run --stdin', ['run', 'counter.wasm', '--stdin']],
+  ])(
+    '%s: a pipe that nobody writes into is waited for, and one signal ends that',
+    async (what, args) => {
+      const pipe = join(cwd, `${what.replaceAll(' ', '')}.pipe`);
+      spawnSync('mkfifo', [pipe]);
+      const words = args[1] === undefined ? [...args, pipe] : ['run', '--stdin', pipe, 'cat.wasm'];
+      const running = startSherd(words, { cwd });
+      const looks = join('/proc', String(running.child.pid), 'fd');
+      const opened = async (): Promise<boolean> => {
+        const fds = await readdir(looks);
+        const links = await Promise.all(fds.map((fd) => readlink(join(looks, fd)).catch(() => '')));
+        return links.includes(pipe);
+      };
+      while (!(await opened())) await sleep(20);
+      running.child.kill('SIGTERM');
+      expect((await running.ended).code).toBe(143);
+    },
+  );
+
+  it('a program and a capsule may come out of a pipe', async () => {
+    const [pipe, capsule] = [join(cwd, 'prog.pipe'), join(cwd, 'capsule.pipe')];
+    for (const path of [pipe, capsule]) spawnSync('mkfifo', [path]);
+    const feed = async (source: string, target: string): Promise<void> =>
+      writeFile(target, await readFile(join(cwd, source)));
+    const [looked] = await Promise.all([
+      run('inspect', '--json', pipe),
+      feed('counter.wasm', pipe),
+    ]);
+    expect([looked.code, JSON.parse(looked.text).sizes.safepoints]).toEqual([
+      0,
+      expect.any(Number),
+    ]);
+    const [ended] = await Promise.all([run('run', pipe), feed('counter.wasm', pipe)]);
+    expect(ended.code).toBe(7);
+    await run('run', '--pause-at', '2', '-o', 'piped.capsule', 'counter.wasm');
+    const [again] = await Promise.all([run('resume', capsule), feed('piped.capsule', capsule)]);
+    expect(again.code).toBe(7);
+  });
+
   it('less memory than the program begins with is refused before the start', async () => {
     const ended = await run('run', '--status', 'm.json', '--max-memory', '64KiB', 'counter.wasm');
     expect([ended.code, ended.stderr]).toEqual([

@@ -1,22 +1,22 @@
 /** `sherd inspect x.capsule | x.sherd.wasm | SHARD`: what is inside. */
 import { statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { inspectCapsule, renderReport } from '../../capsule/index.js';
 import { plainFunction, readShardModule } from '../../compile/index.js';
 import { type PauseBound, pauseBound } from '../../compile/pause-bound.js';
 import { nodePlatform } from '../../node/platform.js';
+import { readSource } from '../../node/source.js';
 import type { InspectReply } from '../../types/api.js';
 import { EXIT } from '../../types/errors.js';
 import type { ShardModule } from '../../types/module.js';
 import { printable } from '../../types/text.js';
 import { boundJson, boundText } from '../bound.js';
 import { CompileCache } from '../cache.js';
-import { readCapsuleFile } from '../capsule-file.js';
+import { capsuleFileOf } from '../capsule-file.js';
 import { addClientOptions, type ClientOptions, clientOf, report } from '../command.js';
 import { isWasm } from '../component.js';
 import { formatBytes, formatCount, formatShort, renderFields, renderTable } from '../format.js';
-import { loadProgram } from '../program.js';
+import { loadProgramBytes } from '../program.js';
 import { fileError } from '../status.js';
 
 export function addInspect(program: Command): void {
@@ -30,16 +30,20 @@ export function addInspect(program: Command): void {
       await report(options, reply, () => renderReply(what, reply));
       return;
     }
-    const head = await readFile(what).catch((cause: unknown) => {
+    const bytes = await readSource(what).catch((cause: unknown) => {
       throw fileError(cause, what, 'cannot read it', EXIT.refused);
     });
-    if (isWasm(head) || /\.(ts|as)$/.test(what)) await inspectModule(what, options);
-    else await inspectFile(what, options);
+    if (isWasm(bytes) || /\.(ts|as)$/.test(what)) await inspectModule(what, bytes, options);
+    else await inspectFile(what, bytes, options);
   });
 }
 
-async function inspectFile(path: string, options: ClientOptions): Promise<void> {
-  const file = await readCapsuleFile(path);
+async function inspectFile(
+  path: string,
+  content: Uint8Array,
+  options: ClientOptions,
+): Promise<void> {
+  const file = capsuleFileOf(path, content);
   const bytes = file.module ?? (await new CompileCache().module(file.decoded.header.moduleHash));
   const module = bytes === undefined ? undefined : readShardModule(bytes, nodePlatform);
   const inside = inspectCapsule(file.decoded, module);
@@ -68,8 +72,12 @@ async function inspectFile(path: string, options: ClientOptions): Promise<void> 
   });
 }
 
-async function inspectModule(path: string, options: ClientOptions): Promise<void> {
-  const { module } = await loadProgram(path);
+async function inspectModule(
+  path: string,
+  content: Uint8Array,
+  options: ClientOptions,
+): Promise<void> {
+  const { module } = await loadProgramBytes(path, content);
   const bound = pauseBound(module);
   await report(options, moduleView(module, bound), () => renderModule(path, module, bound));
 }

@@ -1,7 +1,7 @@
 /** `sherd resume x.capsule`: goes on with a paused program from its file; `sherd resume SHARD`: in its cluster. */
 import { statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { readSource } from '../../node/source.js';
 import { EXIT } from '../../types/errors.js';
 import { importCapsule, moduleOf, readCapsuleFile, withLimits } from '../capsule-file.js';
 import { clientOf, report } from '../command.js';
@@ -82,7 +82,7 @@ export function resumeOf(path: string, modulePath: string | undefined, settings:
       const given =
         modulePath === undefined
           ? undefined
-          : await readFile(modulePath).catch((cause: unknown) => {
+          : await readSource(modulePath).catch((cause: unknown) => {
               throw fileError(cause, modulePath, '--module', EXIT.refused);
             });
       return async (session) => {
