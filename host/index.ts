@@ -35,9 +35,9 @@ import {
 import type { RunProgress } from './node/worker-messages.js';
 import { decodeSpec, decodeTrees, encodeSpec } from './runtime/spec.js';
 import { EXIT, invariant, SherdError, usageError } from './types/errors.js';
+import type { Hash } from './types/hash.js';
 import type { DirectoryTree, ShardSpec, TreeNode } from './types/host.js';
 import type { ShardModule } from './types/module.js';
-import type { Hash } from './types/platform.js';
 import type { ExitReason } from './types/records.js';
 
 export type { StartOptions } from './node/start-options.js';

@@ -14,8 +14,8 @@
  */
 import { decodeCapsule, encodeBundle } from '../capsule/index.js';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
+import type { Hash } from '../types/hash.js';
 import type { OutputPiece } from '../types/host.js';
-import type { Hash } from '../types/platform.js';
 import type { ShardExit } from '../types/records.js';
 import { after } from './after.js';
 import { nodePlatform } from './platform.js';

@@ -19,8 +19,8 @@
  */
 import type { ShardActivity } from '../types/api.js';
 import type { ErrorCode } from '../types/errors.js';
+import type { Hash } from '../types/hash.js';
 import type { OutputPiece } from '../types/host.js';
-import type { Hash } from '../types/platform.js';
 import type { ShardExit, ShardId } from '../types/records.js';
 
 export type Run = number;

@@ -36,7 +36,7 @@
  */
 import type { TraceEvent } from './brain.js';
 import { type ErrorCode, SherdError } from './errors.js';
-import type { Hash } from './platform.js';
+import type { Hash } from './hash.js';
 import type {
   ExitReason,
   NodeId,

@@ -13,7 +13,7 @@
  *     spared by garbage collection while younger than the grace time.
  * F6  Messages may be lost, repeated and reordered: they are hints only.
  */
-import type { Hash } from './platform.js';
+import type { Hash } from './hash.js';
 
 /** Dot-joined tokens of `[A-Za-z0-9_-]`, at most 255 characters. */
 export type RecordKey = string;

@@ -12,7 +12,7 @@
  * N2  `stoppedNs`/`runningNs` are CLOCK_MONOTONIC of one machine and only shown, never decided from.
  */
 import type { ShardActivity } from './api.js';
-import type { Hash } from './platform.js';
+import type { Hash } from './hash.js';
 import type { NodeId, ShardId } from './records.js';
 
 export const SUBJECT = {

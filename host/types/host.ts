@@ -12,7 +12,7 @@
  * H4  No host function throws for bad guest pointers: it returns the errno (WASI EFAULT), the SDK traps cleanly
  *     through `control.trap`.
  */
-import type { Hash } from './platform.js';
+import type { Hash } from './hash.js';
 import type { Plain, Wait } from './state.js';
 
 export interface HostControl {

@@ -4,7 +4,7 @@
  * M1  Function indices are the program's own (imports first); instrumentation shifts none of them.
  * M2  A safepoint's number is stable within one shard module.
  */
-import type { Hash } from './platform.js';
+import type { Hash } from './hash.js';
 import type { ValType } from './state.js';
 
 /** Where a function can stop. `loop` and `entry` are polls; `call` is a call that may stop below; `host` an import call. */

@@ -9,8 +9,9 @@
  * P2  `monotonicNs` never goes back within one process; values of two processes are never compared.
  */
 
-/** Lower-case hex SHA-256 of some bytes: the name of a blob, module or capsule. 64 characters. */
-export type Hash = string;
+import type { Hash } from './hash.js';
+
+export type { Hash } from './hash.js';
 
 export interface Platform {
   /** SHA-256 as lower-case hex. */

@@ -6,7 +6,7 @@
  * R3  Everything that a record names (spec, capsule, output head) is durable before the record names it.
  * R4  `writer` and `attempt` identify the last write, so that an unknown outcome is settled by reading.
  */
-import type { Hash } from './platform.js';
+import type { Hash } from './hash.js';
 
 /** Tokens of `[A-Za-z0-9_-]`, e.g. `s-3f9k2a`. */
 export type ShardId = string;

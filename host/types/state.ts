@@ -9,7 +9,7 @@
  * S4  A slot that is dead at the frame's safepoint is not in the state at all.
  * S5  A funcref is 8 bytes like an i64: its function's index + 1, or 0 for null. An externref is null: 0.
  */
-import type { Hash } from './platform.js';
+import type { Hash } from './hash.js';
 
 export type ValType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128' | 'funcref' | 'externref';
 
