@@ -9,8 +9,8 @@ import { ByteReader, ByteWriter } from '../../host/compile/bytes.js';
 import { readBlockType, readImmediate, readOpcode } from '../../host/compile/instructions.js';
 import {
   parseModule,
+  readCodeType,
   readLocals,
-  readValType,
   type WasmModule,
 } from '../../host/compile/module.js';
 import { Imm, OP, opInfo } from '../../host/compile/opcodes.js';
@@ -33,8 +33,7 @@ function callSites(module: WasmModule, k: number): CallSite[] {
     const { imm } = opInfo(key)!;
     if (imm === Imm.block) readBlockType(r, module, f);
     else if (imm === Imm.brTable) for (let n = r.count('label') + 1; n > 0; n--) r.u32();
-    else if (imm === Imm.selectTypes)
-      for (let n = r.count('type'); n > 0; n--) readValType(r, 'function', f);
+    else if (imm === Imm.selectTypes) for (let n = r.count('type'); n > 0; n--) readCodeType(r, f);
     else {
       const callee = readImmediate(r, imm);
       const own = (key === OP.call || key === OP.refFunc) && callee >= module.imports.length;

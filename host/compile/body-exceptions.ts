@@ -1,6 +1,10 @@
 /**
  * Parts of the body analysis that exceptions need: which instructions end an arm, what a clause keeps for `rethrow`.
  *
+ *   catch $t  …  rethrow 0         v: the value of $t                               temporaries, filled where it is caught
+ *   catch_all …  rethrow 0         which: the tag; the values of every tag that no clause before it names
+ *   in between, at a safepoint     live: these temporaries, so the frame holds what the rethrow throws
+ *
  * Does: choose temporaries for caught exceptions and say at which safepoints they are live. Does not: decode (body.ts).
  */
 import type { Body, Caught, FrameKind, Safepoint } from './body-types.js';

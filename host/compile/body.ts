@@ -40,7 +40,7 @@ import {
   readOpcode,
   skipImmediates,
 } from './instructions.js';
-import { type FuncType, readLocals, readValType, type WasmModule } from './module.js';
+import { type FuncType, readCodeType, readLocals, type WasmModule } from './module.js';
 import { FACT, FACTS, Imm, OP, VT } from './opcodes.js';
 import { Kind, NOWHERE, OperandStack } from './operand-stack.js';
 import { Scratch } from './scratch.js';
@@ -142,7 +142,7 @@ class BodyAnalyser extends OperandStack {
     if (isBulk(key) && !this.dead) this.bulk(key, instr);
     if (this.dead) return this.skipDead(key, imm, instr);
     if ((facts & FACT.special) !== 0) return this.special(key, instr, at);
-    if (imm !== Imm.none) scratch.arg[instr] = readImmediate(r, imm);
+    if (imm !== Imm.none) scratch.arg[instr] = readImmediate(r, imm, this.index);
     this.memory |= facts;
     const pops = (facts >>> 5) & 7;
     if (this.height - pops < this.floor) this.underflow(at);
@@ -224,7 +224,12 @@ class BodyAnalyser extends OperandStack {
       case OP.globalSet:
         return this.global(key, instr, at);
       case OP.refNull:
-        return this.push(readImmediate(this.r, Imm.refType), Kind.constant, instr, instr);
+        return this.push(
+          readImmediate(this.r, Imm.refType, this.index),
+          Kind.constant,
+          instr,
+          instr,
+        );
       case OP.refIsNull:
         this.pop(at);
         return this.push(VT.i32, Kind.value, instr, instr);
@@ -496,7 +501,7 @@ class BodyAnalyser extends OperandStack {
     let type = 0;
     if (key === OP.selectT) {
       if (this.r.u32() !== 1) throw malformed(at, 'invalid result arity');
-      type = readValType(this.r, 'function', this.index);
+      type = readCodeType(this.r, this.index);
     }
     this.pop(at);
     const second = this.pop(at);

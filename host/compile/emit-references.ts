@@ -1,6 +1,11 @@
 /**
  * Writes instructions that name functions, tables and element segments of the program.
  *
+ *   fast copy                          continuation
+ *   ref.func $f                        i32.const f+1  call $ref             0 would be null
+ *   table.init $t $seg                 call $ti:seg.t                       the same three operands
+ *   call_indirect $t (type $a)         call_indirect $t (type $a′)          a′ with fuel, where one of its functions can stop
+ *
  * Does: the instruction itself in the fast copy; in a continuation, which has neither the program's segments nor its
  * functions, a call of the helper that the shard module exports for it. Does not: hold state.
  */

@@ -19,7 +19,9 @@ import { parseModule, scanSections, type WasmModule } from './module.js';
 import { cutLongInstructions } from './pieces.js';
 import { VAL_TYPE_NAME } from './plan.js';
 import { functionsOf, safepointsOf } from './records.js';
+import { withName } from './refusals.js';
 import { appendSection, decodeSection, type SectionContent } from './section.js';
+import { checkSegments } from './segments.js';
 import { rememberSkeleton } from './skeleton.js';
 
 export { ABI } from './abi.js';
@@ -46,6 +48,19 @@ export function compileProgram(
       exitCode: EXIT.refused,
     });
   }
+  try {
+    return shardModule(program, platform, options);
+  } catch (error) {
+    throw withName(error, program.names.functions);
+  }
+}
+
+function shardModule(
+  program: WasmModule,
+  platform: Platform,
+  options: CompileOptions,
+): ShardModule {
+  const { bytes } = program;
   const module = cutLongInstructions(wrapImports(program));
   const { out, codeBytes, records, stopsInBulk } = instrument(
     module,
@@ -53,6 +68,7 @@ export function compileProgram(
     options.progress,
     options.pollEveryPassage !== true,
   );
+  checkSegments(program);
   const head = {
     abi: stopsInBulk ? ABI : PLAIN_ABI,
     programHash: platform.sha256(bytes),

@@ -1,14 +1,19 @@
 /**
  * Reads single instructions: opcodes and their immediates.
  *
+ *   28 02 10            i32.load, memarg (align 2, offset 16)       opcode 0x28, then Imm.memarg
+ *   fd 0c <16 bytes>    v128.const                                  opcode 0xfd0c, then Imm.bytes16
+ *   fd 83 02 …          relaxed SIMD                                refused by name
+ *
  * Does: step over any instruction that sherd accepts; refuse the others by feature name.
  * Does not: know types or control structure (body.ts).
  *
  * R1  After a call the reader stands on the next instruction.
  */
 import { ByteReader, malformed } from './bytes.js';
-import { type FuncType, readValType, unsupported, type WasmModule } from './module.js';
+import { type FuncType, readCodeType, type WasmModule } from './module.js';
 import { FACTS, Imm, OP, refusedFeature, VT } from './opcodes.js';
+import { unsupportedIn } from './refusals.js';
 
 /** Reads an opcode with its prefix; refuses unknown ones by feature name. */
 export function readOpcode(r: ByteReader, functionIndex: number): number {
@@ -25,19 +30,18 @@ function readPrefixed(r: ByteReader, byte: number, at: number, functionIndex: nu
     if (sub > 0xff && byte !== 0xfe) throw beyond(byte, sub, functionIndex, at);
     key = (byte << 8) | (sub & 0xff);
   }
-  if (FACTS[key] === 0)
-    throw unsupported(refusedFeature(key), `function ${functionIndex}, byte ${at}`);
+  if (FACTS[key] === 0) throw unsupportedIn(functionIndex, refusedFeature(key), at);
   return key;
 }
 
 /** No accepted feature has sub-opcodes above 255: names the one to which this belongs. */
 function beyond(prefix: number, sub: number, functionIndex: number, at: number): Error {
-  if (prefix === 0xfd) return unsupported('relaxed SIMD', `function ${functionIndex}, byte ${at}`);
+  if (prefix === 0xfd) return unsupportedIn(functionIndex, 'relaxed SIMD', at);
   return malformed(at, `function ${functionIndex}: unknown opcode 0x${prefix.toString(16)} ${sub}`);
 }
 
 /** Steps over immediates; returns the first index-like one (or 0). Blocks and br_table are the caller's. */
-export function readImmediate(r: ByteReader, imm: Imm): number {
+export function readImmediate(r: ByteReader, imm: Imm, functionIndex = -1): number {
   switch (imm) {
     case Imm.none:
       return 0;
@@ -51,7 +55,7 @@ export function readImmediate(r: ByteReader, imm: Imm): number {
     case Imm.tag:
       return r.u32();
     case Imm.refType:
-      return readRefType(r);
+      return readRefType(r, functionIndex);
     case Imm.elemTable:
     case Imm.tableTable: {
       const first = r.u32();
@@ -64,22 +68,22 @@ export function readImmediate(r: ByteReader, imm: Imm): number {
       return type;
     }
     case Imm.memarg:
-      memarg(r);
+      memarg(r, functionIndex);
       return 0;
     case Imm.memargLane:
-      memarg(r);
+      memarg(r, functionIndex);
       r.skip(1);
       return 0;
     case Imm.memory:
-      zeroIndex(r);
+      zeroIndex(r, functionIndex);
       return 0;
     case Imm.memoryMemory:
-      zeroIndex(r);
-      zeroIndex(r);
+      zeroIndex(r, functionIndex);
+      zeroIndex(r, functionIndex);
       return 0;
     case Imm.dataMemory: {
       const segment = r.u32();
-      zeroIndex(r);
+      zeroIndex(r, functionIndex);
       return segment;
     }
     case Imm.i32:
@@ -127,10 +131,10 @@ export function skipImmediates(
       for (let n = r.count('label') + 1; n > 0; n--) r.u32();
       return 0;
     case Imm.selectTypes:
-      for (let n = r.count('type'); n > 0; n--) readValType(r, 'function', functionIndex);
+      for (let n = r.count('type'); n > 0; n--) readCodeType(r, functionIndex);
       return 0;
     default:
-      return readImmediate(r, imm);
+      return readImmediate(r, imm, functionIndex);
   }
 }
 
@@ -147,31 +151,32 @@ export function readCatchClauses(r: ByteReader, functionIndex: number): CatchCla
     const at = r.pos;
     const kind = r.u8();
     if (kind === 1 || kind === 3)
-      throw unsupported('exception references (catch_ref)', `function ${functionIndex}`);
+      throw unsupportedIn(functionIndex, 'exception references (catch_ref)', at);
     if (kind !== 0 && kind !== 2) throw malformed(at, 'malformed catch clause');
     clauses.push({ tag: kind === 0 ? r.u32() : -1, label: r.u32() });
   }
   return clauses;
 }
 
-function memarg(r: ByteReader): void {
+function memarg(r: ByteReader, functionIndex: number): void {
   const at = r.pos;
-  if (r.u32() >= 64) throw unsupported('multiple memories or memory64', `byte ${at}`);
+  if (r.u32() >= 64) throw unsupportedIn(functionIndex, 'multiple memories or memory64', at);
   r.u32();
 }
 
-function zeroIndex(r: ByteReader): void {
+function zeroIndex(r: ByteReader, functionIndex: number): void {
   const at = r.pos;
-  if (r.u8() !== 0) throw unsupported('multiple memories', `byte ${at}`);
+  if (r.u8() !== 0) throw unsupportedIn(functionIndex, 'multiple memories', at);
 }
 
 /** Heap type of `ref.null`, as the reference type it gives. */
-function readRefType(r: ByteReader): number {
+function readRefType(r: ByteReader, functionIndex: number): number {
   const at = r.pos;
   const type = r.u8();
   if (type === VT.funcref || type === VT.externref) return type;
-  if (type === 0x69 || type === 0x74) throw unsupported('exception references', `byte ${at}`);
-  throw unsupported('typed function references', `byte ${at}`);
+  if (type === 0x69 || type === 0x74)
+    throw unsupportedIn(functionIndex, 'exception references', at);
+  throw unsupportedIn(functionIndex, 'typed function references', at);
 }
 
 const NO_RESULT: FuncType = { params: [], results: [] };
@@ -191,8 +196,7 @@ export function readBlockType(r: ByteReader, module: WasmModule, functionIndex: 
     r.pos++;
     return NO_RESULT;
   }
-  if ((first & 0xc0) === 0x40)
-    return ONE_RESULT[readValType(r, 'function', functionIndex) - VT.externref]!;
+  if ((first & 0xc0) === 0x40) return ONE_RESULT[readCodeType(r, functionIndex) - VT.externref]!;
   const at = r.pos;
   const type = module.types[r.s33()];
   if (type === undefined) throw malformed(at, 'block type index out of range');

@@ -1,6 +1,10 @@
 /**
  * Assembles the shard module: every function rewritten, helpers appended, exports replaced.
  *
+ *   types functions tables globals code …             the same, and appended: fuel types, helpers, thunks, flags (abi.ts)
+ *   (export "run" (func $f)) (start $s)    becomes    (export "$f:run" (func $thunk)) (export "$start" (func $thunk2))
+ *   (func $f …)                                       (func $f … (param $F i32) (result … i32) …)       emit.ts
+ *
  * Does: sections in, sections out; see abi.ts for what is appended. Linear in the module.
  * Does not: decide where safepoints are (callgraph.ts, body.ts) or how code is rewritten (emit.ts).
  *

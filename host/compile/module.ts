@@ -10,11 +10,12 @@
  *
  * D1  Function indices: imports first, then defined ones; `bodies[k]` belongs to index `imports.length + k`.
  * D2  Every index that this file returns is in range.
- * D3  A refusal (SHERD_FEATURE_UNSUPPORTED) names the feature.
+ * D3  A refusal (SHERD_FEATURE_UNSUPPORTED) names the feature and where it stands; in code also the function.
  */
 import { EXIT, SherdError } from '../types/errors.js';
 import { ByteReader, malformed } from './bytes.js';
 import { VT } from './opcodes.js';
+import { refusedType, unsupported, unsupportedIn } from './refusals.js';
 
 export interface FuncType {
   readonly params: readonly number[];
@@ -100,14 +101,6 @@ export interface NameSection {
   readonly functions: ReadonlyMap<number, string>;
   readonly locals: ReadonlyMap<number, ReadonlyMap<number, string>>;
   readonly globals: ReadonlyMap<number, string>;
-}
-
-/** The error for something that sherd refuses, named. */
-export function unsupported(feature: string, where: string): SherdError {
-  return new SherdError('SHERD_FEATURE_UNSUPPORTED', `${feature} is not supported (${where})`, {
-    next: 'compile the program without this feature',
-    exitCode: EXIT.refused,
-  });
 }
 
 export function isReference(type: number): boolean {
@@ -484,19 +477,24 @@ function checkHeader(r: ByteReader): void {
   r.pos = 8;
 }
 
-/**
- * Reads a value type; those that cannot be captured are refused by name. `place` and `index` say where it stands.
- */
-export function readValType(r: ByteReader, place: string, index = -1): number {
+/** Reads a value type; those that cannot be captured are refused by name. `where` says where it stands. */
+export function readValType(r: ByteReader, where: string): number {
+  const at = r.pos;
   const type = r.u8();
-  if (type >= VT.v128 && type <= VT.i32) return type;
-  if (type === VT.funcref || type === VT.externref) return type;
-  const where = index < 0 ? place : `${place} ${index}`;
-  const at = r.pos - 1;
-  if (type >= 0x63 && type <= 0x64) throw unsupported('typed function references', where);
-  if (type === 0x69 || type === 0x74) throw unsupported('exception references', where);
-  if (type >= 0x6a && type <= 0x73) throw unsupported('garbage-collected types', where);
-  throw malformed(at, `unknown value type 0x${type.toString(16)}`);
+  if (isValType(type)) return type;
+  throw refusedType(type, at, (feature) => unsupported(feature, where));
+}
+
+/** The same in a function's code. */
+export function readCodeType(r: ByteReader, functionIndex: number): number {
+  const at = r.pos;
+  const type = r.u8();
+  if (isValType(type)) return type;
+  throw refusedType(type, at, (feature) => unsupportedIn(functionIndex, feature, at));
+}
+
+function isValType(type: number): boolean {
+  return (type >= VT.v128 && type <= VT.i32) || isReference(type);
 }
 
 /** Reads a reference type. */
@@ -570,7 +568,7 @@ export function readLocals(
   for (let g = 0; g < groups; g++) {
     const at = r.pos;
     const count = r.u32();
-    const type = readValType(r, 'function', functionIndex);
+    const type = readCodeType(r, functionIndex);
     if (locals.length - params.length + count > MAX_LOCALS) throw malformed(at, 'too many locals');
     for (let i = 0; i < count; i++) locals.push(type);
   }

@@ -1,6 +1,11 @@
 /**
  * The typed operand stack of the function that is being analysed, and the temporaries in which operands are saved.
  *
+ *   instruction        stack: height, type, what it is          at a safepoint above them
+ *   local.get 3        0  i32  local 3                          rebuilt from local 3, unless that is written first (N3)
+ *   i64.const 9        1  i64  constant, instruction 1          rebuilt from the instruction
+ *   f64.load           2  f64  value, instruction 2             saved into the temporary of (height 2, f64) at instruction 2
+ *
  * Does: push, pop, tell which temporary an operand is saved in; see N2 and N3 of body.ts. Does not: decode.
  */
 import { malformed } from './bytes.js';

@@ -1,6 +1,10 @@
 /**
  * Calls of the frame store's functions, as emitted code makes them.
  *
+ *   slot of an i32 at byte 24:         i32.const 24  call $load_i32
+ *   slot of a funcref at byte 24:      i32.const 24  call $load_i32  call $ref      its function's index + 1
+ *   slot of an externref:              ref.null extern
+ *
  * Does: name the functions by value type; write the load of a slot and the zero of a type. Does not: know functions or
  * frames (emit.ts), nor implement the store (store-module.ts).
  */

@@ -42,7 +42,7 @@ import {
 import { captureTables, droppedSegments, restoreSegments, restoreTables } from './tables.js';
 import { explainTrap, withTraces } from './trap.js';
 import { ValueStore } from './value-store.js';
-import { blame, encodeValue, mismatch, valueBytes, zeroResult } from './values.js';
+import { blame, encodeValue, holdsExternref, mismatch, valueBytes, zeroResult } from './values.js';
 
 export const MAX_BUDGET = 0x7fff_ffff;
 const PAGE_BYTES = 65_536;
@@ -127,6 +127,13 @@ export class Instance {
         {
           exitCode: EXIT.refused,
         },
+      );
+    }
+    if (holdsExternref(params, options.entryArgs)) {
+      throw new SherdError(
+        'SHERD_USAGE',
+        `'${options.entry}' takes an externref: only null can be given`,
+        { exitCode: EXIT.refused },
       );
     }
     const instance = new Instance(loaded, host, module.memory?.minPages ?? 0);

@@ -31,6 +31,17 @@ export function valueBytes(types: readonly ValType[]): number {
   return types.reduce((sum, type) => sum + (type === 'v128' ? 16 : 8), 0);
 }
 
+/** Among raw values: an externref that is not null. */
+export function holdsExternref(types: readonly ValType[], raw: Uint8Array): boolean {
+  const data = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
+  let from = 0;
+  return types.some((type) => {
+    const at = from;
+    from += valueBytes([type]);
+    return type === 'externref' && data.getBigUint64(at, true) !== 0n;
+  });
+}
+
 export function zeroResult(types: readonly ValType[]): number | bigint | undefined {
   const [type] = types;
   return type === undefined ? undefined : type === 'i64' ? 0n : 0;

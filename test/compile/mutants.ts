@@ -9,6 +9,7 @@
  * U1  Accepted means valid: the result, and so the mutant, pass the engine's validation.
  * U2  Refused means a SherdError with the exit code of refusals, never SHERD_INTERNAL; a mutant that the engine takes is only
  *     refused for a feature, an import or a limit; malformed ones are refused with a place.
+ * U3  Said to trap while it is instantiated means that the engine cannot instantiate it.
  */
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
@@ -126,7 +127,19 @@ const FOR_VALID_ONES = [
   'SHERD_NOT_WASM',
 ];
 
-export type Verdict = 'compiled' | 'refused by feature' | 'malformed';
+export type Verdict = 'compiled' | 'refused by feature' | 'malformed' | 'traps at once';
+
+/** A program without imports that the engine cannot instantiate (U3). */
+function trapsAtOnce(bytes: Bytes): boolean {
+  const module = new WebAssembly.Module(bytes);
+  if (WebAssembly.Module.imports(module).length > 0) return false;
+  try {
+    new WebAssembly.Instance(module);
+    return false;
+  } catch (error) {
+    return /segment|table index/.test(String(error));
+  }
+}
 
 /** Compiles and judges (U1, U2); throws what is wrong. */
 export function judge(bytes: Bytes): Verdict {
@@ -140,6 +153,13 @@ export function judge(bytes: Bytes): Verdict {
   } catch (error) {
     if (!(error instanceof SherdError)) throw error;
     const { code, exitCode, message } = error;
+    if (code === 'SHERD_TRAP' && exitCode === EXIT.trap && valid) {
+      if (
+        WebAssembly.Module.imports(new WebAssembly.Module(bytes)).length > 0 ||
+        trapsAtOnce(bytes)
+      )
+        return 'traps at once';
+    }
     if (exitCode !== EXIT.refused || code === 'SHERD_INTERNAL')
       throw new Error(`refused with ${code}, exit code ${exitCode}: ${message}`);
     if (FOR_VALID_ONES.includes(code)) return 'refused by feature';

