@@ -9,7 +9,8 @@
  *      1  capsule   1          the capsule's name
  *      2  module    0 or 1     the capsule's moduleHash
  *      3  spec      0 or 1     the capsule's specHash
- *      4  blob      0 or more  one of the capsule's references, or of the blobs that the spec names; ascending
+ *      4  blob      0 or more  a link of the capsule's chain, one of its references, or of the blobs that the spec names;
+ *                              ascending
  *      5  run       0 or 1     {ranMs}: the running time that a time quota has counted; a reader may leave it out
  *
  * B1  A part's name is the SHA-256 in its table entry; every part is verified on reading.
@@ -31,6 +32,7 @@ import {
   type SectionPlan,
   seal,
 } from './envelope.js';
+import { neededBlobs } from './header.js';
 
 const ID = { capsule: 1, module: 2, spec: 3, blob: 4, run: 5 } as const;
 type PartName = keyof typeof ID;
@@ -41,6 +43,7 @@ const NAMES = new Map<number, PartName>(
 export const BUNDLE: EnvelopeKind = {
   magic: magicOf('SHRDB'),
   noun: 'bundle',
+  version: 1,
   sectionName: (id) => NAMES.get(id),
 };
 
@@ -148,7 +151,7 @@ export function missingParts(
   capsule: DecodedCapsule,
   extra: readonly Hash[] = [],
 ): MissingParts | undefined {
-  const needed = new Set([...capsule.header.references, ...extra]);
+  const needed = new Set([...neededBlobs(capsule.header), ...extra]);
   const missing = {
     module: bundle.moduleHash !== capsule.header.moduleHash,
     spec: bundle.specHash !== capsule.header.specHash,

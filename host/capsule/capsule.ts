@@ -1,5 +1,5 @@
 /**
- * State Capsule, format version 1: encode and decode.
+ * State Capsule, format version 2: encode and decode. Version 1, which had its memory in 4 KiB pages, is still read.
  *
  * Does: turn a `ShardState` into canonical bytes and back, exactly. Does not: run, store or send anything.
  *
@@ -10,28 +10,34 @@
  *      2  frames    see below                                                      here
  *      3  globals   all mutable globals in index order, 8 bytes each (v128: 16)    here
  *      4  host      msgpack: the host side's own snapshot                          types/pack.ts
- *      5  memory    runs and 4 KiB pages that differ from the base; none if the    memory.ts
+ *      5  memory    the 64-byte units that differ from the base; none if the       memory.ts
  *                   module has no memory
- *     16 …          later: key id, signature, delta chain facts
+ *     16 …          later: key id, signature
  *
  *     frames = args bytes LEB · args · results bytes LEB · results · count LEB ·
  *              { function LEB · safepoint LEB · slot words (8 bytes) LEB · slots } per frame, outermost first
+ *
+ * The base is the module's initial image, or the memory of an earlier capsule that the header names: then this is a delta,
+ * and the chain of its bases is needed to resume it (chain.ts). All other sections are whole in every capsule.
  *
  * C1  Canonical: equal states (with equal facts and base) give equal bytes. Nothing in a capsule depends on the clock,
  *     the machine, the order of keys or what was encoded before.
  * C2  Exact: `decode(encode(state)).state(base)` equals the state, except that the host's plain data follows the rules
  *     of types/pack.ts (-0 is 0).
  * C3  Any changed bit is refused with SHERD_CAPSULE_DAMAGED naming the section; another format version or an unknown
- *     required section with SHERD_CAPSULE_VERSION; another module than expected with SHERD_CAPSULE_MISMATCH.
+ *     required section with SHERD_CAPSULE_VERSION; another module or base than it has with SHERD_CAPSULE_MISMATCH, and a
+ *     delta without its base with SHERD_CAPSULE_INCOMPLETE.
  * C4  Decoding holds views of the given bytes; the memory is allocated only in `state()`, after its size was checked
  *     against the caller's limit.
- * C5  One output buffer, the caller's if it gives one; a page is copied once. The buffer is not shared with anything: it
+ * C5  One output buffer, the caller's if it gives one. The buffer is not shared with anything: it
  *     can be transferred.
  */
+import { type Difference, UNIT_BYTES } from '../core/difference.js';
+import type { DeadRange } from '../core/scan.js';
 import { invariant, SherdError } from '../types/errors.js';
 import { decodePlain, encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
-import type { BaseImage, FrameState, Plain, ShardState } from '../types/state.js';
+import type { FrameState, MemoryBase, Plain, ShardState } from '../types/state.js';
 import { ByteReader, lebBytes, writeLeb } from './bytes.js';
 import {
   type Allocate,
@@ -46,16 +52,14 @@ import {
   type Section,
   type SectionPlan,
   seal,
+  versionOf,
 } from './envelope.js';
 import { type CapsuleHeader, decodeHeader, encodeHeader, type HeaderFacts } from './header.js';
 import {
   MAX_WASM_PAGES,
-  type MemoryPlan,
-  PAGES_PER_WASM_PAGE,
+  planMemory,
   readMemory,
   restoreMemory,
-  type StoredMemory,
-  scanMemory,
   WASM_PAGE_BYTES,
   writeMemory,
 } from './memory.js';
@@ -71,6 +75,7 @@ export type SectionName = keyof typeof ID;
 export const CAPSULE: EnvelopeKind = {
   magic: magicOf('SHERD'),
   noun: 'capsule',
+  version: 2,
   sectionName: (id) => NAMES.get(id),
 };
 
@@ -84,17 +89,19 @@ export interface CapsuleSizes {
   readonly globalsBytes: number;
   readonly hostBytes: number;
   readonly memoryBytes: number;
-  /** 4 KiB pages of the whole memory. */
-  readonly pagesTotal: number;
-  readonly pagesStored: number;
-  /** Pages named as zero because the base is not zero there. */
-  readonly pagesZeroed: number;
+  /** The whole memory. */
+  readonly spaceBytes: number;
+  readonly storedBytes: number;
+  /** Named as zero, because the base is not zero there. */
+  readonly zeroedBytes: number;
   readonly runs: number;
 }
 
 export interface EncodeInput extends HeaderFacts {
   readonly state: ShardState;
-  readonly base: BaseImage;
+  readonly base: MemoryBase;
+  /** Ranges of the memory that need not be kept: the capsule stands for the memory with zeros there. */
+  readonly dead?: readonly DeadRange[];
 }
 
 export interface EncodedCapsule {
@@ -110,9 +117,13 @@ export function encodeCapsule(
   platform: Platform,
   allocate?: Allocate,
 ): EncodedCapsule {
-  const { state, base } = input;
-  const memoryPlan = state.memory === null ? null : scanMemory(state.memory, base, platform);
-  const header = encodeHeader(state, input);
+  const { state, base, dead } = input;
+  const memoryPlan = state.memory === null ? null : planMemory(state.memory, base, platform, dead);
+  const header = encodeHeader(
+    state,
+    input,
+    'capsule' in base && state.memory !== null ? base : null,
+  );
   const host = encodePlain(state.host as object);
   const plans: SectionPlan[] = [
     { id: ID.header, required: true, bytes: header.length },
@@ -127,11 +138,9 @@ export function encodeCapsule(
   writeFrames(framesTarget as Uint8Array, state);
   globalsTarget?.set(state.globals);
   hostTarget?.set(host);
-  if (memoryPlan !== null && state.memory !== null) {
-    writeMemory(memoryTarget as Uint8Array, state.memory, memoryPlan);
-  }
+  if (memoryPlan !== null) writeMemory(memoryTarget as Uint8Array, memoryPlan);
   seal(layout, plans, platform);
-  const sizes = sizesOf(layout.bytes.length, plans, state.memory?.pages ?? 0, memoryPlan);
+  const sizes = sizesOf(layout.bytes.length, plans, state.memory?.pages ?? 0, memoryPlan?.scanned);
   return { bytes: layout.bytes, hash: platform.sha256(layout.bytes), sizes };
 }
 
@@ -139,7 +148,7 @@ function sizesOf(
   totalBytes: number,
   plans: readonly { readonly id: number; readonly bytes: number }[],
   wasmPages: number,
-  memory: MemoryPlan | null,
+  memory: Pick<Difference, 'dataUnits' | 'zeroUnits' | 'runs'> | null | undefined,
 ): CapsuleSizes {
   const of = (id: number): number => plans.find((plan) => plan.id === id)?.bytes ?? 0;
   const tableBytes = plans.length * ENTRY_BYTES;
@@ -151,10 +160,10 @@ function sizesOf(
     globalsBytes: of(ID.globals),
     hostBytes: of(ID.host),
     memoryBytes: of(ID.memory),
-    pagesTotal: wasmPages * PAGES_PER_WASM_PAGE,
-    pagesStored: memory?.dataPages ?? 0,
-    pagesZeroed: memory?.zeroPages ?? 0,
-    runs: memory?.runs.length ?? 0,
+    spaceBytes: wasmPages * WASM_PAGE_BYTES,
+    storedBytes: (memory?.dataUnits ?? 0) * UNIT_BYTES,
+    zeroedBytes: (memory?.zeroUnits ?? 0) * UNIT_BYTES,
+    runs: memory?.runs ?? 0,
   };
 }
 
@@ -232,22 +241,23 @@ export interface DecodedCapsule {
   readonly bytes: Uint8Array;
   /** SHA-256 of the bytes: the capsule's name as a blob (computed when asked for). */
   readonly hash: Hash;
+  readonly formatVersion: number;
   readonly header: CapsuleHeader;
   readonly frames: readonly FrameState[];
   readonly args: Uint8Array;
   readonly results: Uint8Array;
   readonly globals: Uint8Array;
   readonly host: Plain;
-  readonly memory: StoredMemory | null;
+  readonly memory: Difference | null;
   readonly sizes: CapsuleSizes;
   /** Every section with its hash, in file order; those of later versions included. */
   readonly sections: readonly Section[];
-  /** The state, its memory rebuilt on the base image. */
-  state(base: BaseImage, target?: MemoryTarget): ShardState;
+  /** The state, its memory rebuilt on the base that the header names. */
+  state(base: MemoryBase, target?: MemoryTarget): ShardState;
   /** The state with an empty memory view: `fill` writes the memory where it is wanted. */
   stateApart(): ShardState;
-  /** Writes the memory into a target of its size that holds the base image. */
-  fill(base: BaseImage, target: Uint8Array): void;
+  /** Writes the memory into a target of its size that holds the base. */
+  fill(base: MemoryBase, target: Uint8Array): void;
 }
 
 /** True when the bytes begin like a capsule. */
@@ -272,12 +282,13 @@ export function decodeCapsule(
     if (second !== undefined) throw failIn(name)('there are two');
     return found.bytes;
   };
-  const header = decodeHeader(section('header'), failIn('header'));
+  const formatVersion = versionOf(bytes);
+  const header = decodeHeader(section('header'), formatVersion, failIn('header'));
   checkHeader(header, options);
   const stack = readFrames(section('frames'), failIn('frames'));
   const globals = section('globals');
   const host = decodeHost(section('host'), options.at, failIn('host'));
-  const memory = decodeMemory(header, sections, section, failIn('memory'));
+  const memory = decodeMemory(header, formatVersion, sections, section, failIn('memory'));
   const plans = sections.map((each) => ({ id: each.id, bytes: each.bytes.length }));
   let hash: Hash | undefined;
   return {
@@ -286,6 +297,7 @@ export function decodeCapsule(
       hash ??= platform.sha256(bytes);
       return hash;
     },
+    formatVersion,
     header,
     ...stack,
     globals,
@@ -294,14 +306,13 @@ export function decodeCapsule(
     sizes: sizesOf(bytes.length, plans, header.memory?.pages ?? 0, memory),
     sections,
     state: (base, target) => {
-      const bytes =
-        memory === null ? EMPTY : rebuild(header.memory?.pages ?? 0, memory, base, target);
+      const bytes = memory === null ? EMPTY : rebuild(header, memory, base, target, platform);
       return buildState({ header, stack, globals, host }, bytes);
     },
     stateApart: () => buildState({ header, stack, globals, host }, EMPTY),
     fill: (base, target) => {
       if (memory === null) return;
-      rebuild(header.memory?.pages ?? 0, memory, base, { bytes: target, holds: 'base' });
+      rebuild(header, memory, base, { bytes: target, holds: 'base' }, platform);
     },
   };
 }
@@ -340,11 +351,13 @@ function decodeHost(
 
 function decodeMemory(
   header: CapsuleHeader,
+  version: number,
   sections: readonly Section[],
   section: (name: SectionName) => Uint8Array,
   fail: (reason: string) => Error,
-): StoredMemory | null {
-  if (header.memory !== null) return readMemory(section('memory'), header.memory.pages, fail);
+): Difference | null {
+  if (header.memory !== null)
+    return readMemory(section('memory'), header.memory.pages, version, fail);
   if (sections.some((each) => each.id === ID.memory)) throw fail('the shard has no memory');
   return null;
 }
@@ -383,21 +396,49 @@ function buildState(parts: Parts, memoryBytes: Uint8Array): ShardState {
   };
 }
 
+function nameOf(base: MemoryBase): Hash | null {
+  return 'capsule' in base ? base.capsule : null;
+}
+
+/** A base that is not the one that the capsule names gives another memory: refused. */
+function checkBase(header: CapsuleHeader, base: MemoryBase): void {
+  const given = nameOf(base);
+  const wanted = header.base;
+  if (given === wanted) return;
+  if (wanted === null || given !== null) {
+    const text = (name: Hash | null): string =>
+      name === null ? "the module's image" : `capsule ${name.slice(0, 12)}`;
+    throw new SherdError(
+      'SHERD_CAPSULE_MISMATCH',
+      `capsule is based on ${text(wanted)}, not on ${text(given)}`,
+      { next: 'resolve its chain of bases', exitCode: 2 },
+    );
+  }
+  throw new SherdError(
+    'SHERD_CAPSULE_INCOMPLETE',
+    `capsule holds only what changed since capsule ${wanted.slice(0, 12)}, which is not at hand`,
+    { next: 'use the cluster that it came from, or a full capsule', exitCode: 2 },
+  );
+}
+
 function rebuild(
-  pages: number,
-  memory: StoredMemory,
-  base: BaseImage,
+  header: CapsuleHeader,
+  memory: Difference,
+  base: MemoryBase,
   target: MemoryTarget | undefined,
+  platform: Platform,
 ): Uint8Array {
+  const pages = header.memory?.pages ?? 0;
+  checkBase(header, base);
   if (base.pages > pages) {
     throw new SherdError(
       'SHERD_CAPSULE_MISMATCH',
-      `capsule has a memory of ${pages} pages, its module begins with ${base.pages}`,
+      `capsule has a memory of ${pages} pages, its base has ${base.pages}`,
       { next: 'resume it with the module that it was taken from', exitCode: 2 },
     );
   }
   const bytes = target?.bytes ?? new Uint8Array(pages * WASM_PAGE_BYTES);
   invariant(bytes.length === pages * WASM_PAGE_BYTES, 'the target has the size of the memory');
-  restoreMemory(bytes, target?.holds ?? 'zeros', memory, base);
+  restoreMemory(bytes, target?.holds ?? 'zeros', memory, base, platform);
   return bytes;
 }

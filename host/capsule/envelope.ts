@@ -35,7 +35,7 @@ import { bytesToHex, hexToBytes } from './bytes.js';
 
 export const PROLOGUE_BYTES = 64;
 export const ENTRY_BYTES = 64;
-export const FORMAT_VERSION = 1;
+const VERSION_AT = 8;
 const HASHED_PROLOGUE_BYTES = 32;
 const FLAG_REQUIRED = 1;
 const MAGIC_BYTES = 8;
@@ -45,6 +45,8 @@ export interface EnvelopeKind {
   readonly magic: Uint8Array;
   /** e.g. `capsule`. */
   readonly noun: string;
+  /** The format version that is written; it and all before it are read. */
+  readonly version: number;
   readonly sectionName: (id: number) => string | undefined;
 }
 
@@ -89,6 +91,7 @@ export function layOut(
   kind: EnvelopeKind,
   plans: readonly SectionPlan[],
   allocate: Allocate = (bytes) => new Uint8Array(bytes),
+  version = kind.version,
 ): Layout {
   const tableBytes = plans.length * ENTRY_BYTES;
   let totalBytes = PROLOGUE_BYTES + tableBytes;
@@ -97,7 +100,7 @@ export function layOut(
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   bytes.fill(0, 0, PROLOGUE_BYTES + tableBytes);
   bytes.set(kind.magic);
-  view.setUint32(8, FORMAT_VERSION, true);
+  view.setUint32(VERSION_AT, version, true);
   view.setUint32(12, tableBytes, true);
   view.setBigUint64(16, BigInt(totalBytes), true);
   const sections: Uint8Array[] = [];
@@ -153,6 +156,11 @@ function newer(noun: string, reason: string, at?: string): SherdError {
   });
 }
 
+/** The format version of a verified envelope. */
+export function versionOf(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(VERSION_AT, true);
+}
+
 /**
  * Reads and verifies a whole envelope. Order: shape, root hash, version, sections. `verified`: the caller has compared
  * the hash of all the bytes already, so those of the sections are not computed again.
@@ -183,9 +191,10 @@ export function readEnvelope(
   const root = bytesToHex(bytes.subarray(HASHED_PROLOGUE_BYTES, PROLOGUE_BYTES));
   if (rootHash(bytes, tableBytes, platform) !== root)
     throw fail('prologue and table do not match their hash');
-  const version = view.getUint32(8, true);
-  if (version !== FORMAT_VERSION) {
-    throw newer(kind.noun, `has format version ${version}; this sherd reads ${FORMAT_VERSION}`, at);
+  const version = versionOf(bytes);
+  if (version < 1 || version > kind.version) {
+    const known = kind.version === 1 ? '1' : `1 to ${kind.version}`;
+    throw newer(kind.noun, `has format version ${version}; this sherd reads ${known}`, at);
   }
   if (view.getBigUint64(24, true) !== 0n) throw fail('reserved bytes are not zero');
   const check = verified ? undefined : platform;

@@ -5,7 +5,10 @@
  *
  *     shardId epoch specHash            whose state, written by which holder
  *     programHash moduleHash abi        what can carry it on
- *     base                              null: the module's initial image. Later: the hash of an earlier capsule
+ *     base                              null: the module's initial image. Else the hash of an earlier capsule of the shard, whose
+ *                                       memory this one's is compared with (format version 2; needs a memory)
+ *     below                             only when not empty: the names of the capsules that the base is based on itself, newest
+ *                                       first: what the chain consists of is known from its newest link alone
  *     references                        hashes of the blobs that the host state names
  *     fuelUsed calls growRefused droppedSegments pending
  *     droppedElements tables            only when not empty: element segments; [index, size, slot, function + 1, …] a table
@@ -20,11 +23,23 @@
 import { invariant } from '../types/errors.js';
 import { decodePlain, encodePlain } from '../types/pack.js';
 import type { Hash } from '../types/platform.js';
-import type { Call, PendingCall, Plain, ShardState, TableState, Wait } from '../types/state.js';
+import type {
+  Call,
+  CapsuleImage,
+  PendingCall,
+  Plain,
+  ShardState,
+  TableState,
+  Wait,
+} from '../types/state.js';
 import { bytesToHex, hexToBytes, isHash } from './bytes.js';
 import { MAX_WASM_PAGES } from './memory.js';
 
 const HASH_BYTES = 32;
+/** Longest chain of capsules, the full one included. */
+export const CHAIN_LINKS_MAX = 256;
+
+type BaseName = Pick<CapsuleImage, 'capsule' | 'below'>;
 
 export interface CapsuleHeader {
   readonly shardId: string;
@@ -33,8 +48,10 @@ export interface CapsuleHeader {
   readonly programHash: Hash;
   readonly moduleHash: Hash;
   readonly abi: number;
-  /** Base of the memory section: null is the module's initial image. */
-  readonly base: null;
+  /** Base of the memory section: the name of an earlier capsule; null is the module's initial image. */
+  readonly base: Hash | null;
+  /** Names of the capsules that the base is based on itself, newest first. */
+  readonly below: readonly Hash[];
   /** Blobs that the host state names, sorted. */
   readonly references: readonly Hash[];
   readonly fuelUsed: bigint;
@@ -58,12 +75,22 @@ export interface HeaderFacts {
   readonly unknown?: Readonly<Record<string, Plain>>;
 }
 
+/** Every blob that the capsule needs besides module and spec: its chain of bases, and what its host state names. */
+export function neededBlobs({ base, below, references }: CapsuleHeader): Hash[] {
+  return [...new Set([...(base === null ? [] : [base]), ...below, ...references])].sort();
+}
+
 type Fail = (reason: string) => Error;
 
-export function encodeHeader(state: ShardState, facts: HeaderFacts): Uint8Array {
+export function encodeHeader(
+  state: ShardState,
+  facts: HeaderFacts,
+  base: BaseName | null,
+): Uint8Array {
   for (const hash of [facts.specHash, state.programHash, state.moduleHash, ...facts.references]) {
     invariant(isHash(hash), `${JSON.stringify(hash)} is a hash`);
   }
+  checkBase(state, base);
   invariant(ascending(facts.references), 'references are sorted and unique');
   invariant(ascending(state.droppedSegments), 'dropped segments are sorted and unique');
   const known = {
@@ -73,7 +100,7 @@ export function encodeHeader(state: ShardState, facts: HeaderFacts): Uint8Array 
     programHash: hexToBytes(state.programHash),
     moduleHash: hexToBytes(state.moduleHash),
     abi: state.abi,
-    base: null,
+    base: base === null ? null : hexToBytes(base.capsule),
     references: facts.references.map(hexToBytes),
     fuelUsed: state.fuelUsed,
     calls: state.calls,
@@ -94,10 +121,23 @@ export function encodeHeader(state: ShardState, facts: HeaderFacts): Uint8Array 
       ? { tables: tables.map(({ index, size, changes }) => [index, size, ...changes]) }
       : {}),
   };
-  return encodePlain({ ...facts.unknown, ...known, ...references });
+  const below = base?.below.map(hexToBytes) ?? [];
+  const chain = below.length > 0 ? { below } : {};
+  return encodePlain({ ...facts.unknown, ...known, ...references, ...chain });
 }
 
-export function decodeHeader(bytes: Uint8Array, fail: Fail): CapsuleHeader {
+function checkBase({ memory }: ShardState, base: BaseName | null): void {
+  if (base === null) return;
+  invariant(memory !== null, 'a base has a memory');
+  const names = [base.capsule, ...base.below];
+  invariant(names.every(isHash) && isChain(names), 'a chain is bounded and names each link once');
+}
+
+function isChain(names: readonly Hash[]): boolean {
+  return names.length < CHAIN_LINKS_MAX && new Set(names).size === names.length;
+}
+
+export function decodeHeader(bytes: Uint8Array, version: number, fail: Fail): CapsuleHeader {
   let value: unknown;
   try {
     value = decodePlain(bytes);
@@ -112,7 +152,8 @@ export function decodeHeader(bytes: Uint8Array, fail: Fail): CapsuleHeader {
     programHash: fields.hash('programHash'),
     moduleHash: fields.hash('moduleHash'),
     abi: fields.count('abi'),
-    base: fields.nothing('base'),
+    base: version === 1 ? fields.nothing('base') : fields.hashOrNull('base'),
+    below: version === 1 ? [] : fields.some('below', isHashBytes).map(bytesToHex),
     references: fields.list('references', isHashBytes).map(bytesToHex),
     fuelUsed: fields.bigint('fuelUsed'),
     calls: fields.list('calls', isCall),
@@ -123,6 +164,10 @@ export function decodeHeader(bytes: Uint8Array, fail: Fail): CapsuleHeader {
     pending: unpackPending(fields.take('pending'), fail),
     memory: unpackMemory(fields.take('memory'), fail),
   };
+  if (header.base !== null && header.memory === null) throw fail('a base without a memory');
+  if (header.base === null && header.below.length > 0) throw fail('a chain without a base');
+  if (header.base !== null && !isChain([header.base, ...header.below]))
+    throw fail('the chain of bases is too long, or names a link twice');
   if (!ascending(header.references)) throw fail('references are not sorted');
   if (!ascending(header.droppedElements)) throw fail('dropped elements are not sorted');
   if (!ascending(header.tables.map((t) => t.index))) throw fail('tables are not sorted');
@@ -196,6 +241,10 @@ class Fields {
   text = (key: string): string => this.#as(key, (v): v is string => typeof v === 'string');
   flag = (key: string): boolean => this.#as(key, (v): v is boolean => typeof v === 'boolean');
   hash = (key: string): Hash => bytesToHex(this.#as(key, isHashBytes));
+  hashOrNull = (key: string): Hash | null => {
+    const bytes = this.#as(key, (v): v is Uint8Array | null => v === null || isHashBytes(v));
+    return bytes === null ? null : bytesToHex(bytes);
+  };
   count = (key: string): number => this.#as(key, isCount);
   bigint = (key: string): bigint =>
     this.#as(key, (v): v is bigint => typeof v === 'bigint' && v >= 0n);

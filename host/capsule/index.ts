@@ -23,7 +23,20 @@ export {
   isCapsule,
   type MemoryTarget,
 } from './capsule.js';
-export type { CapsuleHeader } from './header.js';
+export {
+  type Chain,
+  type ChainOptions,
+  compactChain,
+  fillFromChain,
+  imageOfChain,
+  type LoadCapsule,
+  type LostLink,
+  type Recovered,
+  readChain,
+  recoverChain,
+  stateOfChain,
+} from './chain.js';
+export { type CapsuleHeader, CHAIN_LINKS_MAX, neededBlobs } from './header.js';
 export {
   type CapsuleReport,
   type FrameReport,

@@ -8,13 +8,13 @@
  * P2  Everything is text, number, boolean, list or map; 64-bit numbers are decimal text.
  */
 import { plainFunction } from '../compile/index.js';
+import { DATA, type Difference, eachRun, UNIT_BYTES } from '../core/difference.js';
 import type { FunctionInfo, ShardModule } from '../types/module.js';
 import type { Hash } from '../types/platform.js';
 import type { BaseImage, Call, FrameState, PendingCall, ValType } from '../types/state.js';
 import { bytesToHex } from './bytes.js';
 import type { CapsuleSizes, DecodedCapsule } from './capsule.js';
-import { FORMAT_VERSION } from './envelope.js';
-import { type MemoryRun, PAGE_BYTES, WASM_PAGE_BYTES } from './memory.js';
+import { PAGE_BYTES } from './memory.js';
 import { type Json, numberText, outline, readValue, valueBytes } from './values.js';
 
 const MAX_FRAMES = 400;
@@ -58,13 +58,11 @@ export interface MemoryReport {
   readonly wasmPages: number;
   readonly limitWasmPages: number;
   readonly totalBytes: number;
-  /** In 4 KiB pages, as are the next ones. */
-  readonly pages: number;
-  readonly pagesStored: number;
-  readonly pagesZeroed: number;
-  readonly pagesLikeBase: number;
-  /** Of those: not zero, equal to the module's initial image; null when the base image was not given. */
-  readonly pagesLikeNonZeroBase: number | null;
+  readonly storedBytes: number;
+  readonly zeroedBytes: number;
+  readonly likeBaseBytes: number;
+  /** Of those: not zero, equal to the module's initial image; null when that is not the base, or was not given. */
+  readonly likeNonZeroBaseBytes: number | null;
   readonly runs: number;
   /** The largest ranges that differ from the base, largest first. */
   readonly ranges: readonly RangeReport[];
@@ -123,7 +121,7 @@ export function inspectCapsule(
   const { shardId, epoch, specHash, programHash, moduleHash, abi, calls, references } = header;
   return {
     kind: 'capsule',
-    formatVersion: FORMAT_VERSION,
+    formatVersion: decoded.formatVersion,
     hash: decoded.hash,
     shardId,
     epoch,
@@ -257,37 +255,58 @@ function memoryReport(decoded: DecodedCapsule, base: BaseImage | undefined): Mem
   const { header, memory } = decoded;
   if (header.memory === null || memory === null) return null;
   const { pages: wasmPages, limitPages: limitWasmPages } = header.memory;
-  const { pagesTotal: pages, pagesStored, pagesZeroed, runs } = decoded.sizes;
-  const largest = [...memory.runs].sort((a, b) => b.count - a.count || a.first - b.first);
+  const { spaceBytes, storedBytes, zeroedBytes, runs } = decoded.sizes;
+  const known = header.base === null ? base : undefined;
   return {
     wasmPages,
     limitWasmPages,
-    totalBytes: wasmPages * WASM_PAGE_BYTES,
-    pages,
-    pagesStored,
-    pagesZeroed,
-    pagesLikeBase: pages - pagesStored - pagesZeroed,
-    pagesLikeNonZeroBase: base === undefined ? null : pagesKept(base, memory.runs),
+    totalBytes: spaceBytes,
+    storedBytes,
+    zeroedBytes,
+    likeBaseBytes: spaceBytes - storedBytes - zeroedBytes,
+    likeNonZeroBaseBytes: known === undefined ? null : unitsKept(known, memory) * UNIT_BYTES,
     runs,
-    ranges: largest.slice(0, MAX_RANGES).map(({ kind, first, count }) => ({
-      kind,
-      address: first * PAGE_BYTES,
-      bytes: count * PAGE_BYTES,
-    })),
+    ranges: largestRanges(memory),
     growRefused: header.growRefused,
     droppedSegments: header.droppedSegments,
   };
 }
 
-/** Non-zero base pages outside all runs. */
-function pagesKept(base: BaseImage, runs: readonly MemoryRun[]): number {
+function largestRanges({ table }: Difference): RangeReport[] {
+  const largest: RangeReport[] = [];
+  eachRun(table, (kind, first, count) => {
+    const bytes = count * UNIT_BYTES;
+    if (largest.length === MAX_RANGES && bytes <= (largest.at(-1)?.bytes ?? 0)) return;
+    const place = largest.findLastIndex((range) => range.bytes >= bytes) + 1;
+    const range = { kind: kind === DATA ? 'data' : 'zero', address: first * UNIT_BYTES, bytes };
+    largest.splice(place, 0, range as RangeReport);
+    if (largest.length > MAX_RANGES) largest.pop();
+  });
+  return largest;
+}
+
+/** Non-zero units of the base outside all runs. */
+function unitsKept(base: BaseImage, { table }: Difference): number {
+  const perPage = PAGE_BYTES / UNIT_BYTES;
+  const pages = [...base.nonZero].sort(([a], [b]) => a - b);
+  /** Non-zero units of a page within these units of the memory. */
+  const nonZero = ([page, bytes]: readonly [number, Uint8Array], from: number, to: number) => {
+    let found = 0;
+    const start = page * perPage;
+    for (let unit = Math.max(from, start); unit < Math.min(to, start + perPage); unit++) {
+      const at = (unit - start) * UNIT_BYTES;
+      if (bytes.subarray(at, at + UNIT_BYTES).some((byte) => byte !== 0)) found++;
+    }
+    return found;
+  };
   let kept = 0;
-  let i = 0;
-  for (const page of [...base.nonZero.keys()].sort((a, b) => a - b)) {
-    for (let run = runs[i]; run !== undefined && run.first + run.count <= page; run = runs[i]) i++;
-    const run = runs[i];
-    if (run === undefined || page < run.first) kept++;
-  }
+  for (const page of pages) kept += nonZero(page, 0, Number.POSITIVE_INFINITY);
+  let next = 0;
+  eachRun(table, (_, first, count) => {
+    for (; next < pages.length && (pages[next]![0] + 1) * perPage <= first; next++);
+    for (let i = next; i < pages.length && pages[i]![0] * perPage < first + count; i++)
+      kept -= nonZero(pages[i]!, first, first + count);
+  });
   return kept;
 }
 

@@ -1,7 +1,8 @@
 /**
  * The same state under another spec: what resuming with other limits needs.
  *
- * Does: write a capsule's header anew, with the hash of the new spec and the new memory limit; all other sections stay as they are.
+ * Does: write a capsule's header anew, with the hash of the new spec and the new memory limit; all other sections stay as they are,
+ * and so do the format version and the base.
  * Does not: know what else is in a spec.
  */
 import { invariant, SherdError } from '../types/errors.js';
@@ -9,7 +10,7 @@ import { decodePlain, encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import { hexToBytes } from './bytes.js';
 import { CAPSULE, decodeCapsule } from './capsule.js';
-import { layOut, readEnvelope, type SectionPlan, seal } from './envelope.js';
+import { layOut, readEnvelope, type SectionPlan, seal, versionOf } from './envelope.js';
 import { WASM_PAGE_BYTES } from './memory.js';
 
 export interface Rebinding {
@@ -35,7 +36,7 @@ export function rebindCapsule(bytes: Uint8Array, to: Rebinding, platform: Platfo
     invariant(content !== undefined, 'a section has its content');
     return { id, required, bytes: content.length };
   });
-  const layout = layOut(CAPSULE, plans);
+  const layout = layOut(CAPSULE, plans, undefined, versionOf(bytes));
   contents.forEach((content, at) => {
     layout.sections[at]?.set(content);
   });

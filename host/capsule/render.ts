@@ -151,22 +151,17 @@ function globalLines(report: CapsuleReport): string[] {
 }
 
 function memoryLines(memory: MemoryReport): string[] {
-  const kept = memory.pagesLikeNonZeroBase;
-  const like = kept === null ? '' : ` (${count(kept)} not zero)`;
-  const row = (name: string, pages: number, note = ''): Row => [
-    name,
-    `${count(pages)} pages`,
-    bytesText(pages * 4096),
-    note,
-  ];
+  const kept = memory.likeNonZeroBaseBytes;
+  const like = kept === null ? '' : ` (${bytesText(kept)} not zero)`;
+  const row = (name: string, bytes: number, note = ''): Row => [name, bytesText(bytes), note];
   const lines = table(
     [
-      row('size', memory.pages, `limit ${bytesText(memory.limitWasmPages * 65_536)}`),
-      row('stored', memory.pagesStored, `in ${count(memory.runs)} runs`),
-      row('zeroed by the program', memory.pagesZeroed),
-      row('as in the initial image', memory.pagesLikeBase, `left out${like}`),
+      row('size', memory.totalBytes, `limit ${bytesText(memory.limitWasmPages * 65_536)}`),
+      row('stored', memory.storedBytes, `in ${count(memory.runs)} runs`),
+      row('zeroed by the program', memory.zeroedBytes),
+      row('as in the base', memory.likeBaseBytes, `left out${like}`),
     ],
-    [1, 2],
+    [1],
   );
   if (memory.growRefused) lines.push('a memory.grow was refused by the limit');
   if (memory.droppedSegments.length > 0) {

@@ -7,7 +7,13 @@
  * F1  A written file was complete before it got its name.
  * F2  A file that is read is verified whole (hashes of every part) before anything of it is used.
  */
-import { decodeBundle, decodeCapsule, encodeBundle, rebindCapsule } from '../capsule/index.js';
+import {
+  decodeBundle,
+  decodeCapsule,
+  encodeBundle,
+  neededBlobs,
+  rebindCapsule,
+} from '../capsule/index.js';
 import type { ControlClient } from '../control/client.js';
 import { nodePlatform } from '../node/platform.js';
 import { readSource } from '../node/source.js';
@@ -41,7 +47,7 @@ export async function exportCapsule(
   const time = decodeSpec(spec).maxTimeMs > 0 ? { ranMs: view.ranMs } : {};
   if (options.thin) return encodeBundle({ capsule, spec, blobs: new Map(), ...time }, nodePlatform);
   const blobs = new Map<Hash, Uint8Array>();
-  for (const hash of decoded.header.references)
+  for (const hash of neededBlobs(decoded.header))
     blobs.set(hash, await part('one of its files', hash));
   const module = await part('its module', view.moduleHash);
   return encodeBundle({ capsule, module, spec, blobs, ...time }, nodePlatform);
@@ -213,7 +219,7 @@ export async function importCapsule(
   const capsuleHash = sha256(file.capsule);
   await uploader.put(capsuleHash, file.capsule);
   await uploader.flush();
-  for (const hash of header.references) {
+  for (const hash of neededBlobs(header)) {
     if (file.blobs.has(hash) || (await client.hasBlob(hash))) continue;
     throw new SherdError(
       'SHERD_CAPSULE_INCOMPLETE',

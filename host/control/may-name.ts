@@ -3,12 +3,13 @@
  *
  *     a piece of output            names   the piece before it, which is a piece of output
  *     spec, capsule, final files   name    what files consist of, which may be any bytes
+ *     a capsule                    names   the capsules that it is based on, too: of the same shard module
  *
  * Does: find, among the blobs that no record is known to reach, those that have to stay. Does not: remove anything.
  *
  * M1  What cannot be read itself stays, and so does what is young: it is not looked at.
- * M2  Capsules, specs and pieces of output are what sherd makes for itself: a record or another piece names them, and no file
- *     consists of one. (A `.capsule` file is a bundle, which is something else.) They are known by their form, which is strict.
+ * M2  Capsules, specs and pieces of output are what sherd makes for itself: a record, a capsule or another piece names them,
+ *     and no file consists of one. (A `.capsule` file is a bundle, which is something else.) They are known by their form, which is strict.
  */
 import { decodeCapsule } from '../capsule/index.js';
 import { decodeSpec } from '../runtime/spec.js';
@@ -19,19 +20,22 @@ import type { Collection, Reached } from './reach.js';
 
 /** Unreached blobs that one of the unread ones may name, or that cannot be looked into. */
 export async function mayBeNamed(
-  { blobs, unread }: Reached,
+  { blobs, unread, chained }: Reached,
   { fabric, platform, graceMs }: Collection,
 ): Promise<Set<Hash>> {
   const pieces = unread.some(({ what }) => what === 'output');
   const contents = unread.some(({ what }) => what !== 'output');
+  const stays = (bytes: Uint8Array): boolean => {
+    if (isPiece(bytes)) return pieces;
+    const module = moduleOfCapsule(bytes, platform);
+    if (module !== undefined) return chained.has(module);
+    return contents && !isSpec(bytes);
+  };
   const maybe = new Set<Hash>();
   for await (const { hash, ageMs } of fabric.blobs.list()) {
     if (blobs.has(hash) || ageMs < graceMs) continue;
     const bytes = await fabric.blobs.get(hash).catch(() => undefined);
-    const stays =
-      bytes === undefined ||
-      (isPiece(bytes) ? pieces : contents && !isCapsule(bytes, platform) && !isSpec(bytes));
-    if (stays) maybe.add(hash);
+    if (bytes === undefined || stays(bytes)) maybe.add(hash);
   }
   return maybe;
 }
@@ -45,8 +49,13 @@ function isPiece(bytes: Uint8Array): boolean {
   });
 }
 
-function isCapsule(bytes: Uint8Array, platform: Platform): boolean {
-  return decodes(() => decodeCapsule(bytes, platform));
+/** The shard module of a capsule; undefined: it is none. */
+function moduleOfCapsule(bytes: Uint8Array, platform: Platform): Hash | undefined {
+  let module: Hash | undefined;
+  decodes(() => {
+    module = decodeCapsule(bytes, platform).header.moduleHash;
+  });
+  return module;
 }
 
 function isSpec(bytes: Uint8Array): boolean {

@@ -3,7 +3,7 @@
  *
  *     record ─┬─ spec ──────── stdin chunks, files of the input directories
  *             ├─ module
- *             ├─ capsule ───── references (files written, input)
+ *             ├─ capsule ───── its chain of bases, references (files written, input)
  *             ├─ output head ─ chunk ─ chunk ─ …
  *             └─ artifacts ─── files of the final directories
  *
@@ -14,7 +14,7 @@
  * G3  The records are read twice, the second time when everything is known that goes by the first, and not before a blob that was
  *     there at the begin has had NAMING_MS to be named: only what neither reading reaches goes.
  */
-import { decodeCapsule } from '../capsule/index.js';
+import { decodeCapsule, neededBlobs } from '../capsule/index.js';
 import { decodeSpec, decodeTrees } from '../runtime/spec.js';
 import type { DuReply, GcReply, UnreadBlob } from '../types/api.js';
 import type { Fabric } from '../types/fabric.js';
@@ -45,6 +45,8 @@ export interface Reached {
   readonly blobs: ReadonlySet<Hash>;
   /** Blobs that could not be read: what they name is not in `blobs`. */
   readonly unread: readonly UnreadBlob[];
+  /** Shard modules of the shards whose capsule could not be read: what it was based on has the same one. */
+  readonly chained: ReadonlySet<Hash>;
 }
 
 /** Everything that these records reach. */
@@ -135,6 +137,7 @@ function endedMs(record: ShardRecord): number {
 class Walk implements Reached {
   readonly blobs = new Set<Hash>();
   unread: UnreadBlob[] = [];
+  readonly chained = new Set<Hash>();
   #gaveWayMs = performance.now();
   /** Blobs that were looked into, by what they were taken for: the same bytes may be a file here and a capsule there. */
   readonly #opened = new Set<string>();
@@ -152,9 +155,12 @@ class Walk implements Reached {
       addFiles(spec.dirs, this.blobs);
     });
     await this.#open(record.id, 'capsule', record.capsule, (bytes) => {
-      for (const hash of decodeCapsule(bytes, this.platform).header.references)
+      for (const hash of neededBlobs(decodeCapsule(bytes, this.platform).header))
         this.blobs.add(hash);
     });
+    const { capsule, moduleHash } = record;
+    if (this.unread.some(({ what, hash }) => what === 'capsule' && hash === capsule))
+      this.chained.add(moduleHash);
     await this.#open(record.id, 'files', record.artifacts, (bytes) =>
       addFiles(decodeTrees(bytes), this.blobs),
     );
@@ -170,6 +176,7 @@ class Walk implements Reached {
   /** What could not be read is looked at again. */
   forgetUnread(): void {
     this.unread = [];
+    this.chained.clear();
   }
 
   /** Reads a blob once; what cannot be read makes the walk incomplete. */

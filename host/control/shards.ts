@@ -10,7 +10,7 @@
  * V4  A record that starts from a capsule says of it what is in it: an owner could not commit on top of anything else.
  */
 import { randomInt } from 'node:crypto';
-import { decodeCapsule, inspectCapsule } from '../capsule/index.js';
+import { decodeCapsule, inspectCapsule, neededBlobs } from '../capsule/index.js';
 import { readShardModule } from '../compile/index.js';
 import {
   clearWanted,
@@ -344,7 +344,7 @@ export class Shards {
     await this.#mustHave([from.capsule]);
     const bytes = (await cluster.fabric.blobs.get(from.capsule)) ?? new Uint8Array(0);
     const { header } = decodeCapsule(bytes, platform, { moduleHash: shard.moduleHash });
-    await this.#mustHave(header.references);
+    await this.#mustHave(neededBlobs(header));
     const claims = [
       ['spec', header.specHash, shard.spec],
       ['fuelUsed', header.fuelUsed, from.fuelUsed],

@@ -10,6 +10,7 @@
  */
 import { decodeCapsule, encodeCapsule } from '../capsule/index.js';
 import { readShardModule } from '../compile/index.js';
+import { coreOf } from '../core/core.js';
 import { createGuestHost, restoreGuestHost } from '../runtime/guest-host.js';
 import { Instance, LoadedModule } from '../runtime/index.js';
 import { decodeSpec, encodeTrees } from '../runtime/spec.js';
@@ -57,6 +58,7 @@ export class Guests {
     const oldest = this.#modules.keys().next();
     if (this.#modules.size >= MODULES && oldest.done !== true) this.#modules.delete(oldest.value);
     this.#modules.set(moduleHash, LoadedModule.load(module, this.#platform));
+    coreOf(this.#platform); // ready before the first capsule is waited for
   }
 
   /** An instance at its beginning, or where the capsule left it; nothing of it has run. */

@@ -53,6 +53,8 @@ export interface BaseImage {
 export interface CapsuleImage {
   /** The capsule's name. */
   readonly capsule: Hash;
+  /** Names of the capsules that it is based on itself, newest first; empty when it is full. */
+  readonly below: readonly Hash[];
   /** Size in 64 KiB Wasm pages. */
   readonly pages: number;
   /** `pages * 65536` bytes. */

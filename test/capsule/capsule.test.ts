@@ -8,11 +8,12 @@ import { nodePlatform } from '../../host/node/platform.js';
 import { webPlatform } from '../../host/runtime/platform-web.js';
 import type { Platform } from '../../host/types/platform.js';
 import type { Plain, ShardState } from '../../host/types/state.js';
+import { coreWasm } from '../core/model.js';
 import { anyCase, type Case, facts, hashOf, smallCase } from './arbitrary.js';
 
 let web: Platform;
 beforeAll(async () => {
-  web = await webPlatform();
+  web = await webPlatform({ coreWasm });
 });
 
 const encode = (each: Case, platform = nodePlatform) =>
@@ -160,11 +161,17 @@ describe('canonical bytes', () => {
 });
 
 describe('size', () => {
-  it('counts only pages that differ from the base', () => {
+  it('counts only units that differ from the base', () => {
     const { state, base } = smallCase();
     const { bytes, sizes } = encode({ state, base });
-    // Page 0 and page 2 are in the base: one kept, one zeroed by the program; page 5 was written.
-    expect(sizes).toMatchObject({ pagesTotal: 16, pagesStored: 1, pagesZeroed: 1, runs: 2 });
+    // Page 0 and page 2 are in the base: one kept, one zeroed by the program; a byte of page 5 was written.
+    expect(sizes).toMatchObject({
+      spaceBytes: 65_536,
+      storedBytes: 64,
+      zeroedBytes: 4096,
+      runs: 2,
+    });
+    expect(sizes.memoryBytes).toBe(12 + 7 + 64);
     expect(sizes.totalBytes).toBe(bytes.length);
     const parts = ['envelope', 'header', 'frames', 'globals', 'host', 'memory'] as const;
     expect(parts.reduce((sum, part) => sum + sizes[`${part}Bytes`], 0)).toBe(bytes.length);
@@ -178,9 +185,9 @@ describe('size', () => {
     memory.set(new Uint8Array(4096).fill(1), 3 * 4096);
     const state = { ...smallCase().state, memory: { pages: 256, limitPages: 256, bytes: memory } };
     expect(encode({ state, base }).sizes).toMatchObject({
-      pagesStored: 0,
-      pagesZeroed: 0,
-      memoryBytes: 8,
+      storedBytes: 0,
+      zeroedBytes: 0,
+      memoryBytes: 12,
     });
     expect(encode({ state, base }).bytes.length).toBeLessThan(1024);
   });

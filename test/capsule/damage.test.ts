@@ -2,6 +2,7 @@
  * Hostile input: every flipped bit, every truncation, random mutations, and well-hashed nonsense are refused with a
  * coded error, quickly and without large allocations.
  */
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeBundle, encodeBundle } from '../../host/capsule/bundle.js';
@@ -74,12 +75,18 @@ describe('flipped bits', () => {
     120_000,
   );
 
-  it('of stored pages are refused too', () => {
-    const copy = good.slice();
-    for (let offset = 2500; offset < good.length; offset += 7) {
-      copy[offset] = (good[offset] ?? 0) ^ (1 << (offset % 8));
+  it('of a large payload are refused too', () => {
+    const memory = { pages: 1, limitPages: 1, bytes: new Uint8Array(65_536).fill(3, 100) };
+    const large = encodeCapsule(
+      { ...facts, state: { ...state, memory }, base },
+      nodePlatform,
+    ).bytes;
+    const copy = large.slice();
+    expect(large.length).toBeGreaterThan(65_000);
+    for (let offset = 2500; offset < large.length; offset += 97) {
+      copy[offset] = (large[offset] ?? 0) ^ (1 << (offset % 8));
       expect(refusal(() => decodeCapsule(copy, nodePlatform)).message).toContain('section memory:');
-      copy[offset] = good[offset] ?? 0;
+      copy[offset] = large[offset] ?? 0;
     }
   });
 });
@@ -112,13 +119,17 @@ interface Raw {
 }
 
 /** A correctly hashed file of any sections: what an attacker, or a later version, could write. */
-function forge(sections: readonly Raw[], patch?: (bytes: Uint8Array) => void): Uint8Array {
+function forge(
+  sections: readonly Raw[],
+  patch?: (bytes: Uint8Array) => void,
+  version?: number,
+): Uint8Array {
   const plans: SectionPlan[] = sections.map(({ id, bytes, required = true }) => ({
     id,
     required,
     bytes: bytes.length,
   }));
-  const layout = layOut(CAPSULE, plans);
+  const layout = layOut(CAPSULE, plans, undefined, version);
   sections.forEach(({ bytes }, i) => {
     layout.sections[i]?.set(bytes);
   });
@@ -137,8 +148,12 @@ const withSection = (id: number, bytes: Uint8Array): Uint8Array =>
   forge(rawOf(good).map((each) => (each.id === id ? { id, bytes } : each)));
 
 function withHeader(change: Record<string, Plain>): Uint8Array {
-  const header = decodePlain(rawOf(good)[0]?.bytes as Uint8Array) as Record<string, Plain>;
-  return withSection(1, encodePlain({ ...header, ...change }));
+  return withSection(1, headerWith(good, change));
+}
+
+function headerWith(bytes: Uint8Array, change: Record<string, Plain>): Uint8Array {
+  const header = decodePlain(rawOf(bytes)[0]?.bytes as Uint8Array) as Record<string, Plain>;
+  return encodePlain({ ...header, ...change });
 }
 
 const u32s = (...words: number[]): Uint8Array => new Uint8Array(Uint32Array.from(words).buffer);
@@ -150,7 +165,7 @@ describe('well-hashed nonsense', () => {
 
   it('of another version is refused as such, and so are needed sections and codings it does not know', () => {
     const versioned = forge(rawOf(good), (bytes) =>
-      new DataView(bytes.buffer).setUint32(8, 2, true),
+      new DataView(bytes.buffer).setUint32(8, 3, true),
     );
     const needed = forge([...rawOf(good), { id: 77, bytes: new Uint8Array(3) }]);
     const compressed = forge(rawOf(good), (bytes) => bytes.set([1], 64 + 4 * 64 + 4));
@@ -214,17 +229,88 @@ describe('well-hashed nonsense', () => {
     ],
     ['a host string of 4 GiB', withSection(4, Uint8Array.of(0xdb, 0xff, 0xff, 0xff, 0xff))],
     ['a host state nested without end', withSection(4, new Uint8Array(100_000).fill(0x91))],
-    ['memory runs without bytes', withSection(5, u32s(0xffff_ffff, 4096))],
-    ['a run beyond the memory', withSection(5, u32s(1, 4096, 15, 2 ** 30 + 2))],
-    ['a run of a billion pages', withSection(5, u32s(1, 4096, 0, 2 ** 31 - 1))],
-    ['an empty run', withSection(5, u32s(1, 4096, 3, 2 ** 30))],
-    ['overlapping runs', withSection(5, u32s(2, 4096, 3, 2 ** 30 + 4, 5, 2 ** 30 + 1))],
-    ['runs that should be one', withSection(5, u32s(2, 4096, 3, 2 ** 30 + 1, 4, 2 ** 30 + 1))],
-    ['an unknown kind of run', withSection(5, u32s(1, 4096, 3, 2 ** 31 + 1))],
-    ['another page size', withSection(5, u32s(0, 8192))],
-    ['a page without bytes', withSection(5, u32s(1, 4096, 3, 1))],
+    ['a base that is text', withHeader({ base: 'x' })],
+    ['a base of another length', withHeader({ base: new Uint8Array(20) })],
+    [
+      'a base without a memory',
+      forge([
+        { id: 1, bytes: headerWith(tiny, { base: new Uint8Array(32) }) },
+        ...rawOf(tiny).slice(1),
+      ]),
+    ],
   ])('%s', (_, bytes) => {
     expect(refusal(() => decodeCapsule(bytes, nodePlatform)).code).toBe('SHERD_CAPSULE_DAMAGED');
+  });
+
+  /** A memory section of version 2: what it says of itself, its table, its payload. */
+  const memorySection = (runs: number, table: readonly number[], payloadBytes = 0): Uint8Array =>
+    Uint8Array.from([
+      ...u32s(runs, 64, table.length),
+      ...table,
+      ...new Uint8Array(payloadBytes).fill(1),
+    ]);
+  const units = (65_536 / 64).toString();
+
+  it.each([
+    ['runs without a table', memorySection(0xffff_ffff, []), '0 runs where 4294967295'],
+    ['another number of runs', memorySection(1, [3, 5, 1, 5]), '2 runs where 1'],
+    ['a table longer than the section', u32s(0, 64, 0xffff_ffff), 'bytes wanted'],
+    ['a run beyond the memory', memorySection(1, [0xff, 0x07, 9]), `1025 of ${units}`],
+    ['a run of a billion units', memorySection(1, [0, 0xfd, 0xff, 0xff, 0xff, 0x0f]), 'ends at'],
+    ['an empty run', memorySection(1, [3, 1]), 'empty'],
+    ['runs that should be one', memorySection(2, [3, 5, 0, 5]), 'goes on'],
+    ['an unknown kind of run', memorySection(1, [3, 6]), 'unknown kind'],
+    ['the last kind of run', memorySection(1, [3, 7]), 'unknown kind'],
+    ['a table cut short', memorySection(1, [3]), 'cut short'],
+    ['a number in long form', memorySection(1, [0x83, 0, 5]), 'malformed number'],
+    ['another unit', u32s(0, 128, 0), 'unknown page size'],
+    ['the pages of version 1', u32s(0, 4096), 'unknown page size'],
+    ['a unit without bytes', memorySection(1, [3, 4]), '0 payload bytes for 1 units'],
+    ['half a unit', memorySection(1, [3, 4], 32), '32 payload bytes'],
+    ['payload that no run has', memorySection(1, [3, 5], 64), '64 payload bytes for 0'],
+    ['no head', new Uint8Array(7), 'bytes wanted'],
+  ])('in the memory: %s', (_, section, reason) => {
+    const error = refusal(() => decodeCapsule(withSection(5, section), nodePlatform));
+    expect([error.code, error.message]).toEqual([
+      'SHERD_CAPSULE_DAMAGED',
+      expect.stringMatching(new RegExp(`section memory: .*${reason}`)),
+    ]);
+  });
+
+  const first = new Uint8Array(
+    readFileSync(new URL('../fixtures/capsules/v1-capsule.capsule', import.meta.url)),
+  );
+  const inFirst = (section: Uint8Array): Uint8Array =>
+    forge(
+      rawOf(first).map((each) => (each.id === 5 ? { id: 5, bytes: section } : each)),
+      undefined,
+      1,
+    );
+
+  it.each([
+    ['runs without bytes', u32s(0xffff_ffff, 4096), 'runs in'],
+    ['a run beyond the memory', u32s(1, 4096, 15, 2 ** 30 + 2), 'ends at'],
+    ['a run of a billion pages', u32s(1, 4096, 0, 2 ** 31 - 1), 'ends at'],
+    ['an empty run', u32s(1, 4096, 3, 2 ** 30), 'out of order'],
+    ['overlapping runs', u32s(2, 4096, 3, 2 ** 30 + 4, 5, 2 ** 30 + 1), 'out of order'],
+    ['runs that should be one', u32s(2, 4096, 3, 2 ** 30 + 1, 4, 2 ** 30 + 1), 'out of order'],
+    ['an unknown kind of run', u32s(1, 4096, 3, 2 ** 31 + 1), 'unknown kind'],
+    ['another page size', u32s(0, 8192), 'unknown page size'],
+    ['the units of version 2', u32s(0, 64, 0), 'unknown page size'],
+    ['a page without bytes', u32s(1, 4096, 3, 1), '0 payload bytes'],
+  ])('in the memory of version 1: %s', (_, section, reason) => {
+    const error = refusal(() => decodeCapsule(inFirst(section), nodePlatform));
+    expect([error.code, error.message]).toEqual([
+      'SHERD_CAPSULE_DAMAGED',
+      expect.stringMatching(new RegExp(`section memory: .*${reason}`)),
+    ]);
+  });
+
+  it('a base in version 1 is refused: it had none', () => {
+    const header = headerWith(first, { base: new Uint8Array(32) });
+    const bytes = forge([{ id: 1, bytes: header }, ...rawOf(first).slice(1)], undefined, 1);
+    expect(refusal(() => decodeCapsule(bytes, nodePlatform)).message).toContain('section header:');
+    expect(forge(rawOf(first), undefined, 1)).toStrictEqual(first);
   });
 
   it('a huge declared memory costs nothing to decode, and is refused by a limit', () => {

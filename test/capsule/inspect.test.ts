@@ -157,14 +157,15 @@ describe('inspectCapsule', () => {
       wait: 'until guest clock 77000000 ns',
     });
     expect(report.memory).toMatchObject({
-      pages: 16,
-      pagesStored: 1,
-      pagesZeroed: 1,
-      pagesLikeBase: 14,
-      pagesLikeNonZeroBase: 1,
+      totalBytes: 65_536,
+      storedBytes: 64,
+      zeroedBytes: 4096,
+      likeBaseBytes: 65_536 - 64 - 4096,
+      // The base's page 0 from byte 4000 on.
+      likeNonZeroBaseBytes: 128,
       ranges: [
         { kind: 'zero', address: 8192, bytes: 4096 },
-        { kind: 'data', address: 20_480, bytes: 4096 },
+        { kind: 'data', address: 20_480, bytes: 64 },
       ],
     });
   });

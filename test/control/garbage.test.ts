@@ -98,6 +98,43 @@ describe('a collection', () => {
     expect(await fabric.blobs.get(first)).toBeDefined();
   });
 
+  it('keeps the whole chain below a capsule, and what its newest link names', async () => {
+    const input = await putText('input');
+    const file = await putText('a file of the guest');
+    const { state } = smallCase();
+    const bytes = state.memory?.bytes ?? new Uint8Array(0);
+    const names: Hash[] = [];
+    for (let i = 0; i < 3; i++) {
+      const [capsule, ...below] = names.toReversed();
+      const base = capsule === undefined ? smallCase().base : { capsule, below, pages: 1, bytes };
+      const facts = { shardId: 'a', epoch: 1, specHash: '0'.repeat(64), references: [file] };
+      const fuelUsed = BigInt(i);
+      const encoded = encodeCapsule(
+        { ...facts, state: { ...state, fuelUsed }, base },
+        nodePlatform,
+      );
+      names.push(await put(encoded.bytes));
+    }
+    const stray = await putText('nobody names me');
+    const paused = { ...(await record('a', null, input)), capsule: names[2]! };
+    expect(await collect(async () => [paused])).toMatchObject({ blobs: 1 });
+    expect(await fabric.blobs.get(stray)).toBeUndefined();
+    for (const hash of [...names, file]) expect(await fabric.blobs.get(hash)).toBeDefined();
+  });
+
+  it('keeps old capsules of the same module while a capsule cannot be read: it may be based on them', async () => {
+    const lost = nodePlatform.sha256(new TextEncoder().encode('lost'));
+    const capsule = await put(someCapsule());
+    const { moduleHash } = smallCase().state;
+    const input = await putText('input');
+    const broken = { ...(await record('broken', null, input)), capsule: lost, moduleHash };
+    expect(await collect(async () => [broken])).toMatchObject({ unread: [{ what: 'capsule' }] });
+    expect(await fabric.blobs.get(capsule)).toBeDefined();
+    const mended = { ...broken, capsule: null };
+    expect(await collect(async () => [mended])).toMatchObject({ unread: [] });
+    expect(await fabric.blobs.get(capsule)).toBeUndefined();
+  });
+
   it('keeps what is named while it looks, however old it is', async () => {
     const input = await putText('input');
     const named = await record('late', await chunk(null, 'late'), input);

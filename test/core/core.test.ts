@@ -1,8 +1,6 @@
 /**
  * core.wasm and its host side against a plain model: find, pack, write back, merge, refuse.
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Core, coreOf, PACKED_BYTES } from '../../host/core/core.js';
@@ -17,9 +15,9 @@ import { applyDifference, copyPayload, type ScanInput, scan } from '../../host/c
 import { nodePlatform } from '../../host/node/platform.js';
 import { webPlatform } from '../../host/runtime/platform-web.js';
 import type { Platform } from '../../host/types/platform.js';
-import { ROOT } from '../tidy/sources.js';
 import {
   BLOCK,
+  coreWasm,
   dense,
   type MemoryCase,
   memoryCase,
@@ -30,10 +28,9 @@ import {
   withDead,
 } from './model.js';
 
-const wasm = readFileSync(join(ROOT, 'dist/core/core.wasm'));
 let platforms: Platform[];
 beforeAll(async () => {
-  platforms = [nodePlatform, await webPlatform({ coreWasm: wasm })];
+  platforms = [nodePlatform, await webPlatform({ coreWasm })];
 });
 
 const fail = (reason: string): Error => new Error(reason);
@@ -88,7 +85,7 @@ describe('scan', () => {
     const before = new Uint8Array(2 * BLOCK).fill(7);
     const memory = before.slice();
     change(memory);
-    const base = { capsule: '', pages: 2, bytes: before };
+    const base = { capsule: '', below: [], pages: 2, bytes: before };
     const found = differenceOf({ memory, base });
     const units = (2 * BLOCK) / UNIT;
     expect([found.dataUnits, found.zeroUnits]).toEqual([data * units, zero * units]);
@@ -267,16 +264,16 @@ describe('tables', () => {
 
 describe('the module', () => {
   it('has no imports, no data, no elements, and exports its memory', () => {
-    const module = new WebAssembly.Module(wasm);
+    const module = new WebAssembly.Module(coreWasm);
     expect(WebAssembly.Module.imports(module)).toEqual([]);
     const kinds = WebAssembly.Module.exports(module).map(({ name, kind }) => [name, kind]);
     expect(kinds).toContainEqual(['memory', 'memory']);
     const sections: number[] = [];
-    for (let at = 8; at < wasm.length; ) {
-      sections.push(wasm[at++]!);
+    for (let at = 8; at < coreWasm.length; ) {
+      sections.push(coreWasm[at++]!);
       let size = 0;
       for (let shift = 0; ; shift += 7) {
-        const byte = wasm[at++]!;
+        const byte = coreWasm[at++]!;
         size |= (byte & 0x7f) << shift;
         if (byte < 0x80) break;
       }

@@ -1,10 +1,15 @@
 /**
  * What core.wasm does, said plainly: one unit at a time, no windows, no shortcuts. And random memories for it.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import type { DeadRange } from '../../host/core/scan.js';
 import type { BaseImage, CapsuleImage } from '../../host/types/state.js';
+import { ROOT } from '../tidy/sources.js';
 
+/** The module that `npm run build` made. */
+export const coreWasm = readFileSync(join(ROOT, 'dist/core/core.wasm'));
 export const UNIT = 64;
 export const BLOCK = 65_536;
 const PAGE = 4096;
@@ -152,6 +157,7 @@ export function sparse({ before, basePages }: MemoryCase): BaseImage {
 export function dense({ before, basePages }: MemoryCase): CapsuleImage {
   return {
     capsule: 'd'.repeat(64),
+    below: [],
     pages: basePages,
     bytes: before.slice(0, basePages * BLOCK),
   };
