@@ -31,10 +31,16 @@ export class FdWriter {
   /** The last byte written was a newline, or nothing was written yet. */
   atLineStart = true;
   bytesWritten = 0;
+  #waiting = 0;
 
   constructor(fd: number) {
     this.fd = fd;
     this.#isTerminal = isatty(fd);
+  }
+
+  /** Nothing is on its way to the kernel. */
+  get idle(): boolean {
+    return this.#waiting === 0;
   }
 
   /** Resolves when the bytes are with the kernel. */
@@ -52,7 +58,12 @@ export class FdWriter {
   }
 
   #append(bytes: Uint8Array): Promise<void> {
-    const done = this.#tail.then(() => writeAll(this.fd, bytes, this.#isTerminal));
+    this.#waiting++;
+    const done = this.#tail
+      .then(() => writeAll(this.fd, bytes, this.#isTerminal))
+      .finally(() => {
+        this.#waiting--;
+      });
     this.#tail = done;
     done.catch(() => undefined); // the caller that awaits sees it; O2 through the chain
     return done;

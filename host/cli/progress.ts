@@ -58,25 +58,29 @@ export class Progress {
 
   /** Writes output; the line makes way for it (P1). */
   async output(writer: FdWriter, bytes: Uint8Array): Promise<void> {
-    this.clear();
+    // It may be drawn again meanwhile.
+    while (this.#drawn) await this.clear();
     await writer.write(bytes);
   }
 
-  clear(): void {
+  /** Resolves when the line is gone. What is written to the same writer comes after that by itself. */
+  async clear(): Promise<void> {
     if (!this.#drawn) return;
     this.#drawn = false;
-    void this.#writer.writeControl(CLEAR).catch(() => undefined);
+    await this.#writer.writeControl(CLEAR).catch(() => undefined);
   }
 
-  end(): void {
+  /** The same, and it does not come back. */
+  end(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
-    this.clear();
+    return this.clear();
   }
 
   #draw(): void {
     // Both streams may share the terminal; a half-written line must stay whole.
-    if (!this.#writer.atLineStart || (process.stdout.isTTY && !stdout.atLineStart)) return;
+    if (!this.#writer.atLineStart) return;
+    if (process.stdout.isTTY && !(stdout.atLineStart && stdout.idle)) return;
     const text = progressText({
       frame: this.#tick++,
       elapsedMs: performance.now() - this.#startMs,

@@ -144,7 +144,7 @@ class Run {
       submit: (ask) => this.#submit(ask),
       remark: (text) => {
         if (settings.quiet) return;
-        this.#progress.clear();
+        void this.#progress.clear();
         void remark(settings, text).catch(() => undefined);
       },
     };
@@ -178,7 +178,7 @@ class Run {
     } finally {
       this.#abort.abort();
       work.catch(() => undefined); // after a signal nobody waits for it
-      this.#progress.end();
+      void this.#progress.end();
       const session = await this.#opening?.catch(() => undefined);
       await session?.end();
       unwatch();
@@ -249,7 +249,7 @@ class Run {
   }
 
   #tellOf(trouble: string): void {
-    this.#progress.clear();
+    void this.#progress.clear();
     const line = `${this.#job.at}: ${trouble} — mend that, or end the run with Ctrl-C`;
     void remark(EVEN_QUIET, line).catch(() => undefined);
   }
@@ -299,7 +299,7 @@ class Run {
 
   /** The last moment of the process: everything here is synchronous. */
   #atOnce(signal: StopSignal): void {
-    this.#progress.end();
+    void this.#progress.end();
     this.#session?.endNow();
     const left = this.#leftBehind();
     if (left !== '') sayNow(left);
@@ -377,7 +377,7 @@ class Run {
       );
     }
     this.#concluding = true;
-    this.#progress.end();
+    void this.#progress.end();
     if (outcome.kind === 'set-aside') throw await this.#setAside(outcome.view);
     if (outcome.kind === 'paused') return this.#concludePause(client, outcome.view);
     return this.#concludeEnd(client, outcome.view);

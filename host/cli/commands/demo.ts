@@ -211,7 +211,7 @@ async function renderPicture(o: RenderOptions): Promise<Rendered> {
     return { view, picture, sha256: sha256(picture), wallMs, moves: await client.moves(shardId) };
   } finally {
     ended.abort();
-    progress.end();
+    await progress.end();
   }
 }
 
