@@ -24,7 +24,7 @@ export interface AddedFunction {
   readonly name: string | undefined;
 }
 
-/** Bytes `[start, end)` of the module that give way to others. */
+/** Bytes `[start, end)` of the module (maybe none) that give way to others. */
 export interface Replacement {
   readonly start: number;
   readonly end: number;
@@ -82,13 +82,14 @@ class Rewriting {
         this.section(missing.shift()!);
       if (section.id === TYPE || section.id === FUNCTION || section.id === CODE)
         this.section(section.id);
-      else if (section === lastNames) this.names(section.bodyStart, section.end);
+      else if (section === lastNames && this.added.length > 0)
+        this.names(section.bodyStart, section.end);
       else if (this.touches(section.start, section.end))
         writeSection(out, section.id, this.patched(section.bodyStart, section.end));
       else out.copy(module.bytes, section.start, section.end);
     }
     for (const id of missing) this.section(id);
-    if (lastNames === undefined) this.names(0, 0);
+    if (lastNames === undefined && this.added.length > 0) this.names(0, 0);
     invariant(this.next === this.replacements.length, 'every replacement was made');
     return out.finish();
   }

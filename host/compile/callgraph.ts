@@ -5,7 +5,7 @@
  * closure of "can reach a safepoint".
  * Does not: look at operands or locals.
  *
- *   canStop(f)    = f has a loop, or throws, or fills or copies memory of unknown length, or calls an import, or polls at its entry, or calls a g with canStop(g),
+ *   canStop(f)    = f has a loop (maybe an empty one: a poll), or throws, or fills or copies memory of unknown length, or calls an import, or polls at its entry, or calls a g with canStop(g),
  *                   or calls through a type for which some address-taken function can stop
  *   entryPoll(f)  = f is the target of a back edge in a depth-first walk of the call graph: every cycle has one
  *   carriesFuel(f)= canStop(f), or f is address-taken and its type is shared with an address-taken function that can stop
@@ -92,7 +92,12 @@ export function buildCallGraph(module: WasmModule, stopsInBulk = true): CallGrap
   const { canonical, taken } = takenByType(module, addressTaken);
   const entry = new EntryPolls(module, summaries, canonical, taken).run();
   const own = summaries.loops.map((loops, k) =>
-    loops > 0 || summaries.throws[k] === 1 || (stopsInBulk && summaries.bulkStops[k] === 1) ? 1 : 0,
+    loops > 0 ||
+    summaries.polls[k]! > 0 ||
+    summaries.throws[k] === 1 ||
+    (stopsInBulk && summaries.bulkStops[k] === 1)
+      ? 1
+      : 0,
   );
   const stop = stopClosure(module, summaries, own, entry, canonical, taken);
   const fuel = fuelTypes(module, addressTaken, (f) => stop[f] === 1);

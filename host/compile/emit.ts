@@ -40,26 +40,13 @@ import {
   openTryTable,
 } from './emit-exceptions.js';
 import { emitRefFunc, emitTableInit, tableOf } from './emit-references.js';
+import { WAY, Way } from './emit-ways.js';
 import { OP, VT } from './opcodes.js';
 import type { FramePlan } from './plan.js';
 import { storeFunction, zero } from './store-calls.js';
 import { type EmitTarget, FUEL_REGISTER } from './target.js';
 
 export { type EmitTarget, FUEL_REGISTER } from './target.js';
-
-/** How an instruction is written, besides its saves: by opcode key. */
-const Way = { copy: 0, local: 1, index: 2, frame: 3, rewrite: 4 } as const;
-const WAY = new Uint8Array(0x10000);
-for (const op of [OP.localGet, OP.localSet, OP.localTee]) WAY[op] = Way.local;
-for (const op of [OP.br, OP.brIf, OP.globalGet, OP.globalSet, OP.call]) WAY[op] = Way.index;
-for (const op of [OP.block, OP.if, OP.else, OP.end]) WAY[op] = Way.frame;
-for (const op of [OP.nop, OP.loop, OP.brTable, OP.return, OP.callIndirect]) WAY[op] = Way.rewrite;
-for (const op of [OP.memoryGrow, OP.memoryInit, OP.dataDrop]) WAY[op] = Way.rewrite;
-for (const op of [OP.memoryFill, OP.memoryCopy]) WAY[op] = Way.rewrite;
-for (const op of [OP.refFunc, OP.tableInit, OP.elemDrop]) WAY[op] = Way.rewrite;
-for (const op of [OP.returnCall, OP.returnCallIndirect]) WAY[op] = Way.rewrite;
-for (const op of [OP.try, OP.tryTable, OP.catch, OP.catchAll, OP.delegate]) WAY[op] = Way.rewrite;
-for (const op of [OP.throw, OP.rethrow]) WAY[op] = Way.rewrite;
 
 /** Emits bodies of one module, one after the other. */
 export class BodyEmitter implements Emitting, CountedEmitting {
@@ -374,12 +361,16 @@ export class BodyEmitter implements Emitting, CountedEmitting {
     const { op, start, live, save } = this.body;
     let pending = -1;
     for (let i = from; i < to; i++) {
-      const counted = op[i] === OP.loop && live[i] !== 0 ? this.counted(i) : undefined;
-      if (counted !== undefined) {
+      const isLoop = op[i] === OP.loop && live[i] !== 0;
+      const poll = isLoop ? this.emptyLoop(i) : -1;
+      const counted = isLoop && poll < 0 ? this.counted(i) : undefined;
+      if (poll >= 0 || counted !== undefined) {
         if (pending >= 0) this.w.copy(this.bytes, pending, start[i]!);
         pending = -1;
-        const end = this.scratchLocal();
-        i = emitCounted(this, counted, this.body.frames[this.body.arg[i]!]!, end);
+        const frame = this.body.frames[this.body.arg[i]!]!;
+        if (counted === undefined) this.poll(poll);
+        else emitCounted(this, counted, frame, this.scratchLocal());
+        i = frame.end;
         continue;
       }
       if (live[i] !== 0 && save[i] === 0 && this.unchanged(op[i]!, i)) {
@@ -421,6 +412,13 @@ export class BodyEmitter implements Emitting, CountedEmitting {
     if (op === OP.call && (this.body.safepointAt[i]! >= 0 || this.target.carriesFuel(index)))
       return false;
     return indexBytes === lebBytes(index);
+  }
+
+  /** The safepoint of a loop that is only a poll; -1: another loop. */
+  private emptyLoop(instr: number): number {
+    const { frames, arg } = this.body;
+    const { end, params, safepoint } = frames[arg[instr]!]!;
+    return end === instr + 1 && params.length === 0 ? safepoint : -1;
   }
 
   // --- counted loops -------------------------------------------------------------------------------------
@@ -585,7 +583,7 @@ export class BodyEmitter implements Emitting, CountedEmitting {
     }
   }
 
-  /** Opens a block without parameters; `frame` < 0: no label of the program. */
+  /** Without parameters; `frame` < 0: no label of the program. */
   protected openBlock(results: readonly number[], frame: number): void {
     this.w.u8(OP.block);
     this.blockType([], results, -1);

@@ -19,6 +19,7 @@ import { type FramePlan, planFrame, VAL_TYPE_NAME } from './plan.js';
 import { functionLabel } from './records.js';
 import { Scratch } from './scratch.js';
 import { callsOf, type SkeletonCalls, skeletonOf } from './skeleton.js';
+import { SPACING } from './spacing.js';
 
 /** A value that a stopped activation consists of. */
 export interface ExplainedValue {
@@ -116,6 +117,11 @@ function indicesOf(functions: readonly FunctionInfo[], fits: (name: string) => b
   return functions.flatMap(({ name, index }) => (name !== undefined && fits(name) ? [index] : []));
 }
 
+/** An empty loop: a poll, nearly always one that was added (spacing.ts). */
+function isPoll({ op, live }: Body, instr: number): boolean {
+  return op[instr] === OP.loop && live[instr] !== 0 && op[instr + 1] === OP.end;
+}
+
 class Explainer {
   private readonly module: WasmModule;
   private readonly calls: SkeletonCalls;
@@ -167,8 +173,48 @@ class Explainer {
     return Array.from({ length: this.body.count }, (_, i) => i).filter(fits);
   }
 
+  /**
+   * Where an instruction lies in the program. Added polls moved it in the code that was rewritten: by as much as the
+   * safepoint before it, whose place in the program the resume map has.
+   */
   private offset(instr: number): number {
-    return this.body.start[instr]! - codeStart(this.module);
+    const { body, info } = this;
+    const start = codeStart(this.module);
+    let moved = this.movedBefore();
+    for (const [s, { instr: at, kind }] of body.safepoints.entries()) {
+      if (at < 0) continue;
+      const mapped = info.safepoints[s]!.offset;
+      if (at === instr) return mapped;
+      if (at > instr) break;
+      const end = kind === 'loop' && this.isPoll(at) ? body.start[at + 2]! : body.start[at]!;
+      moved = end - start - mapped;
+    }
+    return body.start[instr]! - start - moved;
+  }
+
+  /** By how much the code before this function's first safepoint lies behind its place in the program. */
+  private movedBefore(): number {
+    const { shard, module } = this;
+    const first = this.body.safepoints.findIndex(({ instr }) => instr >= 0);
+    const start = codeStart(module);
+    if (first >= 0) {
+      const { instr } = this.body.safepoints[first]!;
+      return this.body.start[instr]! - start - this.info.safepoints[first]!.offset;
+    }
+    for (let k = this.index - shard.imports.length - 1; k >= 0; k--) {
+      const last = shard.functions[k]!.safepoints.length - 1;
+      const mapped = shard.functions[k]!.safepoints[last];
+      if (mapped === undefined || mapped.kind === 'entry') continue;
+      const body = analyseBody(module, shard.imports.length + k, this.calls, new Scratch());
+      const { instr } = body.safepoints[last]!;
+      const at = isPoll(body, instr) ? instr + 2 : instr;
+      return body.start[at]! - start - mapped.offset;
+    }
+    return 0;
+  }
+
+  private isPoll(instr: number): boolean {
+    return isPoll(this.body, instr);
   }
 
   private label(index: number): string {
@@ -186,6 +232,8 @@ class Explainer {
     const reasons: string[] = [];
     if (info.loops > 0)
       reasons.push(info.loops === 1 ? 'it has a loop' : `it has ${info.loops} loops`);
+    if (this.where((i) => this.isPoll(i)).length > 0)
+      reasons.push('it would run too long from one safepoint to the next');
     if (calls.entryPoll(this.index)) reasons.push('a cycle of calls leads back to it');
     const throws = this.where((i) => body.op[i] === OP.throw || body.op[i] === OP.rethrow);
     if (throws.length > 0) reasons.push('it throws, and the fuel must reach the handler');
@@ -216,6 +264,8 @@ class Explainer {
 
   private whySafepoint(s: number): string {
     const { kind, instr } = this.body.safepoints[s]!;
+    if (kind === 'loop' && this.isPoll(instr))
+      return `without it, more than ${SPACING / 4} instructions could lie between two safepoints, or between calls and returns of a recursion more than ${SPACING / 32}`;
     if (kind === 'loop') return 'every round of a loop must be able to stop';
     if (kind === 'entry')
       return `a cycle of calls leads back here (${this.cycle()}): one function of each cycle polls`;
@@ -264,8 +314,10 @@ class Explainer {
 
   private loopDepth(frame: number): number {
     let depth = 0;
-    for (let id = frame; id >= 0; id = this.body.frames[id]!.parent)
-      if (this.body.frames[id]!.kind === 'loop') depth++;
+    for (let id = frame; id >= 0; id = this.body.frames[id]!.parent) {
+      const { kind, first } = this.body.frames[id]!;
+      if (kind === 'loop' && !this.isPoll(first)) depth++;
+    }
     return depth;
   }
 
@@ -308,7 +360,7 @@ class Explainer {
     const { op, arg } = this.body;
     switch (op[instr]) {
       case OP.loop:
-        return 'loop';
+        return this.isPoll(instr) ? 'poll before the next instruction' : 'loop';
       case OP.call:
         return `call ${this.label(arg[instr]!)}`;
       case OP.returnCall:

@@ -1,7 +1,7 @@
 /**
  * The compiler: core Wasm in, shard module out.
  *
- *   program.wasm ─ parse ─ lower ─ call graph ─ per function: analyse → plan → emit ─ assemble ─ + `sherd` section
+ *   program.wasm ─ parse ─ lower ─ call graph ─ space out ─ per function: analyse → plan → emit ─ assemble ─ + `sherd` section
  *
  * Does: the whole way for a core module; reads shard modules back.
  * Does not: compile sources (assemblyscript.ts) or run anything (runtime).
@@ -23,6 +23,7 @@ import { withName } from './refusals.js';
 import { appendSection, decodeSection, type SectionContent } from './section.js';
 import { checkSegments } from './segments.js';
 import { rememberSkeleton } from './skeleton.js';
+import { SPACING } from './spacing.js';
 
 export { ABI } from './abi.js';
 export { functionLabel, plainFunction } from './records.js';
@@ -32,6 +33,8 @@ export interface CompileOptions {
   readonly progress?: Progress;
   /** A poll in every passage of every loop: for comparison. Fuel, resume map and results are the same. */
   readonly pollEveryPassage?: boolean;
+  /** Instructions between polls, at most (spacing.ts). Another number gives another fuel. */
+  readonly spacing?: number;
 }
 
 /** Compiles a core Wasm module (no imports, or functions only) into a shard module. */
@@ -61,12 +64,14 @@ function shardModule(
   options: CompileOptions,
 ): ShardModule {
   const { bytes } = program;
-  const module = cutLongInstructions(wrapImports(program));
-  const { out, codeBytes, records, stopsInBulk } = instrument(
-    module,
+  const { module, out, codeBytes, records, stopsInBulk } = instrument(
+    cutLongInstructions(wrapImports(program)),
     () => validate(bytes),
-    options.progress,
-    options.pollEveryPassage !== true,
+    {
+      progress: options.progress,
+      countsLoops: options.pollEveryPassage !== true,
+      spacing: options.spacing ?? SPACING,
+    },
   );
   checkSegments(program);
   const head = {

@@ -32,10 +32,13 @@ import { type FramePlan, planFrame, slotBytes } from './plan.js';
 import { writeRecord } from './records.js';
 import { Scratch } from './scratch.js';
 import { extendedSection, extendedTypes, TypeTable, writeSection } from './sections.js';
+import { spaceOut } from './spacing.js';
 import { loadSlot, type StoreFunction, storeFunction } from './store-calls.js';
 import { storeSignature } from './store-module.js';
 
 export interface Instrumented {
+  /** The module that was rewritten: the given one, maybe with polls added. */
+  readonly module: WasmModule;
   /** Complete module without the `sherd` section. */
   readonly out: ByteWriter;
   readonly codeBytes: number;
@@ -58,6 +61,9 @@ interface AppendedFunction {
   readonly code: Uint8Array;
   readonly exportName: string | undefined;
 }
+
+/** No helper: the fast copy has the instruction itself. */
+const written = (): undefined => undefined;
 
 class Instrumenter implements EmitTarget {
   readonly sameTypes = true;
@@ -133,15 +139,9 @@ class Instrumenter implements EmitTarget {
   resultType(results: readonly number[]): number {
     return this.types.intern({ params: [], results });
   }
-  initFunction(): undefined {
-    return undefined;
-  }
-  tableInitFunction(): undefined {
-    return undefined;
-  }
-  refFunction(): undefined {
-    return undefined;
-  }
+  readonly initFunction = written;
+  readonly tableInitFunction = written;
+  readonly refFunction = written;
 
   store(name: StoreFunction): number {
     let index = this.storeIndex.get(name);
@@ -433,7 +433,8 @@ class Instrumenter implements EmitTarget {
     this.raw(out, 12);
     const codeBytes = this.codeSection(out);
     this.raw(out, 11);
-    return { out, codeBytes, stopsInBulk: this.stopsInBulk, records: this.records };
+    const { module, stopsInBulk, records } = this;
+    return { module, out, codeBytes, stopsInBulk, records };
   }
 
   /** Fills `code` and `records`, one function after the other, in the same scratch. */
@@ -572,16 +573,24 @@ class Instrumenter implements EmitTarget {
   }
 }
 
+export interface InstrumentOptions {
+  readonly progress?: Progress | undefined;
+  /** Counted loops poll once for all passages that the fuel pays for: see counted.ts. */
+  readonly countsLoops: boolean;
+  /** Instructions between polls, at most: see spacing.ts. */
+  readonly spacing: number;
+}
+
 /** Rewrites a program's module. `validate` is asked after unsupported features have been refused by name. */
 export function instrument(
-  module: WasmModule,
+  given: WasmModule,
   validate: () => void,
-  progress: Progress = () => undefined,
-  countsLoops = true,
+  { progress = () => undefined, countsLoops, spacing }: InstrumentOptions,
 ): Instrumented {
-  const instrumenter = analysed(validate, () => new Instrumenter(module, progress, countsLoops));
+  const first = analysed(validate, () => new Instrumenter(given, progress, countsLoops));
   validate();
-  return instrumenter.run();
+  const module = spaceOut(given, first.graph, spacing);
+  return (module === given ? first : new Instrumenter(module, progress, countsLoops)).run();
 }
 
 /** What sherd does not support is named before what is invalid; but an invalid module may break what analysis relies on. */

@@ -1,266 +1,59 @@
 /**
  * How many instructions a program can run between two safepoints: the bound on how long a pause has to wait.
  *
- *   call graph ─ strongly connected parts, callees first ─ in each part: functions in the order of their calls (those that
- *   poll at their entry can be called from anywhere: nothing adds up through them) ─ stretch.ts ─ the longest of all
+ *   shard module ─ skeleton, resume map: where its polls are ─ program-flow.ts ─ the longest of all
  *
- * A recursion passes a poll in each call, but none when it returns: n frames return in one go, each with what it does after
- * the call. So the bound has two figures: `instructions`, and `perReturn` for each frame through which a recursion returns.
+ * Does: find it from a shard module alone. Does not: know times (an instruction that copies memory counts as one, whether it
+ * copies a byte or as much as there is fuel for: bulk-module.ts, pieces.ts), or host calls (they do not block).
  *
- * Does: put the functions' stretches together, from a shard module alone. Does not: know times (an instruction that copies
- * memory counts as one, whether it copies a byte or as much as there is fuel for: bulk-module.ts, pieces.ts), or host calls
- * (they do not block).
- *
- * B1  No run of the module executes more than `instructions + perReturn × frames` instructions between two polls.
  * B2  Polls are the safepoints of the code from which continuations are built, as many as the resume map has. (The map's
  *     own places are those in the program as it was given: append.ts.)
  */
 import { invariant } from '../types/errors.js';
 import type { ShardModule } from '../types/module.js';
 import { analyseBody } from './body.js';
-import { takenByType } from './callgraph.js';
-import { codeStart, type WasmModule } from './module.js';
+import { codeStart } from './module.js';
+import { type LongestRun, longestRun } from './program-flow.js';
 import { Scratch } from './scratch.js';
-import { callsOf, type SkeletonCalls, skeletonOf } from './skeleton.js';
-import {
-  type Flow,
-  HOST_FLOW,
-  NO_WAY,
-  noFlow,
-  plus,
-  type Stretch,
-  type StretchFacts,
-  stretchOf,
-} from './stretch.js';
-import { type StrongParts, strongParts } from './strong-parts.js';
-import { type Summaries, summariseAll } from './summary.js';
+import { callsOf, skeletonOf } from './skeleton.js';
+import { summariseAll } from './summary.js';
 
-export interface PauseBound {
-  /** Longest stretch between two safepoints, in instructions of the program. Infinity: a loop has no poll. */
-  readonly instructions: number;
-  /** The function in which it ends; undefined: nothing runs. */
-  readonly at: number | undefined;
-  /** Added for each frame through which a recursion returns without a safepoint; 0: none does. */
-  readonly perReturn: number;
-  /** The function whose frames these are. */
-  readonly returning: number | undefined;
+export interface PauseBound extends LongestRun {
   /** Instructions that copy or fill memory or tables; what is long is paid for in fuel (bulk-module.ts, pieces.ts). */
   readonly bulk: number;
 }
 
-const FLOW_KEYS = Object.keys(noFlow()) as (keyof Flow)[];
+const NO_POLLS: ReadonlySet<number> = new Set();
 
-function mergeFlow(into: Flow, other: Flow): void {
-  for (const key of FLOW_KEYS) if (other[key] > into[key]) into[key] = other[key];
-}
-
-class BoundFinder {
-  private readonly module: WasmModule;
-  private readonly imports: number;
-  private readonly functions: number;
-  private readonly summaries: Summaries;
-  private readonly graph: StrongParts;
-  private readonly canonical: Int32Array;
-  private readonly taken: ReadonlyMap<number, readonly number[]>;
-  /** Per function inside its part, then as others see it. */
-  private readonly flows: (Flow | undefined)[];
-  private readonly typeFlows = new Map<string, Flow>();
-  private readonly entryPolls: Uint8Array;
-  private readonly calls: SkeletonCalls;
-  private readonly scratch = new Scratch();
-  private instructions = 0;
-  private at: number | undefined;
-  private perReturn = 0;
-  private returning: number | undefined;
-
-  constructor(private readonly shard: ShardModule) {
-    this.module = skeletonOf(shard);
-    this.calls = callsOf(shard);
-    this.imports = this.module.imports.length;
-    this.functions = this.module.bodies.length;
-    this.summaries = summariseAll(this.module);
-    const addresses = new Set([...this.module.addressTaken, ...this.summaries.refs]);
-    const { canonical, taken } = takenByType(this.module, addresses);
-    this.canonical = canonical;
-    this.taken = taken;
-    this.flows = Array.from({ length: this.functions }, () => undefined);
-    this.entryPolls = Uint8Array.from(shard.functions, (f) =>
-      f.safepoints[0]?.kind === 'entry' ? 1 : 0,
-    );
-    this.graph = strongParts(this.functions + this.module.types.length, (node) => this.next(node));
-  }
-
-  run(): PauseBound {
-    for (const part of this.graph.parts) this.part(part);
-    this.entries();
-    const { instructions, at, perReturn, returning } = this;
-    return { instructions, at, perReturn, returning, bulk: this.summaries.bulk };
-  }
-
-  // --- the graph: functions, then types ------------------------------------------------------------------
-
-  private typeNode(type: number): number {
-    return this.functions + this.canonical[type]!;
-  }
-
-  private next(node: number): number[] {
-    const { summaries, imports } = this;
-    if (node >= this.functions)
-      return (this.taken.get(node - this.functions) ?? []).map((f) => f - imports);
-    const { calls, callsFrom, indirect, indirectFrom } = summaries;
-    const direct = calls.subarray(callsFrom[node], callsFrom[node + 1]);
-    const types = indirect.subarray(indirectFrom[node], indirectFrom[node + 1]);
-    return [
-      ...[...direct].flatMap((f) => (f < imports ? [] : [f - imports])),
-      ...[...types].map((type) => this.typeNode(type)),
-    ];
-  }
-
-  /** Nodes of a part, each after those whose flow it needs: calls of functions that poll at once need none. */
-  private inOrder(part: readonly number[]): number[] {
-    if (part.length === 1) return [part[0]!];
-    const { partOf } = this.graph;
-    const ordered: number[] = [];
-    const state = new Map<number, boolean>(part.map((node) => [node, false]));
-    for (const root of part) {
-      if (state.get(root) !== false) continue;
-      const path = [{ node: root, next: this.next(root), at: 0 }];
-      state.set(root, true);
-      for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
-        const to = top.next[top.at++];
-        if (to === undefined) {
-          ordered.push(top.node);
-          path.pop();
-        } else if (partOf[to] === partOf[root] && this.entryPolls[to] !== 1 && !state.get(to)) {
-          state.set(to, true);
-          path.push({ node: to, next: this.next(to), at: 0 });
-        }
-      }
-    }
-    return ordered;
-  }
-
-  // --- parts ---------------------------------------------------------------------------------------------
-
-  private part(part: readonly number[]): void {
-    const own = this.graph.partOf[part[0]!]!;
-    const members: [node: number, stretch: Stretch][] = [];
-    for (const node of this.inOrder(part)) {
-      if (node >= this.functions) continue;
-      const stretch = stretchOf(
-        this.module,
-        this.imports + node,
-        codeStart(this.module),
-        this.facts(node, own),
-      );
-      this.flows[node] = stretch;
-      this.longest(stretch.inner, node);
-      members.push([node, stretch]);
-    }
-    let deepest = NO_WAY;
-    for (const [, { tail, thrownTail }] of members) deepest = Math.max(deepest, tail, thrownTail);
-    for (const [node, stretch] of members) {
-      const { after, thrownAfter, afterInner } = stretch;
-      if (Math.max(after, thrownAfter) > this.perReturn) {
-        this.perReturn = Math.max(after, thrownAfter);
-        this.returning = node;
-      }
-      this.longest(plus(deepest, afterInner), node);
-      this.flows[node] = {
-        ...stretch,
-        tail: Math.max(stretch.tail, plus(deepest, after)),
-        thrownTail: Math.max(stretch.thrownTail, plus(deepest, thrownAfter)),
-        after: NO_WAY,
-        thrownAfter: NO_WAY,
-      };
-    }
-    for (const key of this.typeFlows.keys())
-      if (key.endsWith(' inside')) this.typeFlows.delete(key);
-  }
-
-  private facts(node: number, part: number): StretchFacts {
-    const info = this.shard.functions[node]!;
-    const polls = info.safepoints.some(({ kind }) => kind === 'loop')
-      ? this.loopPolls(node, info.safepoints.length)
-      : new Set<number>();
-    return {
-      entryPoll: this.entryPolls[node] === 1,
-      polls,
-      callee: (f) => (f < this.imports ? HOST_FLOW : this.calleeOf(f - this.imports, part)),
-      indirect: (type) => this.indirectOf(type, part),
-    };
-  }
-
-  /** Where the loops with a poll stand, from the start of the code section's content. */
-  private loopPolls(node: number, safepoints: number): Set<number> {
-    const body = analyseBody(this.module, this.imports + node, this.calls, this.scratch);
+/** Gives the loops with a poll of a function, from the start of the code section's content. */
+function loopPollsOf(shard: ShardModule): (k: number) => ReadonlySet<number> {
+  const module = skeletonOf(shard);
+  const calls = callsOf(shard);
+  const scratch = new Scratch();
+  const start = codeStart(module);
+  return (k) => {
+    const { safepoints } = shard.functions[k]!;
+    if (!safepoints.some(({ kind }) => kind === 'loop')) return NO_POLLS;
+    const body = analyseBody(module, module.imports.length + k, calls, scratch);
     invariant(
-      body.safepoints.length === safepoints,
+      body.safepoints.length === safepoints.length,
       'code and resume map have the same safepoints',
     );
-    const start = codeStart(this.module);
     const loops = body.safepoints.filter(({ kind }) => kind === 'loop');
     return new Set(loops.map(({ instr }) => body.start[instr]! - start));
-  }
-
-  private calleeOf(node: number, part: number): Flow | undefined {
-    if (this.entryPolls[node] === 1 && this.graph.partOf[node] === part) return undefined;
-    const flow = this.flows[node];
-    invariant(flow !== undefined, `function ${node + this.imports} comes after its caller`);
-    return flow;
-  }
-
-  /** All functions that an indirect call of a type may reach, as one. */
-  private indirectOf(type: number, part: number): Flow {
-    const node = this.typeNode(type);
-    const key = `${node} ${this.graph.partOf[node] === part ? 'inside' : 'outside'}`;
-    let flow = this.typeFlows.get(key);
-    if (flow !== undefined) return flow;
-    flow = noFlow();
-    for (const f of this.taken.get(node - this.functions) ?? []) {
-      const callee = this.calleeOf(f - this.imports, part);
-      if (callee !== undefined) mergeFlow(flow, callee);
-      else mergeFlow(flow, { ...noFlow(), head: 0, after: 0, thrownAfter: 0 });
-    }
-    this.typeFlows.set(key, flow);
-    return flow;
-  }
-
-  // --- the program ---------------------------------------------------------------------------------------
-
-  private longest(length: number, node: number): void {
-    if (length <= this.instructions && this.at !== undefined) return;
-    if (length < 0) return;
-    this.instructions = length;
-    this.at = node + this.imports;
-  }
-
-  /** Stretches at the program's ends, and from the start function into an entry. */
-  private entries(): void {
-    const start = this.module.start;
-    const first = start === undefined ? undefined : this.flows[start - this.imports];
-    if (first !== undefined) this.ends(first, start! - this.imports);
-    for (const index of new Set(this.shard.exports.values())) {
-      const node = index - this.imports;
-      const flow = this.flows[node]!;
-      this.ends(flow, node);
-      if (first === undefined) continue;
-      const before = Math.max(first.through, first.tail);
-      this.longest(plus(before, Math.max(flow.head, flow.through)), node);
-    }
-  }
-
-  private ends(flow: Flow, node: number): void {
-    for (const key of FLOW_KEYS) this.longest(flow[key], node);
-  }
+  };
 }
 
 /** The bound of a shard module. Reads all of its code once. */
 export function pauseBound(shard: ShardModule): PauseBound {
-  const bound = new BoundFinder(shard).run();
-  const { returning } = bound;
-  return {
-    ...bound,
-    returning: returning === undefined ? undefined : returning + shard.imports.length,
-  };
+  const module = skeletonOf(shard);
+  const summaries = summariseAll(module);
+  const run = longestRun({
+    module,
+    summaries,
+    entryPoll: (k) => shard.functions[k]!.safepoints[0]?.kind === 'entry',
+    loopPolls: loopPollsOf(shard),
+    placing: undefined,
+  });
+  return { ...run, bulk: summaries.bulk };
 }

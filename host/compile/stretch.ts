@@ -5,11 +5,14 @@
  *   head = 3 + what $g adds + 2          tail = 1          through = none: every way passes the poll
  *
  * Does: walk the structured code once, keeping three lengths: since the entry, since the last poll, since the return of a
- * recursive call. Does not: know the program around the function (pause-bound.ts).
+ * recursive call. Given limits, put polls where a length would pass its own. Does not: know the program around the function
+ * (program-flow.ts).
  *
  * W1  A length is an upper bound: where ways meet, the longest goes on; an exception may reach every handler around.
  * W2  The unit is the program's instruction, each counted as one where the way passes it.
  * W3  A loop without a poll makes what comes after it as long as can be (Infinity).
+ * W4  With limits, no length passes its own by more than one instruction, where no callee's does. What is measured while
+ *     placing is what a walk over the code with these polls gives, within an instruction a poll.
  */
 import { ByteReader } from './bytes.js';
 import { readBlockType, readCatchClauses, readOpcode, skipImmediates } from './instructions.js';
@@ -55,11 +58,27 @@ export const noFlow = (): Flow => ({
 /** A call of a host function: nothing of the program runs. */
 export const HOST_FLOW: Flow = { ...noFlow(), through: 0 };
 
+/** How long a function may run without a poll, in instructions, and where polls go that keep it so. */
+export interface Placing {
+  /** From the entry: also what a call of it can add to its caller's lengths. */
+  readonly sinceEntry: number;
+  /** From a poll; from the return of a call into the function's own recursion. */
+  readonly sincePoll: number;
+  readonly sinceReturn: number;
+  /** The same up to the function's own end. Less: one poll there spares its callers one each. */
+  readonly pollToEnd: number;
+  readonly returnToEnd: number;
+  /** A poll goes before the instruction at this position of the module. */
+  place(position: number): void;
+}
+
 /** What the walk must know of a function and its calls. */
 export interface StretchFacts {
   readonly entryPoll: boolean;
-  /** Offsets of the loop instructions with a poll, from the start of the code section's content. */
-  readonly polls: ReadonlySet<number>;
+  /** Offsets of the loop instructions with a poll, from the start of the code section's content; undefined: all of them. */
+  readonly polls: ReadonlySet<number> | undefined;
+  /** Undefined: the code stays as it is. */
+  readonly placing: Placing | undefined;
   /** Undefined: the call enters the caller's own recursion, by a poll. */
   callee(functionIndex: number): Flow | undefined;
   indirect(typeIndex: number): Flow | undefined;
@@ -107,7 +126,8 @@ interface Open {
   /** `if`: before its arms. */
   start: Lengths | undefined;
   /** What exceptions bring to its handlers; the walk is in the body. */
-  readonly thrown: Lengths;
+  /** Undefined: no handlers. */
+  readonly thrown: Lengths | undefined;
   inBody: boolean;
   /** `try_table`: where its clauses lead. */
   readonly clauses: readonly Open[];
@@ -121,6 +141,15 @@ const KINDS: Readonly<Record<number, Kind>> = {
   [OP.try]: 'try',
   [OP.tryTable]: 'try_table',
 };
+
+/**
+ * By opcode key: 1 when a poll may stand just before it. A loop polls by itself, calls are looked at with their callee, and
+ * the length of a bulk instruction is told by the constant before it (instructions.ts).
+ */
+const MAY_FOLLOW_POLL = new Uint8Array(0x10000).fill(1);
+for (const op of [OP.loop, OP.call, OP.returnCall, OP.callIndirect, OP.returnCallIndirect])
+  MAY_FOLLOW_POLL[op] = 0;
+for (const op of [OP.memoryFill, OP.memoryCopy]) MAY_FOLLOW_POLL[op] = 0;
 
 class StretchWalk {
   private readonly r: ByteReader;
@@ -165,8 +194,8 @@ class StretchWalk {
   private enter(kind: Kind, clauses: readonly Open[], polled = true): Open {
     const start = kind === 'if' ? this.now.copy() : undefined;
     const label = new Lengths();
-    const thrown = new Lengths();
     const inBody = kind === 'try' || kind === 'try_table';
+    const thrown = inBody ? new Lengths() : undefined;
     const open: Open = { kind, label, start, thrown, inBody, clauses, polled };
     this.open.push(open);
     return open;
@@ -185,6 +214,25 @@ class StretchWalk {
     this.afterInner = Math.max(this.afterInner, plus(lengths.after, distance));
   }
 
+  /** Whether running on as far as a callee does without a poll, or until its first one, passes a limit. */
+  private isTooFar(through: number, head: number): boolean {
+    const { entry, poll, after } = this.now;
+    const { sinceEntry, sincePoll, sinceReturn } = this.facts.placing!;
+    const most = Math.max(through, head, 0);
+    return (
+      (entry >= 0 && entry + most > sinceEntry) ||
+      (poll >= 0 && poll + most > sincePoll) ||
+      (after >= 0 && after + Math.max(through, 0) > sinceReturn)
+    );
+  }
+
+  /** Before the instruction at hand, which the lengths have counted already. */
+  private placePoll(position: number): void {
+    this.facts.placing!.place(position);
+    this.meets(this.now, 0);
+    this.now.set(NO_WAY, 1, NO_WAY);
+  }
+
   private pollHere(): void {
     const { now } = this;
     if (!now.reached) return;
@@ -192,9 +240,13 @@ class StretchWalk {
     now.set(NO_WAY, 0, NO_WAY);
   }
 
-  private called(flow: Flow | undefined): void {
+  private called(flow: Flow | undefined, position: number): void {
     const { now } = this;
     if (!now.reached) return;
+    if (this.facts.placing !== undefined && flow !== undefined) {
+      const through = Math.max(flow.through, flow.thrownThrough);
+      if (this.isTooFar(through, flow.head)) this.placePoll(position);
+    }
     if (flow === undefined) {
       this.meets(now, 0);
       now.set(NO_WAY, NO_WAY, 0);
@@ -218,7 +270,16 @@ class StretchWalk {
 
   // --- ways ----------------------------------------------------------------------------------------------
 
-  private branch(to: Open): void {
+  /** The function ends here: a poll now is one for all of its callers. */
+  private ends(position: number): void {
+    const { placing } = this.facts;
+    if (placing === undefined) return;
+    const { poll, after } = this.now;
+    if (poll > placing.pollToEnd || after > placing.returnToEnd) this.placePoll(position);
+  }
+
+  private branch(to: Open, position: number): void {
+    if (to.kind === 'func') this.ends(position);
     if (to.kind !== 'loop') to.label.merge(this.now);
     else if (to.polled) this.meets(this.now, 0);
   }
@@ -233,7 +294,7 @@ class StretchWalk {
     if (!lengths.reached) return;
     for (const open of this.open) {
       if (!open.inBody) continue;
-      open.thrown.merge(lengths);
+      open.thrown!.merge(lengths);
       for (const to of open.clauses)
         if (to.kind === 'loop') this.meets(lengths, 0);
         else to.label.merge(lengths);
@@ -243,11 +304,13 @@ class StretchWalk {
 
   private step(): void {
     const { r, now } = this;
-    const offset = r.pos - this.codeStart;
+    const position = r.pos;
     const key = readOpcode(r, this.index);
     now.step();
+    if (this.facts.placing !== undefined && MAY_FOLLOW_POLL[key] === 1 && this.isTooFar(0, 0))
+      this.placePoll(position);
     const kind = KINDS[key];
-    if (kind !== undefined) return this.opener(kind, offset);
+    if (kind !== undefined) return this.opener(kind, position - this.codeStart);
     switch (key) {
       case OP.else: {
         const open = this.at(0);
@@ -265,15 +328,16 @@ class StretchWalk {
         r.u32();
         return this.end();
       case OP.end:
+        if (this.open.length === 1) this.ends(position);
         return this.end();
       case OP.br:
-        this.branch(this.at(r.u32()));
+        this.branch(this.at(r.u32()), position);
         now.set(NO_WAY, NO_WAY, NO_WAY);
         return;
       case OP.brIf:
-        return this.branch(this.at(r.u32()));
+        return this.branch(this.at(r.u32()), position);
       case OP.brTable:
-        for (let n = r.u32() + 1; n > 0; n--) this.branch(this.at(r.u32()));
+        for (let n = r.u32() + 1; n > 0; n--) this.branch(this.at(r.u32()), position);
         now.set(NO_WAY, NO_WAY, NO_WAY);
         return;
       case OP.unreachable: // a stretch to the program's end is one, too
@@ -281,6 +345,7 @@ class StretchWalk {
         now.set(NO_WAY, NO_WAY, NO_WAY);
         return;
       case OP.return:
+        this.ends(position);
         return this.return();
       case OP.throw:
       case OP.rethrow:
@@ -289,15 +354,15 @@ class StretchWalk {
         now.set(NO_WAY, NO_WAY, NO_WAY);
         return;
       default:
-        return this.other(key);
+        return this.other(key, position);
     }
   }
 
-  private other(key: number): void {
+  private other(key: number, position: number): void {
     const value = skipImmediates(this.r, this.module, FACTS[key]! & FACT.imm, this.index);
-    if (key === OP.call || key === OP.returnCall) this.called(this.facts.callee(value));
+    if (key === OP.call || key === OP.returnCall) this.called(this.facts.callee(value), position);
     else if (key === OP.callIndirect || key === OP.returnCallIndirect)
-      this.called(this.facts.indirect(value));
+      this.called(this.facts.indirect(value), position);
     if (key === OP.returnCall || key === OP.returnCallIndirect) this.return();
   }
 
@@ -307,7 +372,7 @@ class StretchWalk {
       kind === 'try_table'
         ? readCatchClauses(this.r, this.index).map(({ label }) => this.at(label))
         : [];
-    const polled = kind !== 'loop' || this.facts.polls.has(offset);
+    const polled = kind !== 'loop' || (this.facts.polls?.has(offset) ?? true);
     this.enter(kind, clauses, polled);
     if (kind !== 'loop') return;
     if (polled) this.pollHere();
@@ -318,7 +383,8 @@ class StretchWalk {
     const open = this.at(0);
     open.label.merge(this.now);
     open.inBody = false;
-    this.now.set(open.thrown.entry, open.thrown.poll, open.thrown.after);
+    const { entry, poll, after } = open.thrown!;
+    this.now.set(entry, poll, after);
   }
 
   private end(): void {

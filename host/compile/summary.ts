@@ -3,7 +3,7 @@
  *
  *   bodies  ──▶  calls      [ f0: 3 7 | f1: | f2: 0 3 9 | … ]   unique, ascending; f's are [callsFrom[k], callsFrom[k + 1])
  *                indirect   [ types of indirect calls, alike ]
- *                loops, loop depth, instructions                  one number a function
+ *                loops, empty loops, loop depth, instructions     one number a function
  *
  * Does: read opcodes and immediates. Does not: look at operands or locals (body.ts).
  *
@@ -21,6 +21,8 @@ export interface Summaries {
   readonly indirect: Int32Array;
   readonly indirectFrom: Int32Array;
   readonly loops: Int32Array;
+  /** Empty loops: places to stop, nothing more (spacing.ts). */
+  readonly polls: Int32Array;
   readonly loopDepth: Int32Array;
   readonly instructions: Int32Array;
   /** 1: it throws. Then it carries fuel, because the fuel must reach the handler. */
@@ -108,6 +110,7 @@ class Summariser {
   private readonly calls: Lists;
   private readonly indirect: Lists;
   private readonly loops: Int32Array;
+  private readonly polls: Int32Array;
   private readonly loopDepth: Int32Array;
   private readonly instructions: Int32Array;
   private readonly throws: Uint8Array;
@@ -128,6 +131,7 @@ class Summariser {
     this.calls = new Lists(count, module.functionTypes.length);
     this.indirect = new Lists(count, module.types.length);
     this.loops = new Int32Array(count);
+    this.polls = new Int32Array(count);
     this.loopDepth = new Int32Array(count);
     this.instructions = new Int32Array(count);
     this.throws = new Uint8Array(count);
@@ -142,6 +146,7 @@ class Summariser {
       indirect: this.indirect.values,
       indirectFrom: this.indirect.from,
       loops: this.loops,
+      polls: this.polls,
       loopDepth: this.loopDepth,
       instructions: this.instructions,
       throws: this.throws,
@@ -188,8 +193,10 @@ class Summariser {
     const at = r.pos;
     const value = skipImmediates(r, module, imm, f);
     if (imm === Imm.block || imm === Imm.tryTable) {
-      this.kinds.push(key === OP.loop ? 1 : 0);
-      if (key === OP.loop) this.loop(k);
+      const isEmpty = key === OP.loop && r.bytes[r.pos] === OP.end;
+      this.kinds.push(key === OP.loop && !isEmpty ? 1 : 0);
+      if (isEmpty) this.polls[k]!++;
+      else if (key === OP.loop) this.loop(k);
       return;
     }
     switch (NOTED[key]) {

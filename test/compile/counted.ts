@@ -102,11 +102,13 @@ class Counting {
     while (!r.done) {
       const from = r.pos;
       const key = readOpcode(r, index);
+      const polls = loops.has(from - codeStart(module));
+      if (polls && key !== OP.loop) w.op(OP.call, this.poll); // one that was added
       skipImmediates(r, module, FACTS[key]! & FACT.imm, index);
       // Nothing may stand between a body and its handlers but the end of the body: this still is the body.
       this.add(w, this.count);
       w.copy(module.bytes, from, r.pos);
-      if (loops.has(from - codeStart(module))) w.op(OP.call, this.poll);
+      if (polls && key === OP.loop) w.op(OP.call, this.poll);
     }
     return w;
   }

@@ -203,8 +203,11 @@ const quickPlatform: Platform = {
 };
 
 /** Compiles and loads. Not `optimised`: continuations run in the first tier. */
-export const load = (bytes: Uint8Array, optimised = true): LoadedModule =>
-  LoadedModule.load(compileProgram(bytes, nodePlatform), optimised ? nodePlatform : quickPlatform);
+export const load = (bytes: Uint8Array, optimised = true, spacing?: number): LoadedModule =>
+  LoadedModule.load(
+    compileProgram(bytes, nodePlatform, spacing === undefined ? {} : { spacing }),
+    optimised ? nodePlatform : quickPlatform,
+  );
 
 export function subjectOf(name: string, loaded: LoadedModule, args: Args): Subject {
   return {

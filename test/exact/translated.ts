@@ -165,8 +165,11 @@ export function translatedSubject(
   };
 }
 
-export const loadTranslated = (bytes: Uint8Array): LoadedModule =>
-  LoadedModule.load(compileProgram(bytes, nodePlatform), nodePlatform);
+export const loadTranslated = (bytes: Uint8Array, spacing?: number): LoadedModule =>
+  LoadedModule.load(
+    compileProgram(bytes, nodePlatform, spacing === undefined ? {} : { spacing }),
+    nodePlatform,
+  );
 
 type View = Pick<Outcome, 'kind' | 'trap' | 'results' | 'memory' | 'output'>;
 

@@ -6,15 +6,13 @@
   (type (;4;) (func (param i32 i32) (result i32 i32)))
   (func (;0;) (type 4) (param i32 i32) (result i32 i32)
     block  ;; label = @1
-      loop  ;; label = @2
-        local.get 1
-        i32.const 1
-        i32.sub
-        local.tee 1
-        i32.const 0
-        i32.lt_s
-        br_if 1 (;@1;)
-      end
+      local.get 1
+      i32.const 1
+      i32.sub
+      local.tee 1
+      i32.const 0
+      i32.lt_s
+      br_if 0 (;@1;)
       local.get 0
       local.get 1
       return
