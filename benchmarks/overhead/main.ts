@@ -1,7 +1,7 @@
 /**
  * benchmarks/overhead: what safepoints cost while nothing moves.
  *
- *   node benchmarks/run.mjs overhead [--kernels all] [--rounds 15] [--retries 2] [--cold 5] [--quantum 0]
+ *   node benchmarks/run.mjs overhead [--kernels all] [--rounds 15] [--retries 2] [--cold 15] [--quantum 0]
  *                                    [--node PATH] [--quick] [--ablation] [--part NAME] [--merge NAME,NAME]
  *
  *   --kernels    names or groups (polybench, classic, c), joined by commas
@@ -14,7 +14,7 @@
  *                poll in every passage of counted loops
  *
  * Measured: warm CPU time of each kernel in one process, all variants interleaved, medians over the rounds, ratios to
- * the uninstrumented module with a 90 % bootstrap bound; the first call of a never-seen module, apart (wall time); sizes
+ * the uninstrumented module with a 90 % bootstrap bound; the first call of a never-seen module, apart (wall time, A/A); sizes
  * of the code section, raw and gzipped. Not measured: compile time, pauses, moves (benchmarks/resume does), other engines.
  *
  * O1  Exit code 0: all bars met. 1: a bar missed, or the run void (report.ts R1). --quick judges nothing: 0.
@@ -23,18 +23,29 @@
  *     in exactly one of them.
  */
 import { machine, parseOptions, resultName, writeResult } from '../lib/options.js';
+import { mergeParts, type Run as RunOf } from '../lib/parts.js';
 import { ratioText } from '../lib/table.js';
+import { KERNELS } from './kernels.js';
 import { type KernelResult, measureKernel, type Plan } from './measure.js';
-import { mergeParts, type Run } from './parts.js';
 import { chooseKernels, loadProgram } from './programs.js';
-import { chart, quantumTable, sizeTable, summarise, timeTable, verdict } from './report.js';
+import {
+  chart,
+  coldTable,
+  quantumTable,
+  sizeTable,
+  summarise,
+  timeTable,
+  verdict,
+} from './report.js';
 import { NAMES } from './variants.js';
+
+type Run = RunOf<Plan, KernelResult>;
 
 const DEFAULTS = {
   kernels: 'all',
   rounds: '15',
   retries: '2',
-  cold: '5',
+  cold: '15',
   quantum: '0',
   quick: 'no',
   ablation: 'no',
@@ -81,6 +92,8 @@ function report(root: string, name: string, run: Run): number {
   const { plan, results, machine: host } = run;
   const summary = summarise(results);
   console.log(`${timeTable(results, summary)}\n\n${sizeTable(results, summary)}\n`);
+  const cold = coldTable(results, summary);
+  if (cold !== undefined) console.log(`${cold}\n`);
   if (summary.quantumGeomean !== undefined) console.log(`${quantumTable(results, summary)}\n`);
   const subtitle = `Node ${host.node}, ${host.cpu}; medians of ${plan.rounds} interleaved rounds, whiskers 90 % bounds`;
   const content = JSON.stringify({ machine: host, plan, summary, results }, null, 1);
@@ -97,10 +110,8 @@ function report(root: string, name: string, run: Run): number {
 export async function main(args: readonly string[], root: string): Promise<number> {
   const options = parseOptions(args, DEFAULTS);
   if (options.merge !== '') {
-    const parts = options.merge
-      .split(',')
-      .map((part) => resultName(`overhead-${part}`, true, false));
-    const run = mergeParts(root, parts);
+    const names = KERNELS.map(({ name }) => name);
+    const run = mergeParts<Plan, KernelResult>(root, 'overhead', options.merge, names);
     console.log(introduction(run));
     return report(root, `overhead-node${run.machine.node.split('.')[0]!.slice(1)}`, run);
   }

@@ -15,6 +15,7 @@ import type { Group } from './kernels.js';
 import type { Program } from './programs.js';
 import {
   ablationVariants,
+  type ColdWay,
   coldCalls,
   NAMES,
   type Prepared,
@@ -48,7 +49,8 @@ export interface KernelResult {
   readonly plainMs: number;
   /** By variant name, plain itself left out. */
   readonly ratio: Readonly<Record<string, Estimate>>;
-  readonly coldMs: Three<number>;
+  /** Wall time of first calls, one a round. */
+  readonly coldMs: Readonly<Record<ColdWay, readonly number[]>>;
   readonly size: Three<CodeSize>;
   readonly quantum:
     | { readonly plainMs: number; readonly straight: Estimate; readonly quantum: Estimate }
@@ -86,9 +88,8 @@ function measureCold(prepared: Prepared, rounds: number): KernelResult['coldMs']
   const samples = Array.from({ length: rounds }, (_, round) =>
     coldCalls(prepared.program, prepared.modules, nodePlatform, round),
   );
-  const middle = (way: keyof KernelResult['coldMs']): number =>
-    rounds === 0 ? 0 : median(samples.map((sample) => sample[way]));
-  return { plain: middle('plain'), sherd: middle('sherd'), asyncify: middle('asyncify') };
+  const of = (way: ColdWay): number[] => samples.map((sample) => sample[way]);
+  return { plain: of('plain'), again: of('again'), sherd: of('sherd'), asyncify: of('asyncify') };
 }
 
 async function measureQuantum(

@@ -196,19 +196,29 @@ export function quantumVariants({ program, loaded }: Prepared): readonly Variant
   ];
 }
 
-/** Wall time of the first call in a module the engine has never seen; making the module and the instance is left out. */
+export type ColdWay = 'plain' | 'again' | 'sherd' | 'asyncify';
+
+/**
+ * Wall time of the first call in a module the engine has never seen; making the module and the instance is left out. Plain
+ * twice: the A/A pair. The order is turned from round to round.
+ */
 export function coldCalls(
   program: Program,
   modules: Prepared['modules'],
   platform: Platform,
   round: number,
-): Record<'plain' | 'sherd' | 'asyncify', number> {
+): Record<ColdWay, number> {
   const mark = `cold-${round}`;
-  return {
-    plain: timeOnce(plainVariant(NAMES.plain, program, mark)).wallMs,
-    sherd: timeOnce(
-      sherdVariant(NAMES.sherd, program, loadSherd(program, platform, mark), MAX_BUDGET),
-    ).wallMs,
-    asyncify: timeOnce(asyncifyVariant(NAMES.asyncify, program, modules.asyncify, mark)).wallMs,
+  const variants: Record<ColdWay, () => Variant> = {
+    plain: () => plainVariant(NAMES.plain, program, mark),
+    sherd: () => sherdVariant(NAMES.sherd, program, loadSherd(program, platform, mark), MAX_BUDGET),
+    again: () => plainVariant(NAMES.again, program, `${mark}-again`),
+    asyncify: () => asyncifyVariant(NAMES.asyncify, program, modules.asyncify, mark),
   };
+  const ways = Object.keys(variants) as ColdWay[];
+  const order = ways.map((_, i) => ways[(i + round) % ways.length]!);
+  if (round % 2 === 1) order.reverse();
+  const wallMs: Partial<Record<ColdWay, number>> = {};
+  for (const way of order) wallMs[way] = timeOnce(variants[way]()).wallMs;
+  return wallMs as Record<ColdWay, number>;
 }

@@ -1,7 +1,8 @@
 /**
- * What runs in a fresh process: one of three jobs, its answer as one line of JSON on stdout.
+ * What runs in a fresh process: one of three jobs, each answer a line of JSON on stdout.
  *
- *   base      warm code; long runs plain, as a shard, and as a shard up to the pause; writes the capsule taken there
+ *   base      warm code; writes the capsule; then, for each line on stdin, long runs plain, as a shard, as a shard again,
+ *             and as a shard up to the pause
  *   resumed   from the bytes of shard module and capsule to the end of the program: compiling included
  *   cold      never paused: from the bytes of the program to its end, compiling included
  *
@@ -10,6 +11,7 @@
  * J1  Every run gives the program's checksum, which the parent compares.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { readShardModule } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { type Instance, LoadedModule, MAX_BUDGET } from '../../host/runtime/index.js';
@@ -28,14 +30,18 @@ export interface Job {
   readonly longParameter: number;
   /** Where the pause is, as a part of the run's fuel. */
   readonly pausedAt: number;
-  readonly rounds: number;
+}
+
+/** One round in warm code. */
+export interface BaseRound {
+  readonly plain: Timed;
+  readonly sherd: Timed;
+  readonly again: Timed;
+  /** The shard up to the pause, in place. */
+  readonly prefix: Timed;
 }
 
 export interface BaseAnswer {
-  readonly plain: readonly Timed[];
-  readonly sherd: readonly Timed[];
-  /** The shard up to the pause, in place. */
-  readonly prefix: readonly Timed[];
   readonly fuel: string;
   readonly pausedFuel: string;
   readonly capsuleBytes: number;
@@ -56,7 +62,7 @@ function runTo(instance: Instance, fuel: bigint): void {
   }
 }
 
-async function base(job: Job): Promise<BaseAnswer> {
+async function base(job: Job): Promise<void> {
   const program = programOf(job);
   const long: Program = { ...program, parameter: job.longParameter };
   const loaded = load(job);
@@ -80,25 +86,20 @@ async function base(job: Job): Promise<BaseAnswer> {
       };
     },
   };
-  const variants = [
-    plainVariant('plain', long, 'plain'),
-    sherdVariant('sherd', long, loaded, MAX_BUDGET),
-    prefixVariant,
-  ];
-  const times: Timed[][] = variants.map(() => []);
-  for (let round = 0; round < job.rounds; round++)
-    variants.forEach((variant, i) => {
-      times[i]!.push(timeOnce(variant));
-    });
-  return {
-    plain: times[0]!,
-    sherd: times[1]!,
-    prefix: times[2]!,
+  answer({
     fuel: fuel.toString(),
     pausedFuel: pausedFuel.toString(),
     capsuleBytes: capsule.length,
     guestStack: paused.guestStack(8),
-  };
+  } satisfies BaseAnswer);
+  const again = (name: string): Variant => sherdVariant(name, long, loaded, MAX_BUDGET);
+  for await (const _ of createInterface({ input: process.stdin }))
+    answer({
+      plain: timeOnce(plainVariant('plain', long, 'plain')),
+      sherd: timeOnce(again('sherd')),
+      prefix: timeOnce(prefixVariant),
+      again: timeOnce(again('again')),
+    } satisfies BaseRound);
 }
 
 function programOf(job: Job): Program {
@@ -144,7 +145,10 @@ function cold(job: Job): EndAnswer {
   return { timed, readyMs };
 }
 
+function answer(value: BaseAnswer | BaseRound | EndAnswer): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
 const job = JSON.parse(process.argv[2]!) as Job;
-const answer =
-  job.kind === 'base' ? await base(job) : job.kind === 'resumed' ? resumed(job) : cold(job);
-process.stdout.write(JSON.stringify(answer));
+if (job.kind === 'base') await base(job);
+else answer(job.kind === 'resumed' ? resumed(job) : cold(job));

@@ -2,37 +2,49 @@
  * benchmarks/resume: how long the rest of a run takes after a resume in another process.
  *
  *   node benchmarks/run.mjs resume [--kernels all] [--rounds 3] [--paused 0.3] [--node PATH] [--quick]
+ *                                  [--part NAME] [--merge NAME,NAME]
  *
  *   never paused  ├───────── prefix ─────────┤├────────── rest ──────────┤     warm code, one process
  *   resumed                       capsule →   ├ load ┤├────── rest ──────┤    a fresh process: compiling and decoding count
  *                                             clock ───────────────────→
  *
+ * --part, --merge: as in benchmarks/overhead, for a machine that one has for minutes only (a kernel takes about ten seconds a
+ * round and ten more; the whole list in one go about half an hour).
+ *
  * `rest` of the never-paused run is the whole run minus the run up to the pause, both measured in warm code; a fresh
  * process would be slower there (V8 does not replace Wasm code on the stack), and is given as a column of its own.
  *
+ * Every round: the warm process makes its runs, then fresh ones theirs, so that a drift of the machine hits both alike. The
+ * shard's run is made twice there: the A/A pair.
+ *
  * Measured: wall time from shard module and capsule as bytes in memory to the program's end, in a fresh process a round;
- * medians, geomean over the kernels, 90 % bootstrap bound. Not measured: starting Node.js, sending the capsule, pausing.
+ * medians, geomean over the kernels, 90 % bootstrap bound; CPU time (all threads) as a column of its own. Not measured: starting Node.js, sending the capsule, pausing.
  *
  * U1  The bar is judged against the never-paused shard in warm code, the hardest of the comparisons.
  * U2  A wrong checksum ends the benchmark.
  * U3  --quick uses the short runs and judges nothing.
  */
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { renderChart } from '../lib/chart.js';
 import { machine, parseOptions, resultName, writeResult } from '../lib/options.js';
+import { mergeParts, type Run } from '../lib/parts.js';
 import { type Estimate, geomeanRatio, median, ratioOf } from '../lib/statistics.js';
 import { type Cell, estimateText, ratioText, renderTable } from '../lib/table.js';
 import type { Timed } from '../lib/timing.js';
-import type { Kernel } from '../overhead/kernels.js';
+import { KERNELS, type Kernel } from '../overhead/kernels.js';
 import { chooseKernels, loadProgram } from '../overhead/programs.js';
-import type { BaseAnswer, EndAnswer, Job } from './child.js';
+import type { BaseAnswer, BaseRound, EndAnswer, Job } from './child.js';
 
 const BAR = 1.15;
+/** The bar is meant for at least so much work after the resume. */
+const SHORTEST_REST_MS = 1_000;
 
 interface KernelResult {
   readonly name: string;
@@ -40,20 +52,24 @@ interface KernelResult {
   readonly readyMs: number;
   readonly capsuleBytes: number;
   readonly guestStack: readonly string[];
-  /** Rest of the run in ms, one a round. */
-  readonly resumed: readonly number[];
-  readonly shard: readonly number[];
-  readonly plain: readonly number[];
-  readonly cold: readonly number[];
+  /** What is compared: rest of the run in ms, one a round, and what it is compared with. */
+  readonly pairs: Readonly<Record<Comparison, Pair>>;
   readonly ratio: Readonly<Record<Comparison, Estimate>>;
 }
 
-const COMPARISONS = ['shard', 'plain', 'cold'] as const;
+interface Pair {
+  readonly values: readonly number[];
+  readonly base: readonly number[];
+}
+
+const COMPARISONS = ['shard', 'cpu', 'plain', 'cold', 'again'] as const;
 type Comparison = (typeof COMPARISONS)[number];
 const TITLES: Readonly<Record<Comparison, string>> = {
   shard: 'over never paused',
+  cpu: 'the same, CPU time',
   plain: 'over plain, warm',
   cold: 'over plain, fresh process',
+  again: 'never paused, A/A',
 };
 
 function ask<T>(root: string, job: Job): T {
@@ -66,9 +82,50 @@ function ask<T>(root: string, job: Job): T {
   return JSON.parse(child.stdout) as T;
 }
 
+/** The process whose code stays warm. */
+class WarmProcess {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  readonly #reader: Interface;
+
+  constructor(
+    root: string,
+    private readonly job: Job,
+  ) {
+    const script = join(root, 'dist/.bench/benchmarks/resume/child.js');
+    const stdio: ['pipe', 'pipe', 'inherit'] = ['pipe', 'pipe', 'inherit'];
+    this.#child = spawn(process.execPath, [script, JSON.stringify(job)], { stdio });
+    this.#reader = createInterface({ input: this.#child.stdout! });
+    this.#lines = this.#reader[Symbol.asyncIterator]();
+  }
+
+  async answer<T>(): Promise<T> {
+    const { value, done } = await this.#lines.next();
+    if (done === true) throw new Error(`${this.job.name}: the warm process ended`);
+    return JSON.parse(value as string) as T;
+  }
+
+  async round(): Promise<BaseRound> {
+    this.#child.stdin!.write('round\n');
+    return await this.answer<BaseRound>();
+  }
+
+  async end(): Promise<void> {
+    const ended = once(this.#child, 'exit');
+    this.#child.stdin!.end();
+    await ended;
+  }
+}
+
 function checkSums(name: string, timed: readonly Timed[]): void {
   const sums = new Set(timed.map(({ checksum }) => checksum));
   if (sums.size !== 1) throw new Error(`${name}: checksums differ: ${[...sums].join(', ')}`);
+}
+
+interface Round {
+  readonly base: BaseRound;
+  readonly resumed: EndAnswer;
+  readonly cold: EndAnswer;
 }
 
 interface Settings {
@@ -96,41 +153,59 @@ async function measureKernel(
     parameter: kernel.parameter,
     longParameter: settings.quick ? kernel.parameter : kernel.longParameter,
     pausedAt: settings.pausedAt,
-    rounds: settings.rounds,
   });
-  const base = ask<BaseAnswer>(root, job('base'));
-  const rounds = Array.from({ length: settings.rounds }, () => ({
-    resumed: ask<EndAnswer>(root, job('resumed')),
-    cold: ask<EndAnswer>(root, job('cold')),
-  }));
-  const ends = rounds.flatMap(({ resumed, cold }) => [resumed.timed, cold.timed]);
-  checkSums(kernel.name, [...base.plain, ...base.sherd, ...ends]);
-  return evaluate(kernel.name, base, rounds);
+  const warm = new WarmProcess(root, job('base'));
+  const rounds: Round[] = [];
+  try {
+    const base = await warm.answer<BaseAnswer>();
+    for (let round = 0; round < settings.rounds; round++)
+      rounds.push({
+        base: await warm.round(),
+        resumed: ask<EndAnswer>(root, job('resumed')),
+        cold: ask<EndAnswer>(root, job('cold')),
+      });
+    const timed = rounds.flatMap(({ base: { plain, sherd, again }, resumed, cold }) => [
+      ...[plain, sherd, again, resumed.timed, cold.timed],
+    ]);
+    checkSums(kernel.name, timed);
+    return evaluate(kernel.name, base, rounds);
+  } finally {
+    await warm.end();
+  }
 }
 
-function evaluate(
-  name: string,
-  base: BaseAnswer,
-  rounds: readonly { readonly resumed: EndAnswer; readonly cold: EndAnswer }[],
-): KernelResult {
-  const shard = base.sherd.map(({ wallMs }, i) => wallMs - base.prefix[i]!.wallMs);
-  const part = median(shard) / median(base.sherd.map(({ wallMs }) => wallMs));
-  const resumed = rounds.map((round) => round.resumed.timed.wallMs);
-  const plain = base.plain.map(({ wallMs }) => wallMs * part);
-  const cold = rounds.map((round) => round.cold.timed.wallMs * part);
+function evaluate(name: string, base: BaseAnswer, rounds: readonly Round[]): KernelResult {
+  const values = (of: (round: Round) => number): readonly number[] => rounds.map(of);
+  const rest = ({ base: { sherd, prefix } }: Round): number => sherd.wallMs - prefix.wallMs;
+  const shard = values(rest);
+  const part = median(shard) / median(values((round) => round.base.sherd.wallMs));
+  const resumed = values((round) => round.resumed.timed.wallMs);
+  const pairs: Record<Comparison, Pair> = {
+    shard: { values: resumed, base: shard },
+    cpu: {
+      values: values((round) => round.resumed.timed.ms),
+      base: values((round) => round.base.sherd.ms - round.base.prefix.ms),
+    },
+    plain: { values: resumed, base: values((round) => round.base.plain.wallMs * part) },
+    cold: { values: resumed, base: values((round) => round.cold.timed.wallMs * part) },
+    again: {
+      values: values(({ base: { again, prefix } }) => again.wallMs - prefix.wallMs),
+      base: shard,
+    },
+  };
   return {
     name,
     restMs: median(shard),
-    readyMs: median(rounds.map((round) => round.resumed.readyMs)),
+    readyMs: median(values((round) => round.resumed.readyMs)),
     capsuleBytes: base.capsuleBytes,
     guestStack: base.guestStack,
-    ...{ resumed, shard, plain, cold },
-    ratio: {
-      shard: ratioOf(resumed, shard),
-      plain: ratioOf(resumed, plain),
-      cold: ratioOf(resumed, cold),
-    },
+    pairs,
+    ratio: ofEach((to) => ratioOf(pairs[to].values, pairs[to].base)),
   };
+}
+
+function ofEach<T>(make: (to: Comparison) => T): Record<Comparison, T> {
+  return Object.fromEntries(COMPARISONS.map((to) => [to, make(to)])) as Record<Comparison, T>;
 }
 
 /** The innermost functions of the paused run. */
@@ -174,6 +249,8 @@ function chart(results: readonly KernelResult[], mean: Estimate, subtitle: strin
   });
 }
 
+type ResumeRun = Run<Settings, KernelResult>;
+
 async function measureAll(
   root: string,
   chosen: string,
@@ -193,41 +270,59 @@ async function measureAll(
   return results;
 }
 
-export async function main(args: readonly string[], root: string): Promise<number> {
-  const options = parseOptions(args, { kernels: 'all', rounds: '3', paused: '0.3', quick: 'no' });
-  const quick = options.quick === 'yes';
-  const settings = {
-    rounds: quick ? 1 : Number(options.rounds),
-    pausedAt: Number(options.paused),
-    quick,
-  };
-  const host = machine();
-  const startedMs = performance.now();
-  console.log(
-    `rest of a run after a resume in a fresh process · Node ${host.node}, V8 ${host.v8} · ${host.cpu} · ${settings.rounds} rounds, paused at ${settings.pausedAt} of the fuel`,
-  );
-  console.log(
-    'measured: wall time, module and capsule as bytes → end of the program; not measured: process start, transport\n',
-  );
-  const results = await measureAll(root, options.kernels, settings);
-  const means = Object.fromEntries(
-    COMPARISONS.map((to) => [
-      to,
-      geomeanRatio(results.map((r) => ({ values: r.resumed, base: r[to] }))),
-    ]),
-  ) as Record<Comparison, Estimate>;
+/** Prints the table and the verdict, writes JSON and chart as `name`. Gives the exit code. */
+function report(root: string, name: string, { machine: host, plan, results }: ResumeRun): number {
+  const means = ofEach((to) => geomeanRatio(results.map((r) => r.pairs[to])));
   console.log(`${table(results, means)}\n`);
-  const name = resultName('resume', options.kernels === 'all', quick);
-  const content = JSON.stringify({ machine: host, settings, means, results }, null, 1);
-  const subtitle = `Node ${host.node}, ${host.cpu}; medians of ${settings.rounds} fresh processes, whiskers 90 % bounds`;
+  const content = JSON.stringify({ machine: host, plan, means, results }, null, 1);
+  const subtitle = `Node ${host.node}, ${host.cpu}; medians of ${plan.rounds} fresh processes, whiskers 90 % bounds`;
   const files = [
     writeResult(root, `${name}.json`, `${content}\n`),
     writeResult(root, `${name}.svg`, chart(results, means.shard, subtitle)),
   ];
-  const seconds = ((performance.now() - startedMs) / 1e3).toFixed(0);
-  console.log(`wrote ${files.join(', ')} after ${seconds} s`);
+  console.log(`wrote ${files.join(', ')}`);
   const met = means.shard.value <= BAR;
   const text = `resumed takes ${estimateText(means.shard)} × never paused (bar ${BAR}: ${met ? 'met' : 'MISSED'})`;
-  console.log(quick ? `${text}\n--quick: too short to judge` : text);
-  return met || quick ? 0 : 1;
+  const short = results.filter(({ restMs }) => restMs < SHORTEST_REST_MS);
+  if (short.length > 0 && !plan.quick)
+    console.log(
+      `less than ${SHORTEST_REST_MS} ms of work were left: ${short.map((r) => r.name).join(', ')}`,
+    );
+  console.log(plan.quick ? `${text}\n--quick: too short to judge` : text);
+  return met || plan.quick ? 0 : 1;
+}
+
+export async function main(args: readonly string[], root: string): Promise<number> {
+  const options = parseOptions(args, {
+    ...{ kernels: 'all', rounds: '3', paused: '0.3', quick: 'no', part: '', merge: '' },
+  });
+  if (options.merge !== '') {
+    const names = KERNELS.map(({ name }) => name);
+    const run = mergeParts<Settings, KernelResult>(root, 'resume', options.merge, names);
+    introduce(run);
+    return report(root, `resume-node${run.machine.node.split('.')[0]!.slice(1)}`, run);
+  }
+  const quick = options.quick === 'yes';
+  const plan: Settings = {
+    rounds: quick ? 1 : Number(options.rounds),
+    pausedAt: Number(options.paused),
+    quick,
+  };
+  const run = { machine: machine(), plan };
+  const startedMs = performance.now();
+  introduce(run);
+  const results = await measureAll(root, options.kernels, plan);
+  console.log(`measured for ${((performance.now() - startedMs) / 1e3).toFixed(0)} s\n`);
+  const part = options.part === '' ? '' : `-${options.part}`;
+  const whole = options.kernels === 'all' || part !== '';
+  return report(root, resultName(`resume${part}`, whole, quick), { ...run, results });
+}
+
+function introduce({ machine: host, plan }: Omit<ResumeRun, 'results'>): void {
+  console.log(
+    `rest of a run after a resume in a fresh process · Node ${host.node}, V8 ${host.v8} · ${host.cpu} · ${plan.rounds} rounds, paused at ${plan.pausedAt} of the fuel`,
+  );
+  console.log(
+    'measured: wall time, module and capsule as bytes → end of the program; not measured: process start, transport\n',
+  );
 }
