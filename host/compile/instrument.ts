@@ -62,6 +62,8 @@ interface AppendedFunction {
   readonly exportName: string | undefined;
 }
 
+/** I1. */
+const same = (index: number): number => index;
 /** No helper: the fast copy has the instruction itself. */
 const written = (): undefined => undefined;
 
@@ -94,15 +96,9 @@ class Instrumenter implements EmitTarget {
 
   // --- EmitTarget ----------------------------------------------------------------------------------------
 
-  func(index: number): number {
-    return index;
-  }
-  type(index: number): number {
-    return index;
-  }
-  global(index: number): number {
-    return index;
-  }
+  readonly func = same;
+  readonly type = same;
+  readonly global = same;
   interruptGlobal(): number {
     return this.module.globals.length;
   }
@@ -120,9 +116,7 @@ class Instrumenter implements EmitTarget {
   indirectCarriesFuel(typeIndex: number): boolean {
     return this.graph.indirectCanStop(typeIndex);
   }
-  tag(index: number): number {
-    return index;
-  }
+  readonly tag = same;
   tagTypes(index: number): readonly number[] {
     return this.module.types[this.module.tags[index]!]!.params;
   }
