@@ -97,6 +97,14 @@ export async function readControlInfo(directory: string): Promise<ControlInfo> {
     }
     throw new Error('no url or token in it');
   } catch (cause) {
+    if (isForbidden(cause)) {
+      throw new SherdError('SHERD_UNAUTHORIZED', 'it is the cluster of another user', {
+        at: file,
+        next: 'ask as the user who started its sherd up',
+        exitCode: EXIT.failedLater,
+        cause,
+      });
+    }
     const gone = (cause as NodeJS.ErrnoException).code === 'ENOENT';
     const up = `sherd up --fabric embedded:${directory}`;
     const what = gone ? 'no running cluster' : `it does not name a cluster (${reasonOf(cause)})`;
@@ -107,6 +115,11 @@ export async function readControlInfo(directory: string): Promise<ControlInfo> {
       cause,
     });
   }
+}
+
+function isForbidden(cause: unknown): boolean {
+  const { code } = cause as NodeJS.ErrnoException;
+  return code === 'EACCES' || code === 'EPERM';
 }
 
 export class ControlClient {

@@ -8,7 +8,8 @@
  * Does: start and stop in order: fabric view, lease, brain, API, control file; retention.
  * Does not: know routes (routes.ts) or what the verbs mean (shards.ts).
  *
- * S1  The control file names a server that listens; it is written last and removed first.
+ * S1  The control file names a server that listens; it is written last and removed first. Lost or spoilt meanwhile, it is written
+ *     again; never over that of another control.
  * S2  Losing the lease stops the brain before anything else, and the owner is told (`lost`).
  * S3  Nothing is kept here that a new control does not rebuild from the fabric, except the trace and the table of moves.
  */
@@ -25,6 +26,7 @@ import { type MoveHint, SUBJECT } from '../types/hints.js';
 import { decodePlain } from '../types/pack.js';
 import type { Platform } from '../types/platform.js';
 import { Brain } from './brain.js';
+import { readControlInfo } from './client.js';
 import { Cluster } from './cluster.js';
 import { Janitor } from './janitor.js';
 import { ControlLease } from './lease.js';
@@ -36,6 +38,7 @@ import { Trace } from './trace.js';
 
 const RETENTION_MS = 60 * 60_000;
 const CLOSE_MS = 200;
+const FILE_LOOK_MS = 2_000;
 const VERSION = '0.1.0';
 
 export interface ControlOptions {
@@ -69,6 +72,8 @@ export class ControlServer {
   #server: Server | undefined;
   #lease: ControlLease | undefined;
   #retention: NodeJS.Timeout | undefined;
+  #fileLook: NodeJS.Timeout | undefined;
+  #keeping: Promise<void> | undefined;
   #closed = false;
   #opened = false;
   #leaseLost = false;
@@ -118,6 +123,10 @@ export class ControlServer {
     }
     control = starting;
     await starting.#writeControlFile();
+    starting.#fileLook = setInterval(() => {
+      starting.#keeping = starting.#keepControlFile();
+    }, FILE_LOOK_MS);
+    starting.#fileLook.unref();
     return starting;
   }
 
@@ -168,6 +177,8 @@ export class ControlServer {
   /** Ends in good order: the lease is given up. */
   async close(): Promise<void> {
     if (this.#closed) return;
+    clearInterval(this.#fileLook);
+    await this.#keeping;
     await this.#removeControlFile();
     this.#end();
     await this.#lease?.release();
@@ -184,6 +195,7 @@ export class ControlServer {
   #end(): void {
     this.#closed = true;
     clearInterval(this.#retention);
+    clearInterval(this.#fileLook);
     this.#janitor.stop();
     this.brain.stop();
     for (const subscription of this.#subscriptions) subscription.close();
@@ -234,6 +246,20 @@ export class ControlServer {
     const temporary = `${file}.${process.pid}`;
     await writeFile(temporary, `${JSON.stringify(this.info)}\n`, { mode: 0o600 });
     await rename(temporary, file);
+  }
+
+  /** Without it no client finds the cluster, and no other one may begin in its directory. */
+  async #keepControlFile(): Promise<void> {
+    const { directory } = this.#options;
+    if (directory === null || this.#closed || this.#leaseLost) return;
+    let isSpoilt: boolean;
+    try {
+      const { url, token } = await readControlInfo(directory);
+      isSpoilt = url === this.info.url && token !== this.info.token;
+    } catch (cause) {
+      isSpoilt = cause instanceof SherdError && cause.code === 'SHERD_NO_CLUSTER';
+    }
+    if (isSpoilt && !this.#closed) await this.#writeControlFile().catch(() => undefined);
   }
 
   /** Ours only: another control may have written its own by now. */

@@ -1,7 +1,7 @@
 /** The cluster as it is used: real processes over the embedded fabric, killed with SIGKILL wherever it hurts. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -215,6 +215,26 @@ describe('a cluster of processes', () => {
     await expect(Supervisor.start({ directory, nodes: 1, code: CODE })).rejects.toMatchObject({
       code: 'SHERD_FABRIC_BUSY',
     });
+  });
+
+  it('a control file that was removed or spoilt is there again, and so is the cluster for its clients', async () => {
+    const supervisor = await up(1);
+    const file = path.join(directory, 'control.json');
+    const before = await readFile(file, 'utf8');
+    const spoilt = ['{"url":', before.replace(/"token":"..../, '"token":"????')];
+    for (const spoil of [() => rm(file), ...spoilt.map((text) => () => writeFile(file, text))]) {
+      await spoil();
+      while ((await readFile(file, 'utf8').catch(() => '')) !== before)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      expect((await stat(file)).mode & 0o777).toBe(0o600);
+    }
+    // That of another control is left alone.
+    const other = '{"url":"http://127.0.0.1:9","token":"of another one","pid":1}\n';
+    await writeFile(file, other);
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
+    expect(await readFile(file, 'utf8')).toBe(other);
+    await supervisor.stop();
+    expect(await readFile(file, 'utf8')).toBe(other);
   });
 
   it('a port that is taken is said at once', async () => {
