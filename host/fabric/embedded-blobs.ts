@@ -49,8 +49,15 @@ const TEMPORARY_MAX_AGE_MS = 600_000;
 const DAMAGED_MARK = '.damaged';
 const HASH_NAME = /^[0-9a-f]{64}$/;
 
+interface Asked {
+  readonly hash: Hash;
+  readonly resolve: (isThere: boolean) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 export class EmbeddedBlobs implements Blobs {
   #closed = false;
+  #asked: Asked[] = [];
 
   constructor(
     private readonly paths: DirectoryPaths,
@@ -124,8 +131,24 @@ export class EmbeddedBlobs implements Blobs {
   async has(hash: Hash): Promise<boolean> {
     checkHash(hash);
     this.#checkOpen();
+    if (!existsSync(this.#path(hash))) return false;
     if (this.#isMarked(hash) && !(await this.#isSoundAgain(hash))) return false;
-    return this.#renew(hash);
+    return new Promise((resolve, reject) => {
+      this.#asked.push({ hash, resolve, reject });
+      if (this.#asked.length === 1) queueMicrotask(() => this.#answer());
+    });
+  }
+
+  /** Of all that were asked for at once, in one transaction: a submit may name 10,000 files. */
+  #answer(): void {
+    const asked = this.#asked;
+    this.#asked = [];
+    try {
+      const answers = this.store.write(() => asked.map(({ hash }) => this.#makeYoung(hash)));
+      for (const [at, { resolve }] of asked.entries()) resolve(answers[at] === true);
+    } catch (error) {
+      for (const { reject } of asked) reject(error);
+    }
   }
 
   async *list(): AsyncGenerator<BlobStat> {
@@ -257,13 +280,17 @@ export class EmbeddedBlobs implements Blobs {
   #renew(hash: Hash, bytes?: number): boolean {
     const path = this.#path(hash);
     if (!existsSync(path) || this.#isMarked(hash)) return false;
-    return this.store.write(() => {
-      const found = statSync(path, { throwIfNoEntry: false });
-      if (found === undefined || (bytes !== undefined && found.size !== bytes)) return false;
-      const now = new Date();
-      utimesSync(path, now, now);
-      return true;
-    });
+    return this.store.write(() => this.#makeYoung(hash, bytes));
+  }
+
+  /** To be called in a write transaction. */
+  #makeYoung(hash: Hash, bytes?: number): boolean {
+    const path = this.#path(hash);
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found === undefined || (bytes !== undefined && found.size !== bytes)) return false;
+    const now = new Date();
+    utimesSync(path, now, now);
+    return true;
   }
 
   /** Removes it unless it is younger than that by now. */

@@ -14,7 +14,7 @@ import {
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   DIRECTORY_FORMAT,
   type EmbeddedFabric,
@@ -26,7 +26,7 @@ import {
 import { MAX_SOCKET_PATH_BYTES } from '../../host/fabric/embedded-claim.js';
 import { encodeFrame, FrameReader, MAX_FRAME_BYTES } from '../../host/fabric/embedded-frames.js';
 import { LOG_KEPT } from '../../host/fabric/embedded-records.js';
-import { leaseStore } from '../../host/fabric/embedded-store.js';
+import { leaseStore, Store } from '../../host/fabric/embedded-store.js';
 import { fabricConformance } from './conformance.js';
 import { bytesOf, contentOf, eventually, hashOf, View, type World } from './world.js';
 
@@ -326,6 +326,22 @@ describe('embedded: blobs', () => {
     await expect(readAll()).rejects.toMatchObject({ code: 'SHERD_BLOB_DAMAGED' });
     writeFileSync(path(), damaged);
     expect(await fabric.blobs.has(hash)).toBe(false);
+  });
+
+  it('that are asked for together are renewed in one transaction, and each gets its own answer', async () => {
+    const others = ['one', 'two', 'three'].map((each) => Buffer.from(each));
+    const names = others.map((each) => createHash('sha256').update(each).digest('hex'));
+    for (const [at, name] of names.entries()) await fabric.blobs.put(name, others[at]!);
+    const old = new Date(Date.now() - 7_200_000);
+    utimesSync(path(), old, old);
+    const write = vi.spyOn(Store.prototype, 'write');
+    const absent = 'f'.repeat(64);
+    const asked = [names[0]!, absent, hash, names[1]!, hash, names[2]!];
+    const there = await Promise.all(asked.map((each) => fabric.blobs.has(each)));
+    expect(there).toEqual([true, false, true, true, true, true]);
+    expect(write).toHaveBeenCalledTimes(1);
+    write.mockRestore();
+    expect(await fabric.blobs.collect(() => false, 3_600_000)).toEqual({ blobs: 0, bytes: 0 });
   });
 
   it('a damaged stream never gives its last part', async () => {
