@@ -13,6 +13,7 @@ import { randomInt } from 'node:crypto';
 import { decodeCapsule, inspectCapsule, neededBlobs } from '../capsule/index.js';
 import { readShardModule } from '../compile/index.js';
 import {
+  askMove,
   clearWanted,
   killNow,
   pauseQueued,
@@ -139,11 +140,8 @@ export class Shards {
     if (target === undefined) return this.#moveAnywhere(id, record);
     const node = this.#resolveNode(target);
     const actionId = this.#actionId('move');
-    const view = await this.#ask(id, (before, stamp) =>
-      before.owner === node || (before.wanted?.op === 'move' && before.wanted.target === node)
-        ? unchanged(before)
-        : setWanted(before, { op: 'move', actionId, target: node }, stamp),
-    );
+    const view = await this.#ask(id, (before, stamp) => askMove(before, node, actionId, stamp));
+    if (view.wanted?.op !== 'move') return view; // it is there already
     brain.prepare(node, record);
     return view;
   }
@@ -327,14 +325,19 @@ export class Shards {
 
   /** Asking renews their age (V3): no collection takes them before the record is there. */
   async #mustHave(hashes: Iterable<Hash>): Promise<void> {
-    let asked = 0;
-    for (const hash of new Set(hashes)) {
-      if (++asked % ASKED_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
-      if (await this.#context.cluster.fabric.blobs.has(hash)) continue;
-      throw new SherdError('SHERD_BLOB_MISSING', 'a blob that the submit names is not there', {
-        at: hash,
-        next: 'put it first',
-      });
+    const { blobs } = this.#context.cluster.fabric;
+    const all = [...new Set(hashes)];
+    for (let from = 0; from < all.length; from += ASKED_AT_ONCE) {
+      const some = all.slice(from, from + ASKED_AT_ONCE);
+      const there = await Promise.all(some.map((hash) => blobs.has(hash)));
+      const missing = some.find((_, at) => !there[at]);
+      if (missing !== undefined) {
+        throw new SherdError('SHERD_BLOB_MISSING', 'a blob that the submit names is not there', {
+          at: missing,
+          next: 'put it first',
+        });
+      }
+      await new Promise((resolve) => setImmediate(resolve));
     }
   }
 

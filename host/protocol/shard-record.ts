@@ -377,6 +377,19 @@ export function setWanted(before: ShardRecord, wanted: Wanted, stamp: Stamp): Tr
   return done(before, stamp, { wanted });
 }
 
+/** Asks for a move. To where the shard is: a move elsewhere that has not begun is taken back. What is so already stays as it is. */
+export function askMove(
+  before: ShardRecord,
+  target: NodeId,
+  actionId: string,
+  stamp: Stamp,
+): Transition {
+  const asked = before.wanted?.op === 'move' ? before.wanted : null;
+  if (before.owner === target && asked !== null) return clearWanted(before, asked.actionId, stamp);
+  if (before.owner === target || asked?.target === target) return { ok: true, record: before };
+  return setWanted(before, { op: 'move', actionId, target }, stamp);
+}
+
 /** Takes back a request that was not answered yet. */
 export function clearWanted(before: ShardRecord, actionId: string, stamp: Stamp): Transition {
   if (before.wanted?.actionId !== actionId)

@@ -144,6 +144,19 @@ describe('requests', () => {
     expect(code(shard.setWanted({ ...running, wanted: asked }, wanted, S))).toBe(expected);
   });
 
+  it('a move to where the shard is takes back one elsewhere; asked twice it is the same', () => {
+    const leaving = { ...running, wanted: move };
+    expect(ok(shard.askMove(leaving, 'a', 'm2', S))).toMatchObject({ owner: 'a', wanted: null });
+    const other = { op: 'move', actionId: 'm2', target: 'c' };
+    expect(ok(shard.askMove(leaving, 'c', 'm2', S)).wanted).toEqual(other);
+    expect(ok(shard.askMove(leaving, 'b', 'm2', S))).toBe(leaving);
+    expect(ok(shard.askMove(running, 'a', 'm2', S))).toBe(running);
+    const pausing = { ...running, wanted: pauseNow };
+    expect(ok(shard.askMove(pausing, 'a', 'm2', S))).toBe(pausing);
+    expect(code(shard.askMove(pausing, 'b', 'm2', S))).toBe('busy');
+    expect(code(shard.askMove(queued(), 'b', 'm2', S))).toBe('bad-status');
+  });
+
   it('only a pause at a fuel value may wait in the queue', () => {
     expect(code(shard.setWanted(queued(), pauseAt, S))).toBe('ok');
     expect(
