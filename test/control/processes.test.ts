@@ -106,7 +106,9 @@ describe('a cluster of processes', () => {
     expect(await output).toBe(text);
   });
 
-  it('a control and a node that were stopped, and not continued, are replaced; nothing is lost', async () => {
+  it('a control and a node that were stopped, and not continued, are replaced; nothing is lost', {
+    timeout: 180_000,
+  }, async () => {
     const how = { directory, nodes: 1, workers: 1, code: CODE, stoppedMs: 1_000 };
     const supervisor = await Supervisor.start(how);
     running.push(supervisor);
