@@ -45,6 +45,7 @@ export const BUNDLE: EnvelopeKind = {
   noun: 'bundle',
   version: 1,
   sectionName: (id) => NAMES.get(id),
+  optional: [ID.run],
 };
 
 export interface BundleParts {
@@ -132,9 +133,16 @@ export function decodeBundle(bytes: Uint8Array, platform: Platform, at?: string)
 
 function ranMsOf(section: Section | undefined, at: string | undefined): number | undefined {
   if (section === undefined) return undefined;
-  const fields = decodePlain(section.bytes, at === undefined ? {} : { at });
-  const ranMs = (fields as { ranMs?: unknown } | null)?.ranMs;
-  if (typeof ranMs === 'number' && ranMs >= 0 && Number.isFinite(ranMs)) return ranMs;
+  let fields: unknown;
+  try {
+    fields = decodePlain(section.bytes);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw damaged(BUNDLE.noun, 'run', reason, at);
+  }
+  const { ranMs, ...others } = (fields ?? {}) as { readonly ranMs?: unknown };
+  const isTime = typeof ranMs === 'number' && ranMs >= 0 && Number.isFinite(ranMs);
+  if (isTime && Object.keys(others).length === 0) return ranMs;
   throw damaged(BUNDLE.noun, 'run', 'no running time in it', at);
 }
 

@@ -69,6 +69,11 @@ const NAMES = new Map<number, SectionName>(
   Object.entries(ID).map(([name, id]) => [id, name as SectionName]),
 );
 const SLOT_WORD_BYTES = 8;
+const EMPTY = new Uint8Array(0);
+/** What a runtime's frame store holds at most (compile/store-module.ts), and what a frame takes there beside its slots. */
+const FRAME_STORE_BYTES = 64 << 20;
+const FRAME_HEAD_BYTES = 8;
+const MIN_FRAME_BYTES = 3;
 
 export type SectionName = keyof typeof ID;
 
@@ -208,11 +213,17 @@ function readFrames(section: Uint8Array, fail: (reason: string) => Error): Stack
   const args = reader.take(reader.leb());
   const results = reader.take(reader.leb());
   const count = reader.leb();
+  if (count > reader.left / MIN_FRAME_BYTES)
+    throw fail(`${count} frames in ${section.length} bytes`);
   const frames: FrameState[] = [];
+  let storeBytes = 0;
   for (let i = 0; i < count; i++) {
     const func = reader.leb();
     const safepoint = reader.leb();
-    frames.push({ func, safepoint, slots: reader.take(reader.leb() * SLOT_WORD_BYTES) });
+    const bytes = reader.leb() * SLOT_WORD_BYTES;
+    storeBytes += FRAME_HEAD_BYTES + bytes;
+    if (storeBytes > FRAME_STORE_BYTES) throw fail(`${count} frames that no store can hold`);
+    frames.push({ func, safepoint, slots: bytes === 0 ? EMPTY : reader.take(bytes) });
   }
   reader.end();
   return { args, results, frames };
@@ -368,8 +379,6 @@ interface Parts {
   readonly globals: Uint8Array;
   readonly host: Plain;
 }
-
-const EMPTY = new Uint8Array(0);
 
 function buildState(parts: Parts, memoryBytes: Uint8Array): ShardState {
   const { header, stack, globals, host } = parts;

@@ -26,7 +26,8 @@
  *     damaged file from a newer one.
  * V2  Every bit of the file is under a hash: prologue and table under the root, sections under their entry.
  * V3  There are no gaps: offsets are implied by sizes and checked.
- * V4  Reading allocates nothing in proportion to a number in the file before that number has been checked against
+ * V4  One file for one list of sections: reserved bytes are zero, and every known section is marked as it always is.
+ * V5  Reading allocates nothing in proportion to a number in the file before that number has been checked against
  *     the file's own length. Sections are views.
  */
 import { SherdError } from '../types/errors.js';
@@ -48,6 +49,8 @@ export interface EnvelopeKind {
   /** The format version that is written; it and all before it are read. */
   readonly version: number;
   readonly sectionName: (id: number) => string | undefined;
+  /** Sections that are marked as not required; all others that are known are required. */
+  readonly optional?: readonly number[];
 }
 
 export interface SectionPlan {
@@ -232,7 +235,16 @@ function readSections(
     if (order <= before) throw damaged(kind.noun, name, 'out of order', at);
     before = order;
     offset += Number(storedBytes);
-    if (known !== undefined) checkCoding(kind.noun, name, view, entry, at);
+    const flags = view.getUint16(entry + 2, true);
+    if ((flags & ~FLAG_REQUIRED) !== 0)
+      throw newer(kind.noun, `section ${name} has unknown flags ${flags}`, at);
+    if (view.getUint16(entry + 6, true) !== 0)
+      throw damaged(kind.noun, name, 'reserved bytes are not zero', at);
+    if (known !== undefined) {
+      if (required === (kind.optional?.includes(id) ?? false))
+        throw damaged(kind.noun, name, 'marked wrongly', at);
+      checkCoding(kind.noun, name, view, entry, at);
+    }
     // An unknown section that is packed some other way cannot be checked here: its hash is of the plain bytes.
     const checkable = known !== undefined || view.getUint16(entry + 4, true) === 0;
     if (checkable && platform !== undefined && platform.sha256(section) !== hash) {

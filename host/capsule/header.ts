@@ -252,6 +252,12 @@ class Fields {
   list = <T>(key: string, each: (value: unknown) => value is T): readonly T[] =>
     this.#as(key, (v): v is T[] => Array.isArray(v) && v.every(each));
 
+  /** Refuses what nobody asked for: only the header itself keeps fields of later versions. */
+  end(what: string): void {
+    const [key] = Object.keys(this.#map);
+    if (key !== undefined) throw this.#fail(`unknown field ${key} in ${what}`);
+  }
+
   rest(): Record<string, Plain> {
     return this.#map as Record<string, Plain>;
   }
@@ -261,6 +267,7 @@ function unpackMemory(value: unknown, fail: Fail): CapsuleHeader['memory'] {
   if (value === null) return null;
   const fields = new Fields(value, fail);
   const memory = { pages: fields.count('pages'), limitPages: fields.count('limitPages') };
+  fields.end('memory');
   if (memory.pages > MAX_WASM_PAGES) throw fail(`memory of ${memory.pages} pages`);
   return memory;
 }
@@ -287,7 +294,13 @@ function unpackPending(value: unknown, fail: Fail): PendingCall | null {
     if (!(arg instanceof Uint8Array)) return arg;
     return new DataView(arg.buffer, arg.byteOffset, 8).getFloat64(0, true);
   });
-  return { name: fields.text('name'), args, wait: unpackWait(fields.take('wait'), fail) };
+  const pending = {
+    name: fields.text('name'),
+    args,
+    wait: unpackWait(fields.take('wait'), fail),
+  };
+  fields.end('pending');
+  return pending;
 }
 
 function isArg(value: unknown): value is number | bigint | Uint8Array {
@@ -297,6 +310,12 @@ function isArg(value: unknown): value is number | bigint | Uint8Array {
 
 function unpackWait(value: unknown, fail: Fail): Wait {
   const fields = new Fields(value, fail);
+  const wait = waitOf(fields, fail);
+  fields.end('wait');
+  return wait;
+}
+
+function waitOf(fields: Fields, fail: Fail): Wait {
   const kind = fields.text('kind');
   switch (kind) {
     case 'until':

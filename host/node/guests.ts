@@ -12,7 +12,7 @@ import { decodeCapsule, encodeCapsule } from '../capsule/index.js';
 import { readShardModule } from '../compile/index.js';
 import { coreOf } from '../core/core.js';
 import { createGuestHost, restoreGuestHost } from '../runtime/guest-host.js';
-import { Instance, LoadedModule } from '../runtime/index.js';
+import { checkLimit, Instance, LoadedModule } from '../runtime/index.js';
 import { decodeSpec, encodeTrees } from '../runtime/spec.js';
 import { SherdError } from '../types/errors.js';
 import type { BlobCache, GuestHost, ShardSpec } from '../types/host.js';
@@ -82,6 +82,7 @@ export class Guests {
       moduleHash: takeUp.moduleHash,
       verified: takeUp.capsuleVerified,
     });
+    checkLimit(decoded.header.memory, spec, loaded.module);
     const state = decoded.stateApart();
     const host = restoreGuestHost(spec, state.host, this.blobs, this.#platform);
     const instance = Instance.resume(loaded, host, state, (memory) => {

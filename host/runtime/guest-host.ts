@@ -35,6 +35,8 @@ import { GuestRandom } from './wasi/random.js';
 import { inodeHashes, restoreInodes, snapshotInodes } from './wasi/tree-state.js';
 
 const SNAPSHOT_VERSION = 1;
+/** A restored position must have room to move on. */
+const RANDOM_MAX = 2n ** 63n;
 /** Written data that the store has, too, is kept at hand up to this size. */
 const RESIDENT_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -80,7 +82,7 @@ class WasiGuestHost implements GuestHost {
     restoreInodes(inodes, fields.files ?? null, open);
     descriptors.restore(table);
     descriptors.checkKinds();
-    random.position = asU64(fields.random, 'random position');
+    random.position = asU64(fields.random, 'random position', RANDOM_MAX);
     clock.restore(fields.clock ?? null);
     const named = this.#named();
     const inputs = this.#inputs;

@@ -3,6 +3,7 @@
  *
  * Does: name what other folders may use. Does not: contain code.
  */
+export { checkLimit } from './check-state.js';
 export { createGuestHost, restoreGuestHost } from './guest-host.js';
 export { Instance, MAX_BUDGET, type StartOptions } from './instance.js';
 export { LoadedModule } from './loaded.js';

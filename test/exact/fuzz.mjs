@@ -1,6 +1,7 @@
 /**
  * `npm run fuzz`: compiles host/ and the fuzzers with tsc into dist/.fuzz, then runs one in this process: long.ts, or with
- * `--mutants N` damaged modules through the compiler (test/compile/mutate.ts).
+ * `--mutants N` damaged modules through the compiler (test/compile/mutate.ts); with `--capsules` hostile capsules
+ * (test/capsule/mutate.ts).
  *
  * Does not: check types (npm run typecheck).
  */
@@ -18,6 +19,7 @@ const built = spawnSync(process.execPath, [tsc, '-p', join(ROOT, 'test/exact/tsc
 if (built.status !== 0) process.stderr.write(built.stdout);
 cpSync(join(ROOT, 'test/exact/facts.mjs'), join(OUT, 'test/exact/facts.mjs'));
 const args = process.argv.slice(2);
-const file = args.includes('--mutants') ? 'test/compile/mutate.js' : 'test/exact/long.js';
+const mutants = args.includes('--mutants') ? 'test/compile/mutate.js' : 'test/exact/long.js';
+const file = args.includes('--capsules') ? 'test/capsule/mutate.js' : mutants;
 const { main } = await import(pathToFileURL(join(OUT, file)).href);
 process.exitCode = await main(args, ROOT);

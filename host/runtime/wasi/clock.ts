@@ -20,6 +20,8 @@ import type { Plain } from '../../types/state.js';
 import { asList, asU64 } from './plain.js';
 
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
+/** Restored clocks must have room to go on: half of 64 bits, the year 2262. */
+const CLOCK_MAX = 2n ** 63n;
 
 export class GuestClock {
   #baseNs = 0n;
@@ -84,9 +86,9 @@ export class GuestClock {
   restore(data: Plain): void {
     const [monotonic, wall, stamp] = asList(data, 'clock', 3);
     this.#sawMonotonic = monotonic !== null;
-    this.#baseNs = monotonic === null ? 0n : asU64(monotonic, 'monotonic clock');
+    this.#baseNs = monotonic === null ? 0n : asU64(monotonic, 'monotonic clock', CLOCK_MAX);
     this.#startedNs = this.platform.monotonicNs();
-    this.#lastWallNs = asU64(wall, 'wall clock');
-    this.#stampNs = this.inputStampNs + asU64(stamp, 'file clock');
+    this.#lastWallNs = asU64(wall, 'wall clock', CLOCK_MAX);
+    this.#stampNs = this.inputStampNs + asU64(stamp, 'file clock', U64_MAX - this.inputStampNs);
   }
 }

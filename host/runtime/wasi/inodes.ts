@@ -28,7 +28,7 @@ import { compareUtf8 } from './order.js';
 export const DEPTH_MAX = 900;
 const LINKS_MAX = 32_000;
 /** Bytes of all files that the guest has written to, together. */
-const WRITTEN_BYTES_MAX = 16 * 1024 ** 3;
+export const WRITTEN_BYTES_MAX = 16 * 1024 ** 3;
 
 interface InodeBase {
   readonly ino: number;

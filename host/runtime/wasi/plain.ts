@@ -9,9 +9,11 @@ import { SherdError } from '../../types/errors.js';
 import type { Hash } from '../../types/platform.js';
 import type { Plain } from '../../types/state.js';
 
+const U64_MAX = 0xffff_ffff_ffff_ffffn;
+
 /** The error for a snapshot that cannot be right. */
 export function damaged(what: string): SherdError {
-  return new SherdError('SHERD_CAPSULE_DAMAGED', `the host state is damaged: ${what}`, {
+  return new SherdError('SHERD_CAPSULE_DAMAGED', `capsule damaged in section host: ${what}`, {
     at: 'capsule',
     next: 'take an earlier capsule',
   });
@@ -34,9 +36,9 @@ export function asCount(
   return data;
 }
 
-/** An unsigned 64-bit integer. */
-export function asU64(data: Plain | undefined, what: string): bigint {
-  if (typeof data !== 'bigint' || data < 0n || data > 0xffff_ffff_ffff_ffffn) throw damaged(what);
+/** An unsigned 64-bit integer, at most `max`. */
+export function asU64(data: Plain | undefined, what: string, max = U64_MAX): bigint {
+  if (typeof data !== 'bigint' || data < 0n || data > max) throw damaged(what);
   return data;
 }
 

@@ -14,10 +14,19 @@
  */
 import type { Hash } from '../../types/platform.js';
 import type { Plain } from '../../types/state.js';
-import { DEPTH_MAX, type DirInode, type Entry, type Inode, type Inodes } from './inodes.js';
+import {
+  DEPTH_MAX,
+  type DirInode,
+  type Entry,
+  type Inode,
+  type Inodes,
+  WRITTEN_BYTES_MAX,
+} from './inodes.js';
 import { isName } from './names.js';
 import { asCount, asFields, asList, asText, asU64, damaged } from './plain.js';
 
+/** Of inodes and directory sequences: what is counted on from it stays exact. */
+const NUMBER_MAX = 2 ** 48;
 const KIND = { dir: 0, file: 1, symlink: 2 } as const;
 
 /** Call `nameChunks` first. */
@@ -54,14 +63,20 @@ function packBody(inode: Inode): Plain {
  */
 export function restoreInodes(inodes: Inodes, data: Plain, open: ReadonlySet<number>): void {
   const state = asFields(data, 'files');
-  const next = asCount(state.next, 'next inode');
+  const next = asCount(state.next, 'next inode', NUMBER_MAX);
   if (next < inodes.nextIno) throw damaged('next inode');
   const rows = asList(state.inodes, 'inodes');
   const bodies: [Inode, Plain | undefined][] = [];
   for (const row of rows) bodies.push(restoreInode(inodes, row, next));
   inodes.nextIno = next;
+  let grown = 0;
   for (const [inode, body] of bodies) {
-    if (inode.kind === 'file') inode.content.restore(body);
+    if (inode.kind === 'file') {
+      inode.content.restore(body);
+      // Each chunk of a file is an object here, and a run of equal ones is a few bytes in a capsule.
+      grown += Math.max(0, inode.content.bytes - (inode.origin?.bytes ?? 0));
+      if (grown > WRITTEN_BYTES_MAX) throw damaged('more written than a program can');
+    }
     if (inode.kind === 'dir') restoreEntries(inodes, inode, body);
   }
   inodes.settle(reachable(inodes, open));
@@ -97,7 +112,7 @@ function createInode(inodes: Inodes, kind: Plain | undefined, tree: number, body
 
 function restoreEntries(inodes: Inodes, dir: DirInode, data: Plain | undefined): void {
   const [nextSeq, removed, set] = asList(data, 'directory', 3);
-  dir.nextSeq = asCount(nextSeq, 'directory sequence');
+  dir.nextSeq = asCount(nextSeq, 'directory sequence', NUMBER_MAX);
   const entries = new Map(dir.entries);
   for (const name of asList(removed, 'removed names')) {
     if (!entries.delete(asText(name, 'removed name'))) throw damaged('removed name');

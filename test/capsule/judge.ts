@@ -1,0 +1,299 @@
+/**
+ * Whether sherd deals with a hostile capsule as it should: decoder, runtime, bundle reader.
+ *
+ * Does: make real capsules of several programs (files and descriptors, waits, references, tables, exceptions, deep stacks);
+ * judge one mutant. Does not: make mutants (mutants.ts) or count (mutate.ts).
+ *
+ * J1  Refused means a SherdError, never SHERD_INTERNAL; a damaged capsule is refused with its section's name.
+ * J2  Accepted by the decoder means canonical: encoded again it gives the same bytes, unless a page that equals the base is
+ *     stored, which only the base can tell: then what is encoded again is a fixed point.
+ * J3  Taken up by the runtime means harmless: it runs to an end, a stop or a trap of the guest, can be captured again, and
+ *     its memory is within the limit that its spec declares.
+ */
+import { readFileSync } from 'node:fs';
+import { bareHost } from '../../benchmarks/lib/bare-host.js';
+import { BUNDLE, decodeBundle, encodeBundle, requireComplete } from '../../host/capsule/bundle.js';
+import { type DecodedCapsule, decodeCapsule, encodeCapsule } from '../../host/capsule/capsule.js';
+import { readEnvelope } from '../../host/capsule/envelope.js';
+import { compileProgram } from '../../host/compile/index.js';
+import { nodePlatform } from '../../host/node/platform.js';
+import {
+  checkLimit,
+  createGuestHost,
+  decodeSpec,
+  encodeSpec,
+  Instance,
+  LoadedModule,
+  restoreGuestHost,
+} from '../../host/runtime/index.js';
+import { SherdError } from '../../host/types/errors.js';
+import type { DirectoryTree, GuestHost } from '../../host/types/host.js';
+import type { Hash } from '../../host/types/platform.js';
+import type { ShardState } from '../../host/types/state.js';
+import { settingsOf } from '../exact/corpus.js';
+import { Journey, type Subject } from '../exact/drive.js';
+import { virtualPlatform } from '../exact/facts.mjs';
+import { generateModule } from '../exact/generate.js';
+import { argsOf, assemble, load, subjectOf } from '../exact/modules.js';
+import { programSpec } from '../exact/programs.js';
+
+/** Memory that a capsule's spec declares, in 64 KiB pages. */
+export const LIMIT_PAGES = 64;
+const BUDGET = 3_000;
+const STOPS = 3;
+const SECTION =
+  /damaged in section (envelope|header|frames|globals|host|memory|capsule|module|spec|blob|run|number \d+):/;
+
+export interface Prey {
+  readonly subject: Subject;
+  readonly blobs: ReadonlyMap<Hash, Uint8Array>;
+  readonly capsule: Uint8Array;
+  /** A bundle of it; undefined for a module without a spec. */
+  readonly bundle: Uint8Array | undefined;
+}
+
+/** Every so many units of fuel a capsule, `count` in all; a program that waits gives one at its first wait, too. */
+function capsulesOf(subject: Subject, count: number): Prey[] {
+  const total = lengthOf(subject);
+  const journey = Journey.begin(subject);
+  const prey: Prey[] = [];
+  for (let i = 0; i < count; i++) {
+    if (!journey.runTo(1n + (total * BigInt(i)) / BigInt(count))) break;
+    const { bytes } = journey.pack();
+    const { spec, loaded } = subject;
+    const bundle =
+      spec === undefined
+        ? undefined
+        : encodeBundle(
+            {
+              capsule: bytes,
+              module: loaded.module.bytes,
+              spec: encodeSpec(spec),
+              blobs: journey.allBlobs,
+              ...(i % 2 === 0 ? { ranMs: 12.5 } : {}),
+            },
+            nodePlatform,
+          );
+    prey.push({ subject, blobs: new Map(journey.allBlobs), capsule: bytes, bundle });
+  }
+  return prey;
+}
+
+function lengthOf(subject: Subject): bigint {
+  const journey = Journey.begin(subject);
+  journey.finish();
+  return journey.fuel;
+}
+
+function wasiSubject(file: string, args: readonly string[], stdin = ''): Subject {
+  const wasm = new Uint8Array(readFileSync(new URL(`../fixtures/${file}`, FIXTURES)));
+  const shard = compileProgram(wasm, nodePlatform);
+  const blobs = new Map<Hash, Uint8Array>();
+  const put = (text: string) => {
+    const bytes = new TextEncoder().encode(text);
+    const hash = nodePlatform.sha256(bytes);
+    blobs.set(hash, bytes);
+    return { bytes: bytes.length, chunks: [{ hash, bytes: bytes.length }] };
+  };
+  const entry = (name: string, text: string) =>
+    [name, { kind: 'file', mtimeNs: 5n, executable: false, ...put(text) }] as const;
+  const dirs: DirectoryTree[] = [
+    {
+      guestPath: '/data',
+      readOnly: false,
+      root: { kind: 'dir', mtimeNs: 7n, entries: [entry('in.txt', 'first\nsecond\n')] },
+    },
+    {
+      guestPath: '/ro',
+      readOnly: true,
+      root: { kind: 'dir', mtimeNs: 7n, entries: [entry('file', 'untouched\n')] },
+    },
+  ];
+  const own = { programName: file, args: [file, ...args], env: ['GREETING=hello'] };
+  const input = stdin === '' ? [] : put(stdin).chunks;
+  const spec = {
+    ...programSpec(shard, { ...own, stdin: input, dirs }),
+    maxMemoryPages: LIMIT_PAGES,
+  };
+  return {
+    name: file,
+    loaded: LoadedModule.load(shard, nodePlatform),
+    entry: '_start',
+    entryArgs: new Uint8Array(0),
+    spec,
+    blobs,
+    limitPages: LIMIT_PAGES,
+  };
+}
+
+let FIXTURES = import.meta.url;
+
+/** The capsules that mutants are made of. `fixtures`: where the fixtures are seen from, when this is compiled elsewhere. */
+export function allPrey(fixtures: string = import.meta.url): Prey[] {
+  FIXTURES = fixtures;
+  const forth = ': fib dup 2 < if else dup 1 - recurse swap 2 - recurse + then ; 9 fib .';
+  const prey = [
+    ...capsulesOf(wasiSubject('wasi/files.wasm', ['last argument'], ' two\nwords'), 12),
+    ...capsulesOf(wasiSubject('wc_sort.wasm', ['/data'], 'to be or not to be\n'), 4),
+    ...capsulesOf(wasiSubject('forth.wasm', [], `${forth}\n`), 3),
+    ...waiting(wasiSubject('wasi/clock.wasm', [])),
+  ];
+  for (const seed of [1, 2, 3, 6, 7, 11]) {
+    const loaded = load(assemble(generateModule(seed, settingsOf(seed))), false);
+    prey.push(
+      ...capsulesOf({ ...subjectOf(`seed ${seed}`, loaded, argsOf(seed)), limitPages: 3 }, 3),
+    );
+  }
+  return prey;
+}
+
+/** A program that sleeps: stopped in each of its waits. */
+function waiting(subject: Subject): Prey[] {
+  const platform = virtualPlatform(nodePlatform);
+  const { spec, loaded, blobs } = subject;
+  if (spec === undefined) return [];
+  const host = createGuestHost(spec, blobs, platform);
+  const instance = Instance.start(loaded, host, { ...subject, limitPages: LIMIT_PAGES });
+  const prey: Prey[] = [];
+  for (
+    let result = instance.run(10 ** 6);
+    result.kind === 'waiting';
+    result = instance.run(10 ** 6)
+  ) {
+    const specHash = nodePlatform.sha256(encodeSpec(spec));
+    const { bytes } = encodeCapsule(
+      {
+        state: instance.capture(),
+        base: loaded.baseImage(),
+        specHash,
+        epoch: 1,
+        shardId: 's-exact',
+        references: host.references(),
+      },
+      platform,
+    );
+    prey.push({ subject, blobs, capsule: bytes, bundle: undefined });
+    if (result.wait.kind === 'until') {
+      host.resumeClock();
+      platform.clock.ns += result.wait.monotonicNs - host.guestMonotonicNs();
+      host.suspendClock();
+    }
+  }
+  return prey;
+}
+
+export type Verdict = 'refused by the decoder' | 'refused by the runtime' | 'ran' | 'accepted';
+
+function refusal(error: unknown, mustName: boolean): void {
+  if (!(error instanceof SherdError)) throw error;
+  if (error.code === 'SHERD_INTERNAL') throw error;
+  if (mustName && error.code === 'SHERD_CAPSULE_DAMAGED' && !SECTION.test(error.message))
+    throw new Error(`no section is named: ${error.message}`);
+}
+
+/** Judges a mutant of a capsule (J1–J3); throws what is wrong. */
+export function judgeCapsule(prey: Prey, bytes: Uint8Array): Verdict {
+  let decoded: DecodedCapsule;
+  try {
+    decoded = decodeCapsule(bytes, nodePlatform);
+  } catch (error) {
+    refusal(error, true);
+    return 'refused by the decoder';
+  }
+  const { loaded } = prey.subject;
+  if (decoded.header.moduleHash !== loaded.module.moduleHash) return 'accepted';
+  try {
+    return takeUp(prey, decoded);
+  } catch (error) {
+    refusal(error, false);
+    return 'refused by the runtime';
+  }
+}
+
+function takeUp(prey: Prey, decoded: DecodedCapsule): Verdict {
+  const { loaded, spec, functions } = prey.subject;
+  const platform = virtualPlatform(nodePlatform);
+  if (spec !== undefined) checkLimit(decoded.header.memory, spec, loaded.module);
+  else if ((decoded.header.memory?.pages ?? 0) > LIMIT_PAGES) return 'accepted';
+  const state = decoded.state(loaded.baseImage());
+  demandCanonical(decoded, state, loaded);
+  const host: GuestHost =
+    spec === undefined
+      ? bareHost(
+          functions === undefined ? undefined : (control) => functions(control, () => undefined),
+        )
+      : restoreGuestHost(spec, state.host, prey.blobs, platform);
+  const instance = Instance.resume(loaded, host, state);
+  for (let stop = 0; stop < STOPS; stop++) {
+    const result = instance.run(BUDGET);
+    if (
+      result.kind === 'trap' &&
+      /[A-Z]\w*Error|not a function|undefined|Cannot/.test(result.trap.message)
+    )
+      throw new Error(`not a trap of the guest: ${result.trap.message}`);
+    if (instance.memoryBytes > LIMIT_PAGES * 65_536) throw new Error('beyond its memory limit');
+    host.drainOutput();
+    if (result.kind !== 'quantum') break;
+  }
+  if (instance.finished) {
+    host.trees();
+    return 'ran';
+  }
+  captureAgain(instance, host, loaded);
+  return 'ran';
+}
+
+function captureAgain(instance: Instance, host: GuestHost, loaded: LoadedModule): void {
+  const { bytes } = encodeCapsule(
+    {
+      state: instance.capture(),
+      base: loaded.baseImage(),
+      specHash: '0'.repeat(64),
+      epoch: 1,
+      shardId: 's',
+      references: host.references(),
+    },
+    nodePlatform,
+  );
+  decodeCapsule(bytes, nodePlatform);
+}
+
+/** Encodes what was decoded (J2). */
+function demandCanonical(decoded: DecodedCapsule, state: ShardState, loaded: LoadedModule): void {
+  const again = encodedAgain(decoded, state, loaded);
+  const known = decoded.sections.every(({ id, required }) => id <= 5 && required);
+  if (!known || Buffer.compare(again, decoded.bytes) === 0) return;
+  const next = decodeCapsule(again, nodePlatform);
+  const fixed = encodedAgain(next, next.state(loaded.baseImage()), loaded);
+  if (Buffer.compare(again, fixed) !== 0 || next.sizes.memoryBytes >= decoded.sizes.memoryBytes)
+    throw new Error('accepted, but encodes to other bytes');
+}
+
+function encodedAgain(
+  decoded: DecodedCapsule,
+  state: ShardState,
+  loaded: LoadedModule,
+): Uint8Array {
+  const base = loaded.baseImage();
+  const { shardId, epoch, specHash, references, unknown } = decoded.header;
+  return encodeCapsule({ state, base, shardId, epoch, specHash, references, unknown }, nodePlatform)
+    .bytes;
+}
+
+/** Judges a mutant of a bundle: as the command line reads one. */
+export function judgeBundle(bytes: Uint8Array): Verdict {
+  try {
+    const bundle = decodeBundle(bytes, nodePlatform);
+    const decoded = decodeCapsule(bundle.capsule, nodePlatform);
+    requireComplete(bundle, decoded);
+    if (bundle.spec !== undefined) decodeSpec(bundle.spec);
+    const again = encodeBundle(bundle, nodePlatform);
+    const known = readEnvelope(BUNDLE, bytes, nodePlatform).every(({ id }) => id <= 5);
+    if (known && Buffer.compare(again, bytes) !== 0)
+      throw new Error('accepted, but encodes to other bytes');
+    return 'accepted';
+  } catch (error) {
+    refusal(error, true);
+    return 'refused by the decoder';
+  }
+}
