@@ -215,6 +215,8 @@ function readFrames(section: Uint8Array, fail: (reason: string) => Error): Stack
   const count = reader.leb();
   if (count > reader.left / MIN_FRAME_BYTES)
     throw fail(`${count} frames in ${section.length} bytes`);
+  if (count * FRAME_HEAD_BYTES > FRAME_STORE_BYTES)
+    throw fail(`${count} frames that no store can hold`);
   const frames: FrameState[] = [];
   let storeBytes = 0;
   for (let i = 0; i < count; i++) {

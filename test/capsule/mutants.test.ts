@@ -148,12 +148,19 @@ describe('found: counts that are much with few bytes', () => {
     expect(() => decodeCapsule(capsule, nodePlatform)).toThrow('section frames: 4294967295 frames');
   });
 
-  it('more frames than a frame store holds', () => {
-    const count = 2 ** 23 + 1;
-    const bytes = new Uint8Array(2 + 4 + count * 3);
-    bytes.set([0, 0, 0x81, 0x80, 0x80, 0x04]);
-    const parts = partsOf(CAPSULE, good).map((part) => (part.id === 2 ? { ...part, bytes } : part));
-    expect(() => decodeCapsule(forge(CAPSULE, parts), nodePlatform)).toThrow('no store can hold');
+  it('more frames than a frame store holds, by number and by slots', () => {
+    const sectionOf = (length: number, head: readonly number[]): Uint8Array => {
+      const bytes = new Uint8Array(length);
+      bytes.set(head);
+      const parts = partsOf(CAPSULE, good).map((part) =>
+        part.id === 2 ? { ...part, bytes } : part,
+      );
+      return forge(CAPSULE, parts);
+    };
+    const many = sectionOf(6 + (2 ** 23 + 1) * 3, [0, 0, 0x81, 0x80, 0x80, 0x04]);
+    const long = sectionOf(9 + 2 ** 26, [0, 0, 1, 1, 1, 0x80, 0x80, 0x80, 0x04]);
+    for (const capsule of [many, long])
+      expect(() => decodeCapsule(capsule, nodePlatform)).toThrow('no store can hold');
   });
 });
 
