@@ -6,7 +6,7 @@
 import { EXIT, invariant } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
 import type { NodeId, ShardExit, ShardRecord } from '../types/records.js';
-import type { CaptureFacts, LifePolicy, RunFacts, SpecLimits } from './life-types.js';
+import type { CaptureFacts, LifePhase, RunFacts, SpecLimits } from './life-types.js';
 import {
   type ChunkLink,
   type Claim,
@@ -95,30 +95,6 @@ export function stopFuelOf(
   return quota === null || at < quota ? at : quota;
 }
 
-/** What commits cost of late, with this one: a quarter of the way towards it, so that one slow disk write is no trend. */
-export function smoothCost(before: number | null, costMs: number): number {
-  return before === null ? costMs : before + (costMs - before) / 4;
-}
-
-export interface SinceCommit {
-  /** It computed something that is not committed. */
-  readonly progressed: boolean;
-  /** Since when output waits; null = none does. */
-  readonly outputSinceMs: number | null;
-  readonly committedMs: number;
-  /** Before this time the budget allows no commit. */
-  readonly budgetMs: number;
-}
-
-/** When the next checkpoint is due; null = there is nothing to save. */
-export function dueMs(policy: LifePolicy, since: SinceCommit): number | null {
-  const { outputSinceMs, progressed } = since;
-  if (outputSinceMs === null && !progressed) return null;
-  const regular = since.committedMs + policy.checkpointMs;
-  const forced = outputSinceMs === null ? regular : outputSinceMs + policy.outputDelayMs;
-  return Math.max(Math.min(regular, forced), since.budgetMs);
-}
-
 /** The owner's release that answers a goal other than `run`. */
 export function releaseFor(
   record: ShardRecord,
@@ -178,6 +154,20 @@ export function snapshotOf(pipe: Pipe): Snapshot {
 
 export function recordFacts(record: ShardRecord): RunFacts {
   return { fuelUsed: record.fuelUsed, memoryBytes: record.memoryBytes, ranMs: record.ranMs };
+}
+
+/** Where a life with an epoch is, for display. */
+export function phaseOf(
+  pipe: Pipe | null,
+  write: { readonly kind: string } | null,
+  guest: Guest,
+  ended: boolean,
+): LifePhase {
+  if (pipe?.final === true || ended) return 'ending';
+  if (write !== null) return write.kind === 'take' ? 'taking' : 'committing';
+  if (pipe !== null) return pipe.stage === 'capturing' ? 'pausing' : 'storing';
+  if (guest === 'running' || guest === 'standing') return 'running';
+  return guest === 'loaded' ? 'taking' : 'loading';
 }
 
 /** Facts of a run, with the time that the record had before it. */

@@ -121,6 +121,8 @@ export type LifeEvent = { readonly nowMs: number; readonly wallMs?: number } & (
       readonly costMs: number;
     }
   | { readonly kind: 'store-failed'; readonly opId: string; readonly message: string }
+  /** The copy is good enough (`ready`), or is given up. */
+  | { readonly kind: 'staged'; readonly opId: string; readonly ready: boolean }
   | { readonly kind: 'cas'; readonly opId: string; readonly answer: CasAnswer }
   /** Answer to `read`. `absent` = the store said that there is no such record (it may be old news). */
   | { readonly kind: 'read'; readonly opId: string; readonly answer: ReadAnswer }
@@ -151,8 +153,22 @@ export type LifeAction =
   /** Let a guest run on that stands (held by a capture, or `reached`). */
   | { readonly kind: 'go-on'; readonly runId: string; readonly stopAtFuel: bigint | null }
   /**
+   * Copy the guest's memory towards the target while it runs (pre-copy), until what is left is small. → staged. It goes on, and
+   * may be used, until `unstage`, `drop`, or the run is over.
+   */
+  | {
+      readonly kind: 'stage';
+      readonly opId: string;
+      readonly runId: string;
+      readonly target: NodeId;
+      readonly epoch: number;
+    }
+  /** What was staged is not wanted any more. */
+  | { readonly kind: 'unstage'; readonly opId: string }
+  /**
    * Stop at the next safepoint, drain the output, encode. `hold`: stay stopped until `go-on`, `end` or `drop`; else be as
-   * before at once (running, or standing at its stop). Works on a guest that stands already. → captured | capture-failed | ended
+   * before at once (running, or standing at its stop). Works on a guest that stands already. `staged`: only what this staging
+   * has not copied yet. → captured | capture-failed | ended
    */
   | {
       readonly kind: 'capture';
@@ -160,6 +176,7 @@ export type LifeAction =
       readonly runId: string;
       readonly hold: boolean;
       readonly epoch: number;
+      readonly staged: string | null;
     }
   /** End the guest at its next safepoint with this exit (quota). → ended with that exit (or its own, if it was faster) */
   | { readonly kind: 'end'; readonly runId: string; readonly exit: ShardExit }
@@ -213,6 +230,10 @@ export interface LifePolicy {
   readonly loadTries: number;
   /** Crashes without a commit in between before the shard is given up. */
   readonly crashTries: number;
+  /** A memory of so many bytes is staged before its shard moves. */
+  readonly stageFromBytes: number;
+  /** Longest time that staging may delay a move, ms. */
+  readonly stageMaxMs: number;
 }
 
 export const DEFAULT_LIFE_POLICY: LifePolicy = {
@@ -223,6 +244,8 @@ export const DEFAULT_LIFE_POLICY: LifePolicy = {
   retryMaxMs: 2_000,
   loadTries: 10,
   crashTries: 3,
+  stageFromBytes: 32 * 1024 * 1024,
+  stageMaxMs: 60_000,
 };
 
 export type LifePhase =

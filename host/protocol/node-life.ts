@@ -28,16 +28,17 @@
  * N3  At most one capture is under way. Its output chunk is linked to the head that the record has, which only we move.
  * N4  A capture that is held, and the end of a guest, can serve any request that comes before the compare-and-set is sent.
  * N5  A kill waits for nothing but a compare-and-set in flight.
- * N6  After a commit that cost c ms, the next one starts no sooner than c / budgetShare ms after that one started.
+ * N6  Commits cost no more than their share of the time (commit-clock.ts K1).
  * N7  A shard that cannot go on is set aside (paused) with all that is committed. Only one of which nothing is committed, and which
  *     nothing helps, ends as failed.
+ * N8  A large memory is staged before a move: meanwhile the guest runs and commits as ever (life-staging.ts).
  */
 import type { Seen } from '../types/brain.js';
 import { invariant } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
 import type { NodeId, ShardExit, ShardId, ShardRecord } from '../types/records.js';
+import { CommitClock } from './commit-clock.js';
 import {
-  dueMs,
   failedExit,
   forward,
   type Goal,
@@ -47,13 +48,14 @@ import {
   NOTHING_RUN,
   newPipe,
   type Pipe,
+  phaseOf,
   quotaExit,
   recordFacts,
   releaseFor,
-  smoothCost,
   snapshotOf,
   stopFuelOf,
 } from './life-parts.js';
+import { Staging } from './life-staging.js';
 import {
   DEFAULT_LIFE_POLICY,
   type LifeAction,
@@ -113,12 +115,9 @@ export class NodeLife {
   #uncapturable = false;
 
   #pipe: Pipe | null = null;
+  readonly #staging = new Staging();
   #write: RecordWrite | null = null;
-  #outputBytes = 0;
-  #outputSinceMs = 0;
-  #committedMs = 0;
-  #budgetMs = 0;
-  #costMs: number | null = null;
+  readonly #commits = new CommitClock();
 
   #serial = 0;
   #attempt = 0;
@@ -152,11 +151,7 @@ export class NodeLife {
 
   get phase(): LifePhase {
     if (this.#epoch === 0) return 'none';
-    if (this.#pipe?.final === true || this.#ended !== null) return 'ending';
-    if (this.#write !== null) return this.#write.kind === 'take' ? 'taking' : 'committing';
-    if (this.#pipe !== null) return this.#pipe.stage === 'capturing' ? 'pausing' : 'storing';
-    if (this.#guest === 'running' || this.#guest === 'standing') return 'running';
-    return this.#guest === 'loaded' ? 'taking' : 'loading';
+    return phaseOf(this.#pipe, this.#write, this.#guest, this.#ended !== null);
   }
 
   /** The epoch that is being lived; 0 = none. */
@@ -176,7 +171,7 @@ export class NodeLife {
 
   /** What commits cost of late, ms; null = there was none yet. */
   get commitCostMs(): number | null {
-    return this.#costMs;
+    return this.#commits.costMs;
   }
 
   /** What is going wrong at present, for display; empty = nothing. */
@@ -187,11 +182,10 @@ export class NodeLife {
   /** When a tick is due at the latest; null = only other events matter. */
   get wakeAtMs(): number | null {
     if (this.#epoch === 0) return null;
-    const times: number[] = [];
-    if (this.#retry.waits(this.#nowMs)) times.push(this.#retry.atMs);
-    const due = this.#checkpointDueMs();
-    if (due !== null && this.#pipe === null && this.#write === null) times.push(due);
-    return times.length === 0 ? null : Math.max(this.#nowMs + 1, Math.min(...times));
+    const retryMs = this.#retry.waits(this.#nowMs) ? this.#retry.atMs : null;
+    const dueMs = (this.#pipe ?? this.#write) ? null : this.#checkpointDueMs();
+    const at = Math.min(...[retryMs, dueMs, this.#staging.untilMs].map((ms) => ms ?? Infinity));
+    return at === Infinity ? null : Math.max(this.#nowMs + 1, at);
   }
 
   #apply(event: LifeEvent): void {
@@ -226,6 +220,9 @@ export class NodeLife {
       case 'store-failed':
         this.#applyStore(event);
         return;
+      case 'staged':
+        this.#staging.answered(event.opId, event.ready);
+        return;
       case 'cas':
         this.#news(this.#write?.onCas(event.opId, event.answer) ?? null);
         return;
@@ -246,7 +243,7 @@ export class NodeLife {
     this.#run = forward(this.#run, later(event.run, this.#ranBeforeMs));
     switch (event.kind) {
       case 'progress':
-        this.#noteOutput(event.outputBytes);
+        this.#commits.outputWaits(event.outputBytes, this.#nowMs);
         return;
       case 'reached':
         if (this.#guest === 'running') this.#guest = 'standing';
@@ -267,7 +264,7 @@ export class NodeLife {
       pipe.costMs += event.facts.costMs;
       pipe.stage = 'to-store';
       this.#run = forward(this.#run, pipe.facts);
-      this.#noteOutput(0);
+      this.#commits.outputWaits(0, this.#nowMs);
       if (pipe.hold) this.#guest = 'standing';
       this.#retry.worked();
       return;
@@ -293,16 +290,12 @@ export class NodeLife {
     this.#retry.worked();
   }
 
-  #noteOutput(bytes: number): void {
-    if (bytes > 0 && this.#outputBytes === 0) this.#outputSinceMs = this.#nowMs;
-    this.#outputBytes = bytes;
-  }
-
   #crashed(message: string, remedy: Remedy): void {
     this.#guest = 'none';
     this.#runId = null;
-    this.#outputBytes = 0;
+    this.#commits.outputWaits(0, this.#nowMs);
     this.#endAsked = false;
+    this.#staging.forget();
     if (this.#pipe?.stage === 'capturing') this.#pipe = null;
     this.#setbacks.crashed(this.#nowMs, message, remedy);
   }
@@ -375,9 +368,7 @@ export class NodeLife {
     invariant(pipe !== null && !pipe.final, 'a commit comes from a capture');
     this.#out.push({ kind: 'forget', of: pipe.of });
     this.#pipe = null;
-    this.#committedMs = this.#nowMs;
-    this.#costMs = smoothCost(this.#costMs, pipe.costMs);
-    this.#budgetMs = pipe.startedMs + pipe.costMs / this.#policy.budgetShare;
+    this.#commits.committed(pipe.startedMs, pipe.costMs, this.#nowMs, this.#policy);
     this.#setbacks.committed();
   }
 
@@ -473,8 +464,7 @@ export class NodeLife {
     this.#ranBeforeMs = record.ranMs;
     this.#stopAt = stopFuelOf(record, this.#limits, !this.#uncapturable);
     this.#endAsked = false;
-    this.#committedMs = this.#nowMs;
-    this.#noteOutput(0);
+    this.#commits.begin(this.#nowMs);
     const stopAtFuel = this.#stopAt;
     if (record.capsule === null) this.#out.push({ kind: 'start', runId, stopAtFuel });
     else this.#out.push({ kind: 'resume', runId, capsule: record.capsule, stopAtFuel });
@@ -487,7 +477,7 @@ export class NodeLife {
       return true;
     }
     if (this.#endAsked) return false;
-    if (goal.kind !== 'run') {
+    if (!this.#stages(goal) && goal.kind !== 'run') {
       if (!this.#uncapturable) return this.#capture(true);
       this.#release('it cannot be captured', true);
       return this.#leave(record, goal, null, null);
@@ -508,10 +498,26 @@ export class NodeLife {
     return due !== null && due <= this.#nowMs ? this.#capture(false) : false;
   }
 
+  /** True: the move waits until its memory is staged. */
+  #stages(goal: Goal): boolean {
+    const facts = {
+      goal,
+      guest: this.#guest,
+      hurried: this.#stopping || this.#uncapturable,
+      runId: this.#runId ?? '',
+      run: this.#run,
+      epoch: this.#epoch,
+      nowMs: this.#nowMs,
+    };
+    return this.#staging.delays(facts, this.#policy, () => this.#id('stage'), this.#out);
+  }
+
   #capture(hold: boolean): false {
     const opId = this.#id('capture');
     this.#pipe = newPipe(opId, this.#nowMs, hold ? 'hold' : 'checkpoint');
-    return this.#tell((runId) => ({ kind: 'capture', opId, runId, hold, epoch: this.#epoch }));
+    const staged = hold ? this.#staging.complete(this.#out) : null;
+    const epoch = this.#epoch;
+    return this.#tell((runId) => ({ kind: 'capture', opId, runId, hold, epoch, staged }));
   }
 
   #stepPipe(pipe: Pipe, record: ShardRecord, goal: Goal): false {
@@ -553,12 +559,7 @@ export class NodeLife {
     const record = this.#known?.record;
     if (record === undefined || this.#uncapturable || this.#endAsked) return null;
     if (this.#guest !== 'running') return null;
-    return dueMs(this.#policy, {
-      progressed: this.#run.fuelUsed > record.fuelUsed,
-      outputSinceMs: this.#outputBytes > 0 ? this.#outputSinceMs : null,
-      committedMs: this.#committedMs,
-      budgetMs: this.#budgetMs,
-    });
+    return this.#commits.dueMs(this.#run.fuelUsed > record.fuelUsed, this.#policy);
   }
 
   #tell(make: (runId: string) => LifeAction): false {
@@ -570,13 +571,14 @@ export class NodeLife {
   /** Gives up the instance and everything under way, but not the epoch. */
   #release(why: string, force: boolean): void {
     this.#out.push({ kind: 'drop', shardId: this.shardId, why, force });
+    this.#staging.forget();
     this.#guest = 'none';
     this.#runId = null;
     this.#loadOp = null;
     this.#pipe = null;
     this.#ended = null;
     this.#endAsked = false;
-    this.#outputBytes = 0;
+    this.#commits.outputWaits(0, this.#nowMs);
   }
 
   /** Gives up the epoch too: this life is over. */
@@ -586,7 +588,7 @@ export class NodeLife {
     this.#epoch = 0;
     this.#taken = false;
     this.#uncapturable = false;
-    this.#budgetMs = 0;
+    this.#commits.forgetBudget();
     this.#run = NOTHING_RUN;
     this.#setbacks.forgotten();
   }

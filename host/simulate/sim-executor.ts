@@ -38,7 +38,9 @@ interface Kept {
   readonly capsule: Uint8Array | null;
 }
 
-const SIM_POLICY = { loadTries: 1_000, crashTries: 1_000 };
+/** Memory of a simulated guest: every move of half of them is staged first. */
+const GUEST_BYTES = 1_048_576;
+const SIM_POLICY = { loadTries: 1_000, crashTries: 1_000, stageMaxMs: 2_000 };
 
 export class SimExecutor {
   readonly life: NodeLife;
@@ -54,6 +56,8 @@ export class SimExecutor {
   #generation = 0;
   /** Ends with every guest. */
   #generationOfRun = 0;
+  /** The staging that is under way, or was completed. */
+  #staged: string | null = null;
   #reported = false;
   #progressMs = 0;
   #wakeMs: number | null = null;
@@ -73,7 +77,10 @@ export class SimExecutor {
       nodeId: process.name,
       shardId,
       writer: process.name,
-      policy: SIM_POLICY,
+      policy: {
+        ...SIM_POLICY,
+        stageFromBytes: process.world.dice.hits(0.5) ? GUEST_BYTES : 2 * GUEST_BYTES,
+      },
     });
   }
 
@@ -127,7 +134,7 @@ export class SimExecutor {
       epoch: this.life.epoch,
       fuelUsed: guest.state.fuelUsed,
       fuelPerSecond: fuelPerMs * 1_000,
-      memoryBytes: 1_048_576,
+      memoryBytes: GUEST_BYTES,
       capsuleBytes: 0,
       safepoint: null,
       // A guest that shares its worker has nothing to wait for; one of ten hints is of a guest that says otherwise.
@@ -144,6 +151,7 @@ export class SimExecutor {
     if (runId === null || this.guest === null) return;
     this.guest = null;
     this.runId = null;
+    this.#staged = null;
     this.#generationOfRun += 1;
     this.handle({ kind: 'crashed', runId, message: 'worker lost', remedy: 'retry' });
   }
@@ -164,6 +172,12 @@ export class SimExecutor {
         this.guest.stopAtFuel = action.stopAtFuel;
         this.#reported = false;
         if (action.kind === 'go-on') this.guest.standing = false;
+        break;
+      case 'stage':
+        this.#stage(action.opId);
+        break;
+      case 'unstage':
+        this.#staged = null;
         break;
       case 'capture':
         this.#capture(action);
@@ -195,6 +209,7 @@ export class SimExecutor {
         this.guest = null;
         this.runId = null;
         this.#loaded = null;
+        this.#staged = null;
         this.#kept.clear();
     }
   }
@@ -254,9 +269,22 @@ export class SimExecutor {
     this.#loaded = null;
   }
 
+  /** Sometimes it is given up, and sometimes nothing is heard of it any more. */
+  #stage(opId: string): void {
+    const { dice } = this.#process.world;
+    this.#staged = opId;
+    const answer = dice.between([0, 10]);
+    if (answer > 9) return;
+    this.#later(dice.between([1, 3_000]), () => {
+      this.handle({ kind: 'staged', opId, ready: answer < 8 });
+    });
+  }
+
   #capture(action: Extract<LifeAction, { kind: 'capture' }>): void {
     const { guest } = this;
-    const { opId, hold, epoch } = action;
+    const { opId, hold, epoch, staged } = action;
+    if (staged !== null && staged !== this.#staged)
+      throw new Error(`${this.#shardId}: ${staged} was not staged`);
     if (guest === null) return; // it is over: `ended` or `crashed` is the answer
     const stood = guest.standing;
     guest.standing = true;
@@ -366,7 +394,7 @@ export class SimExecutor {
   }
 
   #facts(guest: SimGuest): RunFacts {
-    return { fuelUsed: guest.state.fuelUsed, memoryBytes: 1_048_576, ranMs: guest.ranMs };
+    return { fuelUsed: guest.state.fuelUsed, memoryBytes: GUEST_BYTES, ranMs: guest.ranMs };
   }
 
   #schedule(): void {

@@ -16,6 +16,9 @@ const wanted = fc.constantFrom<Wanted | null>(
   { op: 'preempt', actionId: 'x' },
 );
 
+/** A memory that is staged. */
+const LARGE = 1_000;
+
 const gust = fc.oneof(
   { weight: 8, arbitrary: fc.constant({ kind: 'answer' } as const) },
   {
@@ -48,11 +51,15 @@ const gust = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ kind: 'crash' } as const) },
   { weight: 1, arbitrary: fc.constant({ kind: 'lose' } as const) },
   { weight: 1, arbitrary: fc.constant({ kind: 'again' } as const) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('size' as const), bytes: fc.constantFrom(64, LARGE) }),
+  },
 );
 type Gust = typeof gust extends fc.Arbitrary<infer T> ? T : never;
 
 class Storm {
-  readonly rig = new Rig({ loadTries: 3, crashTries: 3 });
+  readonly rig = new Rig({ loadTries: 3, crashTries: 3, stageFromBytes: LARGE, stageMaxMs: 1_000 });
   readonly #past: Event[] = [];
 
   blow(g: Gust): void {
@@ -91,6 +98,9 @@ class Storm {
         break;
       case 'lose':
         this.#lose();
+        break;
+      case 'size':
+        rig.memoryBytes = g.bytes;
         break;
       case 'again':
         for (const event of this.#past.slice(-5)) rig.feed(event);
@@ -168,6 +178,7 @@ class Storm {
     expect(canLand.length).toBeLessThanOrEqual(1);
     expect(many(['capture', 'store'])).toBeLessThanOrEqual(1);
     expect(many(['load'])).toBeLessThanOrEqual(1);
+    expect(many(['stage'])).toBeLessThanOrEqual(1);
   }
 }
 
@@ -181,6 +192,8 @@ function failureOf(action: LifeAction, permanent: boolean): Event | null {
         message,
         remedy: permanent ? 'none' : 'retry',
       };
+    case 'stage':
+      return { kind: 'staged', opId: action.opId, ready: false };
     case 'capture':
       return { kind: 'capture-failed', opId: action.opId, message, permanent };
     case 'store':

@@ -33,8 +33,11 @@ export class Rig {
   fuel = 0n;
   outputBytes = 0;
   costMs = 1;
+  memoryBytes = 64;
   limits = { maxFuel: 0n, maxTimeMs: 0 };
   #blob = 1_000;
+  #staged: string | null = null;
+  readonly #ready = new Set<string>();
 
   constructor(policy: Partial<LifePolicy> = {}, record: ShardRecord = owned('a', 1)) {
     this.life = new NodeLife({ nodeId: 'a', shardId: record.id, writer: 'a', policy });
@@ -42,14 +45,34 @@ export class Rig {
   }
 
   feed(event: Event): LifeAction[] {
+    if (event.kind === 'staged' && event.ready) this.#ready.add(event.opId);
+    if (event.kind === 'crashed' || event.kind === 'ended') this.#staged = null;
     const actions = this.life.handle({ ...event, nowMs: this.nowMs } as LifeEvent);
     this.all.push(...actions);
     for (const action of actions) {
+      this.#watchStaging(action);
       if (action.kind === 'drop') this.open = [];
+      else if (action.kind === 'unstage')
+        this.open = this.open.filter((o) => o.kind !== 'stage' || o.opId !== action.opId);
       else if (!['hint', 'forget', 'set-stop', 'go-on', 'start', 'resume'].includes(action.kind))
         this.open.push(action);
     }
     return actions;
+  }
+
+  /** What is not there cannot be completed, and of two stagings one would be forgotten by the executor. */
+  #watchStaging(action: LifeAction): void {
+    if (action.kind === 'stage') {
+      expect(this.#staged).toBeNull();
+      this.#staged = action.opId;
+    } else if (action.kind === 'drop') this.#staged = null;
+    else if (action.kind === 'unstage') {
+      expect(action.opId).toBe(this.#staged);
+      this.#staged = null;
+    } else if (action.kind === 'capture' && action.staged !== null) {
+      expect([action.hold, action.staged]).toEqual([true, this.#staged]);
+      expect(this.#ready.has(action.staged)).toBe(true);
+    }
   }
 
   see(): LifeAction[] {
@@ -104,7 +127,7 @@ export class Rig {
   }
 
   facts(): { fuelUsed: bigint; memoryBytes: number; ranMs: number } {
-    return { fuelUsed: this.fuel, memoryBytes: 64, ranMs: Number(this.fuel) };
+    return { fuelUsed: this.fuel, memoryBytes: this.memoryBytes, ranMs: Number(this.fuel) };
   }
 
   /** The write lands, or conflicts when the record has moved on. */
@@ -154,6 +177,9 @@ export class Rig {
         this.feed({ kind: 'captured', opId: action.opId, facts });
         break;
       }
+      case 'stage':
+        this.feed({ kind: 'staged', opId: action.opId, ready: true });
+        break;
       case 'end':
         this.end(action.exit);
         break;
@@ -187,7 +213,7 @@ export class Rig {
   end(exit: ShardExit = EXIT): LifeAction[] {
     this.held = this.outputBytes;
     this.outputBytes = 0;
-    this.open = this.open.filter((action) => action.kind !== 'capture');
+    this.open = this.open.filter((action) => action.kind !== 'capture' && action.kind !== 'stage');
     return this.feed({
       kind: 'ended',
       runId: this.runId,
