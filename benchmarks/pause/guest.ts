@@ -49,6 +49,7 @@ export class BenchThread {
       spec,
       capsule: null,
       capsuleVerified: false,
+      staged: null,
       priority: 0,
     };
     const running = this.#next('running');

@@ -330,6 +330,15 @@ export function decodeCapsule(
   };
 }
 
+/** Only the header of a capsule whose hash was compared just now: e.g. what it is based on. Throws SHERD_CAPSULE_DAMAGED. */
+export function headerOf(bytes: Uint8Array, platform: Platform, at?: string): CapsuleHeader {
+  const fail = (reason: string): SherdError => damaged(CAPSULE.noun, 'header', reason, at);
+  const sections = readEnvelope(CAPSULE, bytes, platform, at, true);
+  const found = sections.find(({ id }) => id === ID.header);
+  if (found === undefined) throw fail('missing');
+  return decodeHeader(found.bytes, versionOf(bytes), fail);
+}
+
 function checkHeader(header: CapsuleHeader, options: DecodeOptions): void {
   const { moduleHash, maxMemoryPages = MAX_WASM_PAGES, at } = options;
   if (moduleHash !== undefined && moduleHash !== header.moduleHash) {

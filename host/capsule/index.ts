@@ -20,6 +20,7 @@ export {
   type EncodedCapsule,
   type EncodeInput,
   encodeCapsule,
+  headerOf,
   isCapsule,
   type MemoryTarget,
 } from './capsule.js';

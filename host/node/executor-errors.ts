@@ -27,10 +27,15 @@ const REFUSED = new Set<string>([
   'SHERD_MEMORY_LIMIT',
 ]);
 
-export function remedyOf(code: string | undefined): Remedy {
+function remedyOf(code: string | undefined): Remedy {
   if (code === undefined) return 'retry';
   if (REFUSED.has(code)) return 'none';
   return MENDABLE.has(code) ? 'mend' : 'retry';
+}
+
+/** What went wrong, and what would help. */
+export function failureOf(cause: unknown): { readonly message: string; readonly remedy: Remedy } {
+  return { message: lineOf(cause), remedy: remedyOf((cause as { code?: string }).code) };
 }
 
 /** A blob that the shard cannot do without; a failure says what it is of the shard. */

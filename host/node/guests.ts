@@ -9,25 +9,40 @@
  * G3  A capsule's buffer is this thread's alone; once restored nothing refers to it, and it is used for the next one.
  */
 import { decodeCapsule, encodeCapsule } from '../capsule/index.js';
+import { MAX_WASM_PAGES, WASM_PAGE_BYTES } from '../capsule/memory.js';
+import { readBatch } from '../capsule/staging.js';
 import { readShardModule } from '../compile/index.js';
 import { coreOf } from '../core/core.js';
 import { createGuestHost, restoreGuestHost } from '../runtime/guest-host.js';
-import { checkLimit, Instance, LoadedModule } from '../runtime/index.js';
+import { checkLimit, Instance, LoadedModule, Staged } from '../runtime/index.js';
 import { decodeSpec, encodeTrees } from '../runtime/spec.js';
 import { SherdError } from '../types/errors.js';
 import type { BlobCache, GuestHost, ShardSpec } from '../types/host.js';
 import type { Hash, Platform } from '../types/platform.js';
+import type { ShardId } from '../types/records.js';
+import type { CapsuleImage } from '../types/state.js';
+import type { CopyGuest } from './copying.js';
 import type { Guest } from './rotation.js';
 import { BufferShelf } from './shelf.js';
-import type { TakeUp } from './worker-messages.js';
+import type { Batch, StagedName, StagedRest, TakeUp } from './worker-messages.js';
 
 const CACHE_BYTES = 64 * 1024 * 1024;
 const MODULES = 32;
+
+/** A guest whose memory can be copied while it does not run. */
+export type LoadedGuest = Guest & CopyGuest;
+
+/** The memory of a shard that is to come. */
+interface Arrival {
+  readonly staged: Staged;
+  readonly batches: Hash[];
+}
 
 export class Guests {
   readonly #platform: Platform;
   readonly #modules = new Map<Hash, LoadedModule>();
   readonly #refused = new Map<Hash, unknown>();
+  readonly #arrivals = new Map<ShardId, Arrival>();
   readonly blobs = new RecentBlobs(CACHE_BYTES);
   readonly shelf = new BufferShelf();
 
@@ -61,16 +76,56 @@ export class Guests {
     coreOf(this.#platform); // ready before the first capsule is waited for
   }
 
-  /** An instance at its beginning, or where the capsule left it; nothing of it has run. */
-  load(takeUp: TakeUp): Guest {
-    const loaded = this.#modules.get(takeUp.moduleHash);
-    if (loaded === undefined) {
-      const cause = this.#refused.get(takeUp.moduleHash);
-      if (cause !== undefined) throw cause;
-      throw new SherdError('SHERD_INTERNAL', 'the module has not been prepared', {
-        at: takeUp.moduleHash,
-      });
+  /** A batch of the memory of a shard that is to come. Out of order it is dropped: it comes again with the shard. */
+  arrive(shardId: ShardId, moduleHash: Hash, batch: Batch): void {
+    let arrival = this.#arrivals.get(shardId);
+    const loaded = this.#modules.get(moduleHash);
+    if (batch.index === 0 && loaded !== undefined) {
+      arrival = { staged: new Staged(loaded, MAX_WASM_PAGES), batches: [] };
+      this.#arrivals.set(shardId, arrival);
     }
+    if (arrival === undefined || arrival.batches.length !== batch.index) return;
+    try {
+      takeIn(arrival, batch);
+    } catch {
+      // It comes again with the shard, whose load then says what is wrong.
+      this.#arrivals.delete(shardId);
+    }
+  }
+
+  forgetArrival(shardId: ShardId): void {
+    this.#arrivals.delete(shardId);
+  }
+
+  #module(moduleHash: Hash): LoadedModule {
+    const loaded = this.#modules.get(moduleHash);
+    if (loaded !== undefined) return loaded;
+    const cause = this.#refused.get(moduleHash);
+    if (cause !== undefined) throw cause;
+    throw new SherdError('SHERD_INTERNAL', 'the module has not been prepared', { at: moduleHash });
+  }
+
+  /** The instance with the capsule's staged image in its memory: what has arrived, and the rest. */
+  #complete(takeUp: TakeUp, rest: StagedRest, loaded: LoadedModule): Staged {
+    const arrived = this.#arrivals.get(takeUp.shardId);
+    this.#arrivals.delete(takeUp.shardId);
+    const first = rest.missing[0]?.index ?? rest.batches.length;
+    const fits = arrived?.batches.every((hash, i) => hash === rest.batches[i]) === true;
+    const usable = fits && arrived !== undefined && arrived.batches.length >= first;
+    if (!usable && first > 0) {
+      throw new SherdError('SHERD_BLOB_MISSING', 'what was copied of its memory ahead is lost');
+    }
+    const arrival = usable ? arrived : { staged: new Staged(loaded, MAX_WASM_PAGES), batches: [] };
+    for (const batch of rest.missing)
+      if (batch.index === arrival.batches.length) takeIn(arrival, batch);
+    if (arrival.batches.length !== rest.batches.length)
+      throw new SherdError('SHERD_BLOB_MISSING', 'a batch of its memory is missing');
+    return arrival.staged;
+  }
+
+  /** An instance at its beginning, or where the capsule left it; nothing of it has run. */
+  load(takeUp: TakeUp): LoadedGuest {
+    const loaded = this.#module(takeUp.moduleHash);
     const spec = decodeSpec(takeUp.spec);
     if (takeUp.capsule === null) {
       const host = createGuestHost(spec, this.blobs, this.#platform);
@@ -85,9 +140,14 @@ export class Guests {
     checkLimit(decoded.header.memory, spec, loaded.module);
     const state = decoded.stateApart();
     const host = restoreGuestHost(spec, state.host, this.blobs, this.#platform);
-    const instance = Instance.resume(loaded, host, state, (memory) => {
-      decoded.fill(loaded.baseImage(), memory);
-    });
+    const { staged } = takeUp;
+    const image = staged === null ? undefined : this.#complete(takeUp, staged, loaded);
+    const resume = (memory: Uint8Array): void => {
+      // The memory holds the base already: it is not needed a second time.
+      const base = staged === null ? loaded.baseImage() : stagedBase(staged, memory);
+      decoded.fill(base, memory);
+    };
+    const instance = Instance.resume(loaded, host, state, resume, image);
     this.shelf.put(takeUp.capsule.buffer);
     instance.warm();
     return this.#guest(takeUp, spec, loaded, host, instance);
@@ -104,7 +164,7 @@ export class Guests {
     loaded: LoadedModule,
     host: GuestHost,
     instance: Instance,
-  ): Guest {
+  ): LoadedGuest {
     const platform = this.#platform;
     const allocate = (bytes: number): Uint8Array => this.shelf.allocate(bytes);
     const { specHash, shardId } = takeUp;
@@ -123,9 +183,11 @@ export class Guests {
       },
       run: (budget) => instance.run(budget),
       guestStack: () => instance.guestStack(),
-      encode(epoch) {
+      memory: () => instance.memoryView(),
+      baseImage: () => loaded.baseImage(),
+      encode(epoch, staged) {
         const state = instance.capture();
-        const base = loaded.baseImage();
+        const base = staged ?? loaded.baseImage();
         const references = host.references();
         const input = { state, base, specHash, epoch, shardId, references };
         return encodeCapsule(input, platform, allocate);
@@ -133,6 +195,20 @@ export class Guests {
       encodeTrees: () => encodeTrees(host.trees()),
     };
   }
+}
+
+/** A staged image as the base of a capsule. `memory` holds it, from its beginning on. */
+export function stagedBase(
+  { image, pages, batches }: Omit<StagedName, 'id'>,
+  memory: Uint8Array,
+): CapsuleImage {
+  const bytes = memory.subarray(0, pages * WASM_PAGE_BYTES);
+  return { capsule: image, below: [...batches].reverse(), pages, bytes };
+}
+
+function takeIn(arrival: Arrival, batch: Batch): void {
+  for (const slice of readBatch(batch.bytes)) arrival.staged.apply(slice);
+  arrival.batches.push(batch.hash);
 }
 
 /** Blobs by hash, the least recently used ones forgotten beyond a number of bytes. */

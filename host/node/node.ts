@@ -16,6 +16,7 @@
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
 import { mtbfOf } from '../guardian/failures.js';
+import type { PreCopyPolicy } from '../protocol/precopy.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
 import { invariant } from '../types/errors.js';
 import type { CasOutcome, Fabric, RecordEntry, Subscription, WatchEvent } from '../types/fabric.js';
@@ -32,10 +33,11 @@ import {
   type ShardId,
   type ShardRecord,
 } from '../types/records.js';
+import { Arrivals } from './arrivals.js';
 import { nodePlatform } from './platform.js';
 import { type MakeThread, WorkerPool } from './pool.js';
 import { type ExecutorContext, ShardExecutor } from './shard-executor.js';
-import { BufferShelf } from './shelf.js';
+import { BufferShelf, bufferOf } from './shelf.js';
 import type { Run, WorkerReport } from './worker-messages.js';
 
 const BEAT_MS = 500;
@@ -58,6 +60,8 @@ export interface NodeOptions {
   /** What it shares with other nodes; default: nothing. */
   readonly machine?: Machine;
   readonly log?: (what: string, shardId: ShardId | null, detail: string) => void;
+  /** When a copy made ahead of a move is good enough; default protocol/precopy's. */
+  readonly preCopy?: Partial<PreCopyPolicy>;
   /** Tests put something else in the worker threads' place. */
   readonly makeThread?: MakeThread;
   /** The compiled worker.js; default the one beside this file. */
@@ -102,6 +106,24 @@ export class NodeProcess {
       platform: nodePlatform,
       pool: this.pool,
       shelf: new BufferShelf(),
+      arrivals: new Arrivals({
+        fetch: (hash) => this.#fabric.blobs.get(hash).catch(() => undefined),
+        place: async (moduleHash) => {
+          const thread = this.pool.place();
+          await this.pool.prepare(moduleHash, () => this.#fetchShared(moduleHash));
+          return thread;
+        },
+        arrived: (source, shardId, index) => {
+          const hint: NodeHint = { kind: 'arrived', shardId, index };
+          this.#fabric.messages.publish(SUBJECT.node(source), encodePlain(hint));
+        },
+        arrive: (thread, { shardId, moduleHash, index, hash }, bytes) => {
+          const batch = { index, hash, bytes };
+          this.pool.post(thread, { kind: 'arrive', shardId, moduleHash, batch }, bufferOf(bytes));
+        },
+        forget: (thread, shardId) => this.pool.post(thread, { kind: 'forget-arrival', shardId }),
+      }),
+      preCopy: options.preCopy ?? {},
       fetchShared: (hash) => this.#fetchShared(hash),
       nowMs: () => performance.now(),
       mtbfMs: () => this.#mtbfMs,
@@ -165,6 +187,7 @@ export class NodeProcess {
     for (const subscription of this.#subscriptions) subscription.close();
     for (const executor of this.#executors.values()) executor.close();
     this.#executors.clear();
+    this.#context.arrivals.close();
     await this.pool.close();
   }
 
@@ -271,6 +294,12 @@ export class NodeProcess {
           .then(() => this.pool.spare(hint.moduleHash, hint.memoryBytes))
           .then(() => this.#context.shelf.ready(Math.min(hint.capsuleBytes, hint.memoryBytes)))
           .catch(() => undefined);
+        break;
+      case 'arrive':
+        if (!this.#draining) this.#context.arrivals.hint(hint);
+        break;
+      case 'arrived':
+        this.#executors.get(hint.shardId)?.arrived(hint.index);
         break;
       case 'ask':
         this.#ask(hint.shardId, hint.askId);

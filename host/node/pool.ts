@@ -182,13 +182,22 @@ export class WorkerPool {
   /** Sends a command to the thread that has the run; nothing happens when none has. */
   send(
     run: Run,
-    command: Exclude<WorkerCommand, { kind: 'prepare' | 'spare' | 'load' | 'close' }>,
+    command: Extract<WorkerCommand, { run: Run }> | Extract<WorkerCommand, { kind: 'blob' }>,
     transfer: readonly ArrayBuffer[] = [],
   ): boolean {
     const member = this.#memberOf(run);
     if (member === undefined) return false;
     this.#post(member, command, transfer);
     return true;
+  }
+
+  /** Sends a command that concerns no run to a thread. */
+  post(
+    index: number,
+    command: Extract<WorkerCommand, { kind: 'arrive' | 'forget-arrival' }>,
+    transfer: readonly ArrayBuffer[] = [],
+  ): void {
+    this.#post(this.#members[index]!, command, transfer);
   }
 
   /** `force`: a thread that does not answer is ended. */

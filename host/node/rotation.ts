@@ -24,7 +24,7 @@ import { invariant, SherdError } from '../types/errors.js';
 import type { GuestHost, OutputPiece } from '../types/host.js';
 import type { Hash } from '../types/platform.js';
 import type { ShardExit, ShardId } from '../types/records.js';
-import type { RunResult, Wait } from '../types/state.js';
+import type { CapsuleImage, RunResult, Wait } from '../types/state.js';
 import { exitOfResult } from './exits.js';
 import { Pace } from './pace.js';
 import { bufferOf } from './shelf.js';
@@ -63,7 +63,7 @@ export interface Guest {
   run(budget: number): RunResult;
   guestStack(): readonly string[];
   /** The buffer of `bytes` belongs to the caller. */
-  encode(epoch: number): { readonly bytes: Uint8Array; readonly hash: Hash };
+  encode(epoch: number, base?: CapsuleImage): { readonly bytes: Uint8Array; readonly hash: Hash };
   encodeTrees(): Uint8Array;
 }
 
@@ -176,7 +176,8 @@ export class Rotation {
     if (!slot.held) this.#checkStop(slot);
   }
 
-  capture(run: Run, id: string, hold: boolean, epoch: number): void {
+  /** `base`: what the capsule is based on, instead of the module's image. */
+  capture(run: Run, id: string, hold: boolean, epoch: number, base?: CapsuleImage): void {
     const slot = this.#slots.get(run);
     if (slot === undefined) return;
     const wasHeld = slot.held;
@@ -185,7 +186,7 @@ export class Rotation {
     if (!wasHeld) this.#hold(slot, stoppedNs);
     if (hold) slot.haltedNs = null;
     try {
-      const { bytes, hash } = slot.guest.encode(epoch);
+      const { bytes, hash } = slot.guest.encode(epoch, base);
       const encodeUs = Number(this.#port.nowNs() - beganNs) / 1_000;
       const harvest = this.#harvest(slot, hold);
       const captured = {

@@ -19,6 +19,7 @@
 import { pace } from '../guardian/interval.js';
 import type { LifeAction, LifeEvent, ReadAnswer, RunFacts } from '../protocol/life-types.js';
 import { NodeLife } from '../protocol/node-life.js';
+import type { PreCopyPolicy } from '../protocol/precopy.js';
 import type { Seen } from '../types/brain.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
 import type { CasOutcome, Fabric } from '../types/fabric.js';
@@ -27,10 +28,14 @@ import { SUBJECT } from '../types/hints.js';
 import { encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import { KEY, type NodeId, type ShardId, type ShardRecord } from '../types/records.js';
-import { lineOf, needed, placedLineOf, remedyOf } from './executor-errors.js';
+import type { Arrivals } from './arrivals.js';
+import { failureOf, lineOf, placedLineOf } from './executor-errors.js';
 import { Harvests, outputBytes } from './harvests.js';
+import { gather } from './loading.js';
+import { MoveFigures } from './move-figures.js';
 import type { WorkerPool } from './pool.js';
 import { type BufferShelf, bufferOf } from './shelf.js';
+import { Stager } from './stager.js';
 import type {
   Captured,
   Run,
@@ -48,6 +53,10 @@ export interface ExecutorContext {
   readonly pool: WorkerPool;
   /** Buffers for capsules that are fetched. */
   readonly shelf: BufferShelf;
+  /** Memories of shards that are to come. */
+  readonly arrivals: Arrivals;
+  /** When a copy made ahead of a move is good enough. */
+  readonly preCopy: Partial<PreCopyPolicy>;
   /** Blobs that many shards ask for (specs, modules), fetched once. */
   readonly fetchShared: (hash: Hash) => Promise<Uint8Array | undefined>;
   nowMs(): number;
@@ -66,14 +75,6 @@ type LoadAnswer =
   | Omit<Extract<Untimed<LifeEvent>, { kind: 'loaded' }>, 'opId'>
   | Omit<Extract<Untimed<LifeEvent>, { kind: 'load-failed' }>, 'opId'>;
 
-/** Figures of a capture that may become a move, for display. */
-interface Leaving {
-  readonly captured: Omit<Captured, 'capsule' | 'harvest'>;
-  readonly capsuleBytes: number;
-  readonly pauseUs: number;
-  storeUs: number;
-}
-
 export class ShardExecutor {
   readonly shardId: ShardId;
   readonly life: NodeLife;
@@ -84,11 +85,10 @@ export class ShardExecutor {
   /** The machine's name of the run, once it was started. */
   #runId: string | null = null;
   #loadOp: string | null = null;
-  #restoreUs = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #harvests: Harvests;
-  #captureAskedNs = 0n;
-  #leaving: Leaving | null = null;
+  #stager: Stager | null = null;
+  readonly #figures: MoveFigures;
   #progress: RunProgress | null = null;
   /** What was last published as going wrong. */
   #shownTrouble = '';
@@ -106,6 +106,8 @@ export class ShardExecutor {
     this.#context = context;
     this.#rested = rested;
     this.#harvests = new Harvests(context.fabric.blobs, context.platform);
+    const publish = (hint: MoveHint): void => this.#publish(SUBJECT.moved(shardId), hint);
+    this.#figures = new MoveFigures(shardId, context.nodeId, publish);
     this.life = new NodeLife({ nodeId: context.nodeId, shardId, writer });
   }
 
@@ -140,17 +142,17 @@ export class ShardExecutor {
   report(report: WorkerReport): void {
     switch (report.kind) {
       case 'loaded':
-        this.#restoreUs = report.restoreUs;
+        this.#figures.loaded(report.restoreUs);
         this.#answerLoad({
           kind: 'loaded',
           limits: { maxFuel: report.maxFuel, maxTimeMs: report.maxTimeMs },
         });
         break;
       case 'load-failed':
-        this.#answerLoad(loadFailure(report.error));
+        this.#answerLoad({ kind: 'load-failed', ...failureOf(report.error) });
         break;
       case 'running':
-        this.#showArrival(report.runningNs);
+        this.#figures.runs(this.life.epoch, report.runningNs);
         break;
       case 'reached':
         this.#handleRun((runId) => ({ kind: 'reached', runId, run: facts(report.state) }));
@@ -169,6 +171,12 @@ export class ShardExecutor {
         break;
       case 'crashed':
         this.crashed(report.error);
+        break;
+      case 'copied':
+        this.#stager?.copied(report);
+        break;
+      case 'copy-failed':
+        this.#stager?.failed(report.id);
         break;
       case 'progress':
       case 'prepared':
@@ -192,6 +200,11 @@ export class ShardExecutor {
     if (this.#loadOp !== null) this.#answerLoad({ kind: 'load-failed', message, remedy: 'retry' });
     const remedy = error.code === 'SHERD_BLOB_MISSING' ? 'mend' : 'retry';
     this.#handleRun((runId) => ({ kind: 'crashed', runId, message, remedy }));
+  }
+
+  /** The target of a staged move has all batches up to this one. */
+  arrived(index: number): void {
+    this.#stager?.arrived(index);
   }
 
   progress(progress: RunProgress): void {
@@ -225,15 +238,23 @@ export class ShardExecutor {
           stopAtFuel: action.stopAtFuel,
         }));
         break;
+      case 'stage':
+        this.#stage(action);
+        break;
+      case 'unstage':
+        this.#stager?.close();
+        this.#stager = null;
+        break;
       case 'capture':
         this.#harvests.clear((buffer) => this.#recycle(buffer));
-        this.#captureAskedNs = process.hrtime.bigint();
+        this.#figures.asked();
         this.#command((run) => ({
           kind: 'capture',
           run,
           id: action.opId,
           hold: action.hold,
           epoch: action.epoch,
+          staged: action.staged === null ? null : (this.#stager?.name ?? null),
         }));
         break;
       case 'end':
@@ -270,44 +291,26 @@ export class ShardExecutor {
   }
 
   async #load(action: Action<'load'>, live: () => boolean): Promise<void> {
-    const { pool, fetchShared } = this.#context;
     const { opId, moduleHash } = action;
-    const worker = pool.place();
+    const { shardId } = this;
+    const capsuleBytes = this.record?.capsuleBytes ?? 0;
     try {
-      const fetchModule = async (): Promise<Uint8Array | undefined> =>
-        pool.isPrepared(worker, moduleHash)
-          ? undefined
-          : needed('its module', moduleHash, fetchShared(moduleHash));
-      const [spec, early, capsule] = await Promise.all([
-        needed('its spec', action.spec, fetchShared(action.spec)),
-        fetchModule(),
-        action.capsule === null ? null : this.#fetchCapsule(action.capsule),
-      ]);
-      // The worker may have been replaced meanwhile.
-      const module = early ?? (await fetchModule());
+      const gathered = await gather({ ...action, shardId, capsuleBytes }, this.#context);
       if (!live()) return;
-      const run = pool.nextRun();
+      const { worker, spec, module, capsule, staged } = gathered;
+      const run = this.#context.pool.nextRun();
       this.#run = run;
       this.#loadOp = opId;
       this.#context.route(run, this);
-      const { shardId } = this;
       const specHash = action.spec;
       const priority = this.record?.priority ?? 0;
       const shard = { run, shardId, moduleHash, specHash, spec, priority };
+      const takeUp = { ...shard, capsule, capsuleVerified: true, staged };
       const transfer = capsule === null ? [] : bufferOf(capsule);
-      pool.load(worker, { ...shard, capsule, capsuleVerified: true }, module, transfer);
+      this.#context.pool.load(worker, takeUp, module, transfer);
     } catch (cause) {
-      const remedy = remedyOf((cause as { code?: string }).code);
-      if (live()) this.handle({ kind: 'load-failed', opId, message: lineOf(cause), remedy });
+      if (live()) this.handle({ kind: 'load-failed', opId, ...failureOf(cause) });
     }
-  }
-
-  async #fetchCapsule(hash: Hash): Promise<Uint8Array> {
-    const { fabric, shelf } = this.#context;
-    const into = shelf.take(this.record?.capsuleBytes ?? 0);
-    const bytes = await needed('its capsule', hash, fabric.blobs.get(hash, { into }));
-    if (into !== undefined && bytes.buffer !== into) shelf.put(into);
-    return bytes;
   }
 
   #answerLoad(event: LoadAnswer): void {
@@ -336,12 +339,33 @@ export class ShardExecutor {
     if (run !== null) this.#context.pool.send(run, make(run));
   }
 
+  /** Copies the guest's memory ahead, to be fetched by the target. */
+  #stage(action: Action<'stage'>): void {
+    const run = this.#run;
+    const record = this.record;
+    if (run === null || record === null) return;
+    const { fabric, platform, nowMs, log, nodeId: source } = this.#context;
+    const { shardId } = this;
+    const { moduleHash } = record;
+    const memoryBytes = this.#progress?.state.memoryBytes ?? record.memoryBytes;
+    const order = { ...action, run, shardId, moduleHash, source, memoryBytes };
+    this.#stager = new Stager(order, {
+      blobs: fabric.blobs,
+      platform,
+      nowMs,
+      freeBytes: () => process.availableMemory(),
+      send: (command, transfer) => this.#context.pool.send(run, command, transfer),
+      hint: (node, hint) => this.#publish(SUBJECT.node(node), hint),
+      policy: this.#context.preCopy,
+      answer: (id, ready) => this.handle({ kind: 'staged', opId: id, ready }),
+      log: (detail) => log('staging', shardId, detail),
+    });
+  }
+
   #captured(captured: Captured): void {
     const { id, capsule, capsuleHash, harvest, state } = captured;
     this.#harvests.keep(id, harvest, { hash: capsuleHash, bytes: capsule });
-    // Rung for, it may have stood still before the command was given.
-    const pauseUs = Math.max(0, Number(captured.stoppedNs - this.#captureAskedNs)) / 1_000;
-    this.#leaving = { captured, capsuleBytes: capsule.length, pauseUs, storeUs: 0 };
+    this.#figures.captured(captured);
     this.handle({
       kind: 'captured',
       opId: id,
@@ -378,7 +402,7 @@ export class ShardExecutor {
       const stored = await this.#harvests.store(action);
       const tookUs = Number(process.hrtime.bigint() - before) / 1_000;
       if (!live()) return;
-      if (this.#leaving?.captured.id === action.of) this.#leaving.storeUs = tookUs;
+      this.#figures.stored(action.of, tookUs);
       this.handle({ kind: 'stored', opId, ...stored, costMs: tookUs / 1_000 });
     } catch (cause) {
       const message = placedLineOf(cause);
@@ -388,13 +412,13 @@ export class ShardExecutor {
 
   async #compareAndSet(action: Action<'cas'>, live: () => boolean): Promise<void> {
     const { opId, expected, record } = action;
-    const leaving = this.#leaving;
+    const left = this.#figures.leaving;
     const before = process.hrtime.bigint();
     const outcome = await this.#context.fabric.records
       .compareAndSet(KEY.shard(this.shardId), expected, encodeRecord(record))
       .catch((cause: unknown): CasOutcome => ({ kind: 'unknown', cause }));
     // The watch may have told it first: then the life is over here already, and only the figures are left to show.
-    if (outcome.kind === 'ok') this.#showLeft(leaving, record, before);
+    if (outcome.kind === 'ok') this.#figures.left(left, record, before);
     if (!live()) return;
     if (outcome.kind === 'ok') {
       this.handle({ kind: 'cas', opId, answer: outcome });
@@ -462,7 +486,9 @@ export class ShardExecutor {
     this.#runId = null;
     this.#loadOp = null;
     this.#harvests.clear((buffer) => this.#context.shelf.put(buffer));
-    this.#leaving = null;
+    this.#stager?.close();
+    this.#stager = null;
+    this.#figures.forget();
     this.#progress = null;
     for (const answer of this.#asks.values()) answer([]);
     this.#asks.clear();
@@ -518,42 +544,6 @@ export class ShardExecutor {
     this.#publish(SUBJECT.progress(this.shardId), hint);
   }
 
-  #showLeft(leaving: Leaving | null, record: ShardRecord, casBeganNs: bigint): void {
-    const isPause = record.owner === null && record.status === 'paused';
-    if (record.owner === this.#context.nodeId || (record.owner === null && !isPause)) return;
-    if (leaving === null || record.capsule !== leaving.captured.capsuleHash) return;
-    const { captured, capsuleBytes, pauseUs, storeUs } = leaving;
-    const hint: MoveHint = {
-      kind: 'left',
-      shardId: this.shardId,
-      epoch: record.epoch,
-      source: this.#context.nodeId,
-      target: record.owner,
-      fuelUsed: captured.state.fuelUsed,
-      capsuleBytes,
-      memoryBytes: captured.state.memoryBytes,
-      pauseUs,
-      encodeUs: captured.encodeUs,
-      storeUs,
-      handoverUs: Number(process.hrtime.bigint() - casBeganNs) / 1_000,
-      stoppedNs: captured.stoppedNs,
-    };
-    // After the actions that follow from the hand-over: nothing must wait for figures.
-    setImmediate(() => this.#publish(SUBJECT.moved(this.shardId), hint));
-  }
-
-  #showArrival(runningNs: bigint): void {
-    const hint: MoveHint = {
-      kind: 'arrived',
-      shardId: this.shardId,
-      epoch: this.life.epoch,
-      target: this.#context.nodeId,
-      restoreUs: this.#restoreUs,
-      runningNs,
-    };
-    this.#publish(SUBJECT.moved(this.shardId), hint);
-  }
-
   #publish(subject: string, hint: object): void {
     try {
       this.#context.fabric.messages.publish(subject, encodePlain(hint));
@@ -571,8 +561,4 @@ export class ShardExecutor {
 function facts(state: RunState): RunFacts {
   const { fuelUsed, memoryBytes, ranMs } = state;
   return { fuelUsed, memoryBytes, ranMs };
-}
-
-function loadFailure(error: WorkerError): LoadAnswer {
-  return { kind: 'load-failed', message: lineOf(error), remedy: remedyOf(error.code) };
 }

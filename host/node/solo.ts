@@ -12,7 +12,8 @@
  *     OUTPUT_HELD_BYTES here and as much again in the worker, as with a pipe.
  * S3  After a pause the bundle is the only copy: the thread is gone.
  */
-import { decodeCapsule, encodeBundle } from '../capsule/index.js';
+import { decodeCapsule, encodeBundle, headerOf } from '../capsule/index.js';
+import { decodeStagedImage, isStagedImage } from '../capsule/staged-image.js';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import type { Hash } from '../types/hash.js';
 import type { OutputPiece } from '../types/host.js';
@@ -25,6 +26,7 @@ import type {
   Harvest,
   RunProgress,
   RunState,
+  StagedRest,
   WorkerError,
   WorkerReport,
 } from './worker-messages.js';
@@ -64,6 +66,18 @@ export interface SoloEvents {
   progress(progress: RunProgress): void;
   /** There may be something to `read`, or the end has come. */
   readable(): void;
+}
+
+/** The image that the capsule is based on, when the bundle has it; null: none, or the load says what is missing. */
+function stagedOf({ capsule, blobs }: SoloStart): StagedRest | null {
+  const base = capsule === null ? null : headerOf(capsule, nodePlatform).base;
+  const image = base === null ? undefined : blobs.get(base);
+  if (base === null || image === undefined || !isStagedImage(image)) return null;
+  const { pages, batches } = decodeStagedImage(image, base);
+  const missing = batches.map((hash, index) => {
+    return { index, hash, bytes: blobs.get(hash) ?? new Uint8Array(0) };
+  });
+  return { image: base, pages, batches, missing };
 }
 
 export class Solo {
@@ -107,6 +121,7 @@ export class Solo {
       spec: start.spec,
       capsule: start.capsule,
       capsuleVerified: false,
+      staged: stagedOf(start),
       priority: PRIORITY,
     };
     this.#pool.load(0, takeUp, start.module.bytes);
@@ -232,6 +247,7 @@ export class Solo {
       id: 'pause',
       hold: true,
       epoch: 0,
+      staged: null,
     });
   }
 

@@ -10,6 +10,8 @@
  *      │  capture(hold: true) ──────────────▶ capture, encode ── captured ──▶ stays stopped until run, end or drop
  *      │  end ──────────────────────────────▶ ── ended ──▶ (the run is gone then)
  *      │ ◀──────────── ended                  by itself
+ *      │  copy ─────────────────────────────▶ between two quanta: ── copied ──▶ (slices, rounds) … until captured or end-copy
+ *      │  arrive … load ────────────────────▶ memory first, then the shard (a staged move's target)
  *
  * W1  A `run` number names one take-up of a shard by this node; it is never used twice in a process. Reports of a run
  *     that the main thread has dropped are ignored, so is a command for a run that the worker does not have.
@@ -36,13 +38,49 @@ export interface TakeUp {
   readonly capsule: Uint8Array | null;
   /** The store has compared its hash. */
   readonly capsuleVerified: boolean;
+  /** What the capsule's base still needs; null: its base is the module's own image. */
+  readonly staged: StagedRest | null;
   readonly priority: number;
+}
+
+/** A staged image (capsule/staged-image.ts), and the copy that made it. */
+export interface StagedName {
+  readonly id: string;
+  readonly image: Hash;
+  /** Size of the image, in 64 KiB pages. */
+  readonly pages: number;
+  /** What it consists of, in order. */
+  readonly batches: readonly Hash[];
+}
+
+/** A capsule's staged image, and the batches of it that the thread does not have yet. */
+export interface StagedRest {
+  readonly image: Hash;
+  readonly pages: number;
+  readonly batches: readonly Hash[];
+  readonly missing: readonly Batch[];
+}
+
+/** The batch with this number in the order. */
+export interface Batch {
+  readonly index: number;
+  readonly hash: Hash;
+  readonly bytes: Uint8Array;
 }
 
 export type WorkerCommand =
   | { readonly kind: 'prepare'; readonly moduleHash: Hash; readonly bytes: Uint8Array }
   | { readonly kind: 'spare'; readonly moduleHash: Hash; readonly memoryBytes: number }
   | { readonly kind: 'load'; readonly takeUp: TakeUp }
+  /** The next batch of a memory whose shard will come: an instance of its module is filled with it. */
+  | {
+      readonly kind: 'arrive';
+      readonly shardId: ShardId;
+      readonly moduleHash: Hash;
+      readonly batch: Batch;
+    }
+  /** What has arrived of this shard is not waited for any more. */
+  | { readonly kind: 'forget-arrival'; readonly shardId: ShardId }
   /** Start, resume or go on; stop exactly at `stopAtFuel` (null = never). */
   | { readonly kind: 'run'; readonly run: Run; readonly stopAtFuel: bigint | null }
   | { readonly kind: 'set-stop'; readonly run: Run; readonly stopAtFuel: bigint | null }
@@ -52,7 +90,21 @@ export type WorkerCommand =
       readonly id: string;
       readonly hold: boolean;
       readonly epoch: number;
+      /** Only what this copy has not sent yet. Null: all. */
+      readonly staged: StagedName | null;
     }
+  /** Copies the guest's memory in slices (copying.ts) → copied, copy-failed. `shadow`: zeros; `buffers`: for the slices. */
+  | {
+      readonly kind: 'copy';
+      readonly run: Run;
+      readonly id: string;
+      readonly shadow: SharedArrayBuffer;
+      readonly buffers: readonly ArrayBuffer[];
+    }
+  | { readonly kind: 'next-round'; readonly run: Run; readonly id: string }
+  /** The buffer of a slice that was sent. */
+  | { readonly kind: 'sent'; readonly run: Run; readonly id: string; readonly buffer: ArrayBuffer }
+  | { readonly kind: 'end-copy'; readonly run: Run }
   | { readonly kind: 'end'; readonly run: Run; readonly exit: ShardExit }
   | { readonly kind: 'drop'; readonly run: Run }
   /** Hands the waiting output over without a capture: for a shard whose output nobody has to commit. */
@@ -101,6 +153,20 @@ export interface Captured {
   readonly encodeUs: number;
 }
 
+export interface Copied {
+  readonly run: Run;
+  readonly id: string;
+  /** Null: nothing had changed any more. Its buffer comes back with `sent`. */
+  readonly slice: Uint8Array | null;
+  readonly round: number;
+  readonly roundEnded: boolean;
+  readonly payloadBytes: number;
+  /** Size of the memory, in 64 KiB pages. */
+  readonly pages: number;
+  /** Time that the round's steps took so far, ns. */
+  readonly scanNs: number;
+}
+
 export interface RunProgress {
   readonly run: Run;
   readonly state: RunState;
@@ -123,6 +189,10 @@ export type WorkerReport =
       readonly restoreUs: number;
     }
   | { readonly kind: 'load-failed'; readonly run: Run; readonly error: WorkerError }
+  /** A step of a copy that found something, or ended a round. */
+  | ({ readonly kind: 'copied' } & Copied)
+  /** The copy is over without a result. */
+  | { readonly kind: 'copy-failed'; readonly run: Run; readonly id: string }
   /** The first quantum is about to begin. */
   | { readonly kind: 'running'; readonly run: Run; readonly runningNs: bigint }
   | { readonly kind: 'reached'; readonly run: Run; readonly state: RunState }

@@ -8,3 +8,4 @@ export { createGuestHost, restoreGuestHost } from './guest-host.js';
 export { Instance, MAX_BUDGET, type StartOptions } from './instance.js';
 export { LoadedModule } from './loaded.js';
 export { decodeSpec, decodeTrees, encodeSpec, encodeTrees } from './spec.js';
+export { Staged } from './staged.js';

@@ -35,10 +35,12 @@ import {
   exportedFunction,
   exportedGlobal,
   exportedMemory,
+  growTo,
   type Linked,
   type LoadedModule,
   memoryOf,
 } from './loaded.js';
+import type { Staged } from './staged.js';
 import { captureTables, droppedSegments, restoreSegments, restoreTables } from './tables.js';
 import { explainTrap, withTraces } from './trap.js';
 import { ValueStore } from './value-store.js';
@@ -92,10 +94,10 @@ export class Instance {
   private constructor(
     private readonly loaded: LoadedModule,
     private readonly host: GuestHost,
-    memoryPages: number,
+    linked: Linked,
   ) {
     this.hostFunctions = loaded.resolveImports(host.functions(this.control()));
-    this.linked = loaded.link(memoryPages);
+    this.linked = linked;
     this.linked.port.call = (index, args) => this.containedCall(index, args);
     this.frames = new FrameStack(loaded, this.linked.store);
     this.values = new ValueStore(loaded, this.linked, this.frames);
@@ -136,7 +138,7 @@ export class Instance {
         { exitCode: EXIT.refused },
       );
     }
-    const instance = new Instance(loaded, host, module.memory?.minPages ?? 0);
+    const instance = new Instance(loaded, host, loaded.link(module.memory?.minPages ?? 0));
     instance.setLimit(options.limitPages);
     instance.calls = module.hasStart ? [null, options.entry] : [options.entry];
     instance.args = options.entryArgs.slice();
@@ -145,14 +147,15 @@ export class Instance {
 
   /**
    * A shard that goes on from a captured state. `fillMemory` writes the memory instead of `state.memory.bytes` (which
-   * may then be empty), into a memory that holds the base image. Throws
-   * SHERD_CAPSULE_MISMATCH when the state does not fit the module.
+   * may then be empty), into a memory that holds the base image, or what was staged when `staged` is the instance that it
+   * was staged in. Throws SHERD_CAPSULE_MISMATCH when the state does not fit the module.
    */
   static resume(
     loaded: LoadedModule,
     host: GuestHost,
     state: ShardState,
     fillMemory?: FillMemory,
+    staged?: Staged,
   ): Instance {
     if (state.moduleHash !== loaded.module.moduleHash) {
       throw new SherdError(
@@ -164,7 +167,8 @@ export class Instance {
         },
       );
     }
-    const instance = new Instance(loaded, host, state.memory?.pages ?? 0);
+    const linked = staged?.take(loaded) ?? loaded.link(state.memory?.pages ?? 0);
+    const instance = new Instance(loaded, host, linked);
     instance.restore(state, fillMemory);
     return instance;
   }
@@ -191,6 +195,11 @@ export class Instance {
   /** The end of the shard, once there is one. */
   get result(): RunResult | undefined {
     return this.ended;
+  }
+
+  /** The guest's memory as it is, good until the guest runs again. Empty: it has none. */
+  memoryView(): Uint8Array {
+    return this.guestMemory();
   }
 
   /** A copy of the guest's memory, also of a finished shard. */
@@ -541,20 +550,7 @@ export class Instance {
     if (pages < have || (fillMemory === undefined && bytes.length !== pages * PAGE_BYTES)) {
       throw mismatch(`its memory has ${pages} pages, the module starts with ${have}`);
     }
-    if (pages > have) {
-      try {
-        memory.grow(pages - have);
-      } catch (cause) {
-        throw new SherdError(
-          'SHERD_ENGINE_MEMORY',
-          `the engine cannot give the shard its ${pages} pages of memory`,
-          {
-            cause,
-            next: 'free memory on this machine or resume the shard elsewhere',
-          },
-        );
-      }
-    }
+    growTo(memory, pages);
     if (fillMemory === undefined) new Uint8Array(memory.buffer).set(bytes);
     else fillMemory(new Uint8Array(memory.buffer));
     exportedGlobal(this.linked.exports, EXPORT.limit).value = limitPages;

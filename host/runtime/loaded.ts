@@ -187,6 +187,13 @@ export class LoadedModule {
     return spare;
   }
 
+  /** A linked instance of its own, for a shard whose memory is staged before it comes (staged.ts). */
+  linkStaged(): Linked {
+    this.builder ??= new ContinuationBuilder(this.module);
+    this.baseImage();
+    return this.linkFresh();
+  }
+
   private linkFresh(): Linked {
     const port: HostPort = {
       call: () => {
@@ -381,6 +388,21 @@ function numbersOf(
 
 export function memoryOf(exports: WebAssembly.Exports): Uint8Array {
   return new Uint8Array(exportedMemory(exports, EXPORT.memory).buffer);
+}
+
+/** Grows a memory to a size, in 64 KiB pages. Throws SHERD_ENGINE_MEMORY when the engine has no room. */
+export function growTo(memory: WebAssembly.Memory, pages: number): void {
+  const missing = pages - memory.buffer.byteLength / WASM_PAGE_BYTES;
+  if (missing <= 0) return;
+  try {
+    memory.grow(missing);
+  } catch (cause) {
+    throw new SherdError(
+      'SHERD_ENGINE_MEMORY',
+      `the engine cannot give the shard its ${pages} pages of memory`,
+      { cause, next: 'free memory on this machine or resume the shard elsewhere' },
+    );
+  }
 }
 
 function scanImage(memory: Uint8Array, platform: Platform): BaseImage {

@@ -37,6 +37,18 @@ export type NodeHint =
       readonly memoryBytes: number;
       readonly capsuleBytes: number;
     }
+  /** A shard that is to come is being copied: the next batch of its memory (capsule/staging) is in the store. */
+  | {
+      readonly kind: 'arrive';
+      readonly shardId: ShardId;
+      readonly moduleHash: Hash;
+      readonly index: number;
+      readonly hash: Hash;
+      /** Who wants to know when it has arrived. */
+      readonly source: NodeId;
+    }
+  /** All batches up to this one are there. */
+  | { readonly kind: 'arrived'; readonly shardId: ShardId; readonly index: number }
   /** What is it doing right now? Answer on `asked.<askId>`. */
   | { readonly kind: 'ask'; readonly shardId: ShardId; readonly askId: string }
   /** Pause and store every shard, take no more. */

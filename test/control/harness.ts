@@ -8,7 +8,7 @@ import wabt from 'wabt';
 import { compileProgram } from '../../host/compile/index.js';
 import { ControlClient } from '../../host/control/client.js';
 import { ControlServer } from '../../host/control/server.js';
-import { NodeProcess } from '../../host/node/node.js';
+import { type NodeOptions, NodeProcess } from '../../host/node/node.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { encodeSpec } from '../../host/runtime/index.js';
 import type { ShardView } from '../../host/types/api.js';
@@ -193,6 +193,10 @@ export async function until(
 export class TestCluster {
   readonly nodes: NodeProcess[] = [];
   control: ControlServer | undefined;
+  /** What nodes log; a test may listen. */
+  log = (node: string, what: string, shardId: string | null, detail: string): void => {
+    if (process.env.TEST_LOG) console.log(node, what, shardId, detail);
+  };
   #closed = false;
   readonly client = new ControlClient(async () => {
     if (this.control === undefined) throw new Error('no control');
@@ -224,16 +228,19 @@ export class TestCluster {
     }
   }
 
-  async startNode(name: string, workers = 1): Promise<NodeProcess> {
+  async startNode(
+    name: string,
+    workers = 1,
+    options: Pick<NodeOptions, 'preCopy'> = {},
+  ): Promise<NodeProcess> {
     const fabric = await this.connect(name);
     const node = await NodeProcess.start({
       fabric,
       name,
       workers,
       workerEntry: WORKER_ENTRY,
-      ...(process.env.TEST_LOG
-        ? { log: (w: string, i: string | null, d: string) => console.log(name, w, i, d) }
-        : {}),
+      ...options,
+      log: (what, shardId, detail) => this.log(name, what, shardId, detail),
     });
     this.nodes.push(node);
     return node;

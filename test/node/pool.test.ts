@@ -52,6 +52,7 @@ function takeUp(run: Run, moduleHash = 'm'): TakeUp {
     specHash: 'spec',
     spec: nothing,
     capsule: null,
+    staged: null,
     capsuleVerified: false,
     priority: 0,
   };

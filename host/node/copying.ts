@@ -1,0 +1,152 @@
+/**
+ * The worker's part of a staged move: copies the memory of guests in slices between their quanta.
+ *
+ *     quantum │ step │ quantum │ quantum │ step │ …        a step: one chunk is compared, about 50–100 µs
+ *             └ a slice, when something had changed ──▶ main thread (its buffer comes back)
+ *
+ *     round ended ──▶ main thread; nothing is copied until it says `next-round`, or captures what is left
+ *
+ * Does: spend no more than SHARE of the time on it, keep within the buffers that it was given.
+ * Does not: decide when it is enough (stager.ts), or touch a guest that runs: this thread is the one that runs it.
+ *
+ * C1  A guest without free buffers, or whose round is over, costs nothing.
+ * C2  A copy that cannot go on (the memory outgrew its shadow) is reported once, and is over.
+ * C3  `complete` gives what the target has by now, which a capture is to be encoded against; then the copy is over.
+ */
+import { WASM_PAGE_BYTES } from '../capsule/index.js';
+import { StageSource } from '../capsule/staging.js';
+import { invariant } from '../types/errors.js';
+import type { Platform } from '../types/platform.js';
+import type { BaseImage } from '../types/state.js';
+import type { Run, WorkerReport } from './worker-messages.js';
+
+/** Share of a thread's time that copying may take while a guest is running. */
+const SHARE = 0.08;
+/** Unused time is not saved up beyond this: a step must not delay a pause. */
+const MOST_SAVED_NS = 200_000;
+
+/** What is copied. */
+export interface CopyGuest {
+  /** The whole memory as it is now. */
+  memory(): Uint8Array;
+  baseImage(): BaseImage;
+}
+
+interface Copy {
+  readonly id: string;
+  readonly guest: CopyGuest;
+  readonly shadow: Uint8Array;
+  readonly source: StageSource;
+  readonly buffers: ArrayBuffer[];
+  waits: boolean;
+  scanNs: number;
+}
+
+export class Copying {
+  readonly #copies = new Map<Run, Copy>();
+  readonly #platform: Platform;
+  readonly #report: (report: WorkerReport, transfer?: readonly ArrayBuffer[]) => void;
+  #savedNs = 0;
+  #atNs = 0n;
+
+  constructor(
+    platform: Platform,
+    report: (report: WorkerReport, transfer?: readonly ArrayBuffer[]) => void,
+  ) {
+    this.#platform = platform;
+    this.#report = report;
+  }
+
+  /** `shadow`: zeros, at least as large as the memory. */
+  begin(
+    run: Run,
+    id: string,
+    guest: CopyGuest,
+    shadow: Uint8Array,
+    buffers: readonly ArrayBuffer[],
+  ): void {
+    if (guest.memory().length > shadow.length) {
+      this.#report({ kind: 'copy-failed', run, id });
+      return;
+    }
+    const source = new StageSource(guest.baseImage(), shadow, this.#platform);
+    const state = { waits: false, scanNs: 0 };
+    this.#copies.set(run, { id, guest, shadow, source, buffers: [...buffers], ...state });
+    this.#atNs = this.#platform.monotonicNs();
+  }
+
+  end(run: Run): void {
+    this.#copies.delete(run);
+  }
+
+  nextRound(run: Run, id: string): void {
+    const copy = this.#copies.get(run);
+    if (copy?.id === id) copy.waits = false;
+  }
+
+  /** A slice's buffer, sent. */
+  giveBack(run: Run, id: string, buffer: ArrayBuffer): void {
+    const copy = this.#copies.get(run);
+    if (copy?.id === id) copy.buffers.push(buffer);
+  }
+
+  /** C3. Undefined: there is no such copy (any more). */
+  complete(run: Run, id: string): Uint8Array | undefined {
+    const copy = this.#copies.get(run);
+    if (copy?.id !== id || copy.guest.memory().length > copy.shadow.length) return undefined;
+    this.#copies.delete(run);
+    return copy.shadow;
+  }
+
+  /** After each turn of guests. `idle`: there was nothing to run, so that nobody is delayed. */
+  turn(idle: boolean): void {
+    if (this.#copies.size === 0) return;
+    const now = this.#platform.monotonicNs();
+    this.#savedNs = Math.min(MOST_SAVED_NS, this.#savedNs + Number(now - this.#atNs) * SHARE);
+    this.#atNs = now;
+    for (const [run, copy] of this.#copies) {
+      if (this.#savedNs <= 0 && !idle) return;
+      if (canStep(copy)) this.#step(run, copy);
+    }
+  }
+
+  /** True when a turn would copy something although nothing runs. */
+  get hasWork(): boolean {
+    for (const copy of this.#copies.values()) if (canStep(copy)) return true;
+    return false;
+  }
+
+  #step(run: Run, copy: Copy): void {
+    const memory = copy.guest.memory();
+    if (memory.length > copy.shadow.length) {
+      this.#copies.delete(run);
+      this.#report({ kind: 'copy-failed', run, id: copy.id });
+      return;
+    }
+    const began = this.#platform.monotonicNs();
+    const buffer = copy.buffers.pop();
+    invariant(buffer !== undefined, 'there is a buffer');
+    const { round } = copy.source;
+    const step = copy.source.step(memory, new Uint8Array(buffer));
+    const tookNs = Number(this.#platform.monotonicNs() - began);
+    copy.scanNs += tookNs;
+    this.#savedNs -= tookNs;
+    this.#atNs += BigInt(tookNs);
+    if (step.sliceBytes === 0) copy.buffers.push(buffer);
+    if (step.sliceBytes === 0 && !step.roundEnded) return;
+    const slice = step.sliceBytes === 0 ? null : new Uint8Array(buffer, 0, step.sliceBytes);
+    const { payloadBytes, roundEnded } = step;
+    const scanNs = copy.scanNs;
+    if (roundEnded) {
+      copy.waits = true;
+      copy.scanNs = 0;
+    }
+    const pages = memory.length / WASM_PAGE_BYTES;
+    const report = { run, id: copy.id, slice, round, roundEnded, payloadBytes, pages, scanNs };
+    this.#report({ kind: 'copied', ...report }, slice === null ? [] : [buffer]);
+  }
+}
+
+function canStep(copy: Copy): boolean {
+  return !copy.waits && copy.buffers.length > 0;
+}

@@ -1,0 +1,255 @@
+/**
+ * The source's part of a staged move: slices from the worker become batches in the store, round after round.
+ *
+ *     worker ──slices──▶ Stager ──batches──▶ store      hint ──▶ target fetches them ahead
+ *       ▲                  │ round ended → protocol/precopy
+ *       └── next-round ────┴──▶ ready: the capture names the batches │ given up: the capture takes all
+ *
+ * Does: gather, store, hint, keep the rounds' facts. Does not: find what changed (copying.ts), or decide (precopy).
+ *
+ * A1  `answer` is called once: `ready` only when all batches of all rounds are durable, and none is made any more.
+ * A2  At most OPEN_PUTS batches are being stored: beyond that buffers are kept back, and the worker stops copying.
+ * A3  After `close` nothing is answered, sent or hinted.
+ * A4  A round is over when the target has it, as far as it says so: a target that lags behind would stand still for the rest.
+ */
+import { encodeStagedImage } from '../capsule/staged-image.js';
+import { BatchWriter, SLICE_ROOM_BYTES } from '../capsule/staging.js';
+import { newPreCopy, type PreCopyPolicy, type PreCopyState, preCopy } from '../protocol/precopy.js';
+import type { Blobs } from '../types/fabric.js';
+import type { NodeHint } from '../types/hints.js';
+import type { Hash, Platform } from '../types/platform.js';
+import type { NodeId, ShardId } from '../types/records.js';
+import type { Copied, Run, StagedName, WorkerCommand } from './worker-messages.js';
+
+const SLICES = 8;
+/** A capsule names at most 255 blobs below it: large memories go in larger batches. */
+const BATCH_BYTES = 8 * 1024 * 1024;
+const BATCHES = 64;
+const OPEN_PUTS = 2;
+/** The shadow's pages are touched so many bytes at a time. */
+const TOUCH_BYTES = 512 * 1024;
+const PAGE_BYTES = 4096;
+/** A target that says nothing for so long is not waited for: what it lacks it fetches when the shard comes. */
+const SILENCE_MS = 2_000;
+/** Room for a memory that grows while it is copied. */
+const HEADROOM_BYTES = 16 * 1024 * 1024;
+/** Of the machine's free memory a shadow may take this part. */
+const MEMORY_SHARE = 0.5;
+
+export interface StageOrder {
+  readonly opId: string;
+  readonly run: Run;
+  readonly shardId: ShardId;
+  readonly moduleHash: Hash;
+  readonly source: NodeId;
+  readonly target: NodeId;
+  readonly memoryBytes: number;
+}
+
+export interface StagerPort {
+  readonly blobs: Pick<Blobs, 'put'>;
+  readonly platform: Platform;
+  readonly policy: Partial<PreCopyPolicy>;
+  nowMs(): number;
+  /** Bytes of memory that the machine has free. */
+  freeBytes(): number;
+  send(command: Extract<WorkerCommand, { run: Run }>, transfer?: readonly ArrayBuffer[]): void;
+  hint(target: NodeId, hint: NodeHint): void;
+  answer(opId: string, ready: boolean): void;
+  log(detail: string): void;
+}
+
+export class Stager {
+  readonly #order: StageOrder;
+  readonly #port: StagerPort;
+  #state: PreCopyState;
+  #batch: BatchWriter;
+  readonly #batchBytes: number;
+  readonly #batches: Hash[] = [];
+  /** Puts, in order: one that has ended names its batch. */
+  #tail: Promise<void> = Promise.resolve();
+  #open = 0;
+  readonly #withheld: ArrayBuffer[] = [];
+  #roundBytes = 0;
+  #roundBeganMs: number;
+  #pages = 0;
+  /** The target has all batches before this one. */
+  #arrived = 0;
+  #heard: () => void = () => undefined;
+  #name: StagedName | null = null;
+  #closed = false;
+
+  constructor(order: StageOrder, port: StagerPort) {
+    this.#order = order;
+    this.#port = port;
+    this.#batchBytes = Math.max(BATCH_BYTES, Math.ceil(order.memoryBytes / BATCHES));
+    this.#batch = new BatchWriter(new Uint8Array(this.#batchBytes));
+    this.#roundBeganMs = port.nowMs();
+    this.#state = preCopy(newPreCopy(port.policy), { kind: 'begin', nowMs: this.#roundBeganMs });
+    void this.#begin();
+  }
+
+  get opId(): string {
+    return this.#order.opId;
+  }
+
+  /** What a capture may leave out; null = nothing: it is not ready. */
+  get name(): StagedName | null {
+    return this.#name;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#heard();
+    this.#port.send({ kind: 'end-copy', run: this.#order.run });
+  }
+
+  /** The worker's copy is over without a result. */
+  failed(id: string): void {
+    if (id === this.#order.opId) this.#giveUp('the memory has outgrown its copy');
+  }
+
+  /** A hint: it may be lost, late or repeated. */
+  arrived(index: number): void {
+    this.#arrived = Math.max(this.#arrived, index + 1);
+    this.#heard();
+  }
+
+  copied(report: Copied): void {
+    if (this.#closed || report.id !== this.#order.opId) return;
+    this.#roundBytes += report.payloadBytes;
+    this.#pages = report.pages;
+    if (report.slice !== null) this.#gather(report.slice);
+    if (!report.roundEnded) return;
+    this.#flush();
+    const { scanNs } = report;
+    this.#tail = this.#tail.then(() => this.#roundEnded(scanNs / 1e6));
+  }
+
+  async #begin(): Promise<void> {
+    const { run, opId, memoryBytes } = this.#order;
+    const bytes = memoryBytes + HEADROOM_BYTES;
+    if (bytes > this.#port.freeBytes() * MEMORY_SHARE) {
+      this.#giveUp('there is no memory for a copy');
+      return;
+    }
+    const shadow = new SharedArrayBuffer(bytes);
+    await touch(new Uint8Array(shadow, 0, memoryBytes), () => this.#closed);
+    if (this.#closed) return;
+    const buffers = Array.from({ length: SLICES }, () => new ArrayBuffer(SLICE_ROOM_BYTES));
+    this.#roundBeganMs = this.#port.nowMs();
+    this.#port.send({ kind: 'copy', run, id: opId, shadow, buffers }, buffers);
+  }
+
+  #gather(slice: Uint8Array): void {
+    if (!this.#batch.hasRoomFor(slice)) this.#flush();
+    this.#batch.add(slice);
+    this.#withheld.push(slice.buffer as ArrayBuffer);
+    this.#giveBuffers();
+  }
+
+  /** A2. */
+  #giveBuffers(): void {
+    if (this.#open > OPEN_PUTS) return;
+    const { run, opId: id } = this.#order;
+    for (const buffer of this.#withheld.splice(0))
+      this.#port.send({ kind: 'sent', run, id, buffer }, [buffer]);
+  }
+
+  #flush(): void {
+    if (this.#batch.empty) return;
+    const { bytes } = this.#batch;
+    this.#batch = new BatchWriter(new Uint8Array(this.#batchBytes));
+    const hash = this.#port.platform.sha256(bytes);
+    this.#open += 1;
+    const put = this.#port.blobs.put(hash, bytes, { hashed: true });
+    // Handled below, in order; without this an early failure would be nobody's.
+    put.catch(() => undefined);
+    this.#tail = this.#tail.then(async () => {
+      try {
+        await put;
+      } catch (cause) {
+        this.#giveUp(`a batch cannot be stored: ${String(cause)}`);
+      }
+      this.#open -= 1;
+      if (this.#closed) return;
+      this.#batches.push(hash);
+      const { shardId, moduleHash, target, source } = this.#order;
+      const index = this.#batches.length - 1;
+      this.#port.hint(target, { kind: 'arrive', shardId, moduleHash, index, hash, source });
+      this.#giveBuffers();
+    });
+  }
+
+  async #roundEnded(scanMs: number): Promise<void> {
+    await this.#allArrived();
+    if (this.#closed) return;
+    const nowMs = this.#port.nowMs();
+    const facts = {
+      sentBytes: this.#roundBytes,
+      tookMs: nowMs - this.#roundBeganMs,
+      scanMs,
+      linkBytesPerMs: this.#roundBytes / Math.max(1, nowMs - this.#roundBeganMs),
+    };
+    this.#state = preCopy(this.#state, { kind: 'round', nowMs, facts });
+    this.#roundBytes = 0;
+    this.#roundBeganMs = nowMs;
+    const { verdict } = this.#state;
+    if (verdict.kind === 'go-on') {
+      const { run, opId: id } = this.#order;
+      this.#port.send({ kind: 'next-round', run, id });
+    } else if (verdict.kind === 'abandon') this.#giveUp(verdict.why);
+    else {
+      this.#port.log(`staged in ${this.#state.rounds.length} rounds: ${verdict.why}`);
+      await this.#finish();
+    }
+  }
+
+  /** Waits until the target has all that was sent, or is silent: how fast it gets it is the link's speed. */
+  async #allArrived(): Promise<void> {
+    while (this.#arrived < this.#batches.length && !this.#closed) {
+      const before = this.#arrived;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, SILENCE_MS);
+        this.#heard = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      if (this.#arrived === before) return;
+    }
+  }
+
+  async #finish(): Promise<void> {
+    const { moduleHash, opId } = this.#order;
+    const pages = this.#pages;
+    const bytes = encodeStagedImage({ moduleHash, pages, batches: this.#batches });
+    const image = this.#port.platform.sha256(bytes);
+    try {
+      await this.#port.blobs.put(image, bytes, { hashed: true });
+    } catch (cause) {
+      this.#giveUp(`its image cannot be stored: ${String(cause)}`);
+      return;
+    }
+    if (this.#closed) return;
+    this.#name = { id: opId, image, pages, batches: this.#batches };
+    this.#port.answer(opId, true);
+  }
+
+  #giveUp(why: string): void {
+    if (this.#closed || this.#name !== null) return;
+    this.close();
+    this.#port.log(`not staged: ${why}`);
+    this.#port.answer(this.#order.opId, false);
+  }
+}
+
+/** Has the engine give each page a place now, a little at a time: a page fault in a worker would be the guest's. */
+async function touch(bytes: Uint8Array, cancelled: () => boolean): Promise<void> {
+  for (let from = 0; from < bytes.length && !cancelled(); from += TOUCH_BYTES) {
+    const end = Math.min(bytes.length, from + TOUCH_BYTES);
+    for (let at = from; at < end; at += PAGE_BYTES) bytes[at] = 0;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}

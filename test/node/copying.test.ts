@@ -1,0 +1,331 @@
+/**
+ * A staged move without threads: Copying (worker), Stager (source), Arrivals and Staged-like target, joined by hand. The law is
+ * that what the target holds, with what the capture takes, is the memory; the rest are the ways in which it is not completed.
+ */
+import { setImmediate as turnOfLoop } from 'node:timers/promises';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { WASM_PAGE_BYTES } from '../../host/capsule/index.js';
+import { decodeStagedImage, isStagedImage } from '../../host/capsule/staged-image.js';
+import { readBatch, StageTarget } from '../../host/capsule/staging.js';
+import { type ArrivalHint, Arrivals } from '../../host/node/arrivals.js';
+import { Copying } from '../../host/node/copying.js';
+import { nodePlatform } from '../../host/node/platform.js';
+import { Stager } from '../../host/node/stager.js';
+import type { WorkerCommand, WorkerReport } from '../../host/node/worker-messages.js';
+import type { Platform } from '../../host/types/platform.js';
+import type { BaseImage } from '../../host/types/state.js';
+
+const RUN = 7;
+const MODULE = 'cd'.repeat(32);
+const PAGES = 20;
+const BASE: BaseImage = { pages: 2, nonZero: new Map([[1, new Uint8Array(4096).fill(9)]]) };
+
+/** A source: guest memory, worker part and main part. */
+class Source {
+  memory = new Uint8Array(PAGES * WASM_PAGE_BYTES);
+  readonly store = new Map<string, Uint8Array>();
+  readonly hints: ArrivalHint[] = [];
+  readonly answers: [string, boolean][] = [];
+  readonly commands: WorkerCommand['kind'][] = [];
+  readonly stager: Stager;
+  readonly copying: Copying;
+  putFails = false;
+  acks = true;
+  nowNs = 0n;
+
+  constructor(freeBytes = 2 ** 30) {
+    const platform: Platform = { ...nodePlatform, monotonicNs: () => this.nowNs };
+    this.memory.fill(9, 4096, 8192);
+    this.copying = new Copying(platform, (report) => this.#report(report));
+    const order = {
+      opId: 'op',
+      run: RUN,
+      shardId: 's-1',
+      moduleHash: MODULE,
+      source: 'n1',
+      target: 'n2',
+    };
+    this.stager = new Stager(
+      { ...order, memoryBytes: this.memory.length },
+      {
+        blobs: { put: async (hash, content) => this.#put(hash, content as Uint8Array) },
+        platform,
+        policy: {},
+        nowMs: () => Number(this.nowNs) / 1e6,
+        freeBytes: () => freeBytes,
+        send: (command) => this.#obey(command),
+        hint: (_, hint) => {
+          if (hint.kind !== 'arrive') return;
+          this.hints.push(hint);
+          if (this.acks) queueMicrotask(() => this.stager.arrived(hint.index));
+        },
+        answer: (opId, ready) => this.answers.push([opId, ready]),
+        log: () => undefined,
+      },
+    );
+  }
+
+  async #put(hash: string, content: Uint8Array): Promise<void> {
+    await turnOfLoop();
+    if (this.putFails) throw new Error('no room');
+    expect(nodePlatform.sha256(content)).toBe(hash);
+    this.store.set(hash, content.slice());
+  }
+
+  #report(report: WorkerReport): void {
+    if (report.kind === 'copied') this.stager.copied(report);
+    else if (report.kind === 'copy-failed') this.stager.failed(report.id);
+  }
+
+  #obey(command: WorkerCommand): void {
+    this.commands.push(command.kind);
+    const guest = { memory: () => this.memory, baseImage: () => BASE };
+    if (command.kind === 'copy')
+      this.copying.begin(RUN, command.id, guest, new Uint8Array(command.shadow), command.buffers);
+    else if (command.kind === 'sent') this.copying.giveBack(RUN, command.id, command.buffer);
+    else if (command.kind === 'next-round') this.copying.nextRound(RUN, command.id);
+    else if (command.kind === 'end-copy') this.copying.end(RUN);
+  }
+
+  /** Turns of the worker, with `between` as the guest, until an answer has come. */
+  async run(between: (turn: number) => void = () => undefined, turns = 5_000): Promise<void> {
+    for (let turn = 0; turn < turns && this.answers.length === 0; turn++) {
+      between(turn);
+      this.nowNs += 100_000n;
+      this.copying.turn(turn % 3 === 0);
+      await turnOfLoop();
+    }
+  }
+}
+
+/** The image that a list of batches stands for. */
+function imageOf(source: Source, batches: readonly string[], pages: number): Uint8Array {
+  const image = new Uint8Array(pages * WASM_PAGE_BYTES);
+  for (const [page, bytes] of BASE.nonZero) image.set(bytes, page * 4096);
+  const target = new StageTarget(BASE.pages, pages, nodePlatform);
+  for (const hash of batches)
+    for (const slice of readBatch(source.store.get(hash)!)) target.apply(slice, () => image);
+  return image;
+}
+
+describe('a staged move', () => {
+  it('the stored image equals the copy that the capture is encoded against, and nearly the memory', async () => {
+    const source = new Source();
+    let seed = 1;
+    await source.run(() => {
+      for (let i = 0; i < 20; i++) {
+        seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+        source.memory[seed % source.memory.length] = seed & 0xff;
+      }
+    });
+    expect(source.answers).toEqual([['op', true]]);
+    const name = source.stager.name!;
+    const manifest = source.store.get(name.image)!;
+    expect(isStagedImage(manifest)).toBe(true);
+    const image = decodeStagedImage(manifest);
+    expect(image).toMatchObject({ moduleHash: MODULE, pages: PAGES });
+    expect(source.hints.map(({ index, hash }) => [index, hash])).toEqual([
+      ...image.batches.entries(),
+    ]);
+    const shadow = source.copying.complete(RUN, 'op')!;
+    const stored = imageOf(source, image.batches, image.pages);
+    expect(Buffer.compare(stored, shadow.slice(0, stored.length))).toBe(0);
+    let differ = 0;
+    for (let at = 0; at < stored.length; at += 64)
+      if (nodePlatform.equal(stored, at, source.memory, at, 64) === false) differ += 64;
+    expect(differ).toBeLessThan(source.memory.length / 100);
+    expect(source.copying.complete(RUN, 'op')).toBeUndefined();
+  });
+
+  it('copies nothing while nobody sends, while a round is decided on, and after its end', async () => {
+    const source = new Source();
+    source.memory.fill(5);
+    await source.run();
+    expect(source.copying.hasWork).toBe(false);
+    source.stager.close();
+    source.memory.fill(6);
+    source.copying.turn(true);
+    expect(source.copying.hasWork).toBe(false);
+    expect(source.answers).toEqual([['op', true]]);
+  });
+
+  it('takes its share of the time at most, unless nothing else wants to run', () => {
+    let nowNs = 0n;
+    const reports: WorkerReport[] = [];
+    // Each look at the clock in a step is 50 µs later: a step costs that.
+    let step = 0n;
+    const platform: Platform = { ...nodePlatform, monotonicNs: () => (nowNs += step) };
+    const copying = new Copying(platform, (report) => reports.push(report));
+    const memory = new Uint8Array(64 * 8 * WASM_PAGE_BYTES).fill(3);
+    const buffers = Array.from({ length: 64 }, () => new ArrayBuffer(700_000));
+    copying.begin(
+      RUN,
+      'op',
+      { memory: () => memory, baseImage: () => BASE },
+      new Uint8Array(memory.length),
+      buffers,
+    );
+    step = 50_000n;
+    const before = nowNs;
+    for (let i = 0; i < 1_000 && reports.length < 20; i++) {
+      nowNs += 500_000n;
+      copying.turn(false);
+    }
+    const perStep = Number(nowNs - before) / reports.length;
+    expect(reports.length).toBe(20);
+    expect(50_000 / perStep).toBeLessThan(0.1);
+    const made = reports.length;
+    copying.turn(true);
+    copying.turn(true);
+    expect(reports.length).toBe(made + 2);
+  });
+
+  it('is given up when there is no memory for a copy', async () => {
+    const source = new Source(1_000);
+    await turnOfLoop();
+    expect(source.answers).toEqual([['op', false]]);
+    expect(source.commands).toEqual(['end-copy']);
+  });
+
+  it('is given up when a batch cannot be stored', async () => {
+    const source = new Source();
+    source.putFails = true;
+    source.memory.fill(5);
+    await source.run();
+    expect(source.answers).toEqual([['op', false]]);
+    expect(source.copying.complete(RUN, 'op')).toBeUndefined();
+  });
+
+  it('waits for the target to have a round, and not for one that says nothing', async () => {
+    const source = new Source();
+    source.acks = false;
+    source.memory.fill(5);
+    await source.run(() => undefined, 40);
+    expect(source.answers).toEqual([]);
+    expect(source.hints.length).toBeGreaterThan(0);
+    // All batches but the last one: it still waits.
+    for (const { index } of source.hints.slice(0, -1)) source.stager.arrived(index);
+    await source.run(() => undefined, 10);
+    expect(source.answers).toEqual([]);
+    await vi.waitFor(() => expect(source.answers).toEqual([['op', true]]), 20_000);
+  });
+
+  it('is given up when the memory outgrows its copy', async () => {
+    const source = new Source();
+    source.memory.fill(5);
+    await source.run((turn) => {
+      if (turn === 3) source.memory = new Uint8Array(1_000 * WASM_PAGE_BYTES);
+    });
+    expect(source.answers).toEqual([['op', false]]);
+    expect(source.commands.at(-1)).toBe('end-copy');
+  });
+
+  it('says nothing after it was closed', async () => {
+    const source = new Source();
+    source.memory.fill(5);
+    await source.run((turn) => {
+      if (turn === 4) source.stager.close();
+    }, 200);
+    expect(source.answers).toEqual([]);
+    expect(source.stager.name).toBeNull();
+  });
+});
+
+describe('Arrivals', () => {
+  afterEach(() => vi.useRealTimers());
+
+  const hashOf = (i: number): string => `${i}`.padStart(64, '0');
+
+  function made(lost: ReadonlySet<string> = new Set()) {
+    const got: string[] = [];
+    const forgotten: string[] = [];
+    const acks: string[] = [];
+    const arrivals = new Arrivals({
+      fetch: async (hash) => {
+        await turnOfLoop();
+        return lost.has(hash) ? undefined : Uint8Array.of(Number(hash));
+      },
+      place: async () => 1,
+      arrive: (thread, hint) => got.push(`${thread}:${hint.index}:${Number(hint.hash)}`),
+      arrived: (source, _, index) => acks.push(`${source}:${index}`),
+      forget: (thread, shardId) => forgotten.push(`${thread}:${shardId}`),
+    });
+    const hint = (index: number, hash: number): void =>
+      arrivals.hint({
+        shardId: 's-1',
+        moduleHash: MODULE,
+        index,
+        hash: hashOf(hash),
+        source: 'n1',
+      });
+    return { arrivals, got, forgotten, acks, hint };
+  }
+
+  it('V1: whatever the order of the hints, the thread gets them in order, and the claim the rest', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(9), { maxLength: 30 }), fc.nat(9), async (order, more) => {
+        const { arrivals, got, acks, hint } = made();
+        for (const index of order) hint(index, index);
+        for (let i = 0; i < 40; i++) await turnOfLoop();
+        const list = Array.from({ length: 10 + more }, (_, i) => hashOf(i));
+        const { thread, missing } = await arrivals.claim('s-1', list);
+        // Hints before the first of the list are nothing: without index 0 there is no row.
+        const begun = order.indexOf(0);
+        const seen = new Set(begun < 0 ? [] : order.slice(begun));
+        let have = 0;
+        while (seen.has(have)) have++;
+        expect(got).toEqual(Array.from({ length: have }, (_, i) => `1:${i}:${i}`));
+        expect(acks).toEqual(Array.from({ length: have }, (_, i) => `n1:${i}`));
+        expect(missing.map(({ index }) => index)).toEqual(list.map((_, i) => i).slice(have));
+        expect(thread).toBe(begun < 0 ? null : 1);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('throws a row away that is not the beginning of the list', async () => {
+    const { arrivals, forgotten, hint } = made();
+    hint(0, 0);
+    hint(1, 5);
+    for (let i = 0; i < 10; i++) await turnOfLoop();
+    const { thread, missing } = await arrivals.claim('s-1', [hashOf(0), hashOf(1)]);
+    expect([thread, missing.length]).toEqual([null, 2]);
+    expect(forgotten).toEqual(['1:s-1']);
+  });
+
+  it('begins anew when a list begins anew', async () => {
+    const { arrivals, got, forgotten, hint } = made();
+    hint(0, 0);
+    for (let i = 0; i < 5; i++) await turnOfLoop();
+    hint(0, 7);
+    for (let i = 0; i < 5; i++) await turnOfLoop();
+    expect(got).toEqual(['1:0:0', '1:0:7']);
+    expect(forgotten).toEqual(['1:s-1']);
+    expect((await arrivals.claim('s-1', [hashOf(7)])).missing).toEqual([]);
+  });
+
+  it('V2: nobody asks: it is dropped', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const { forgotten, hint } = made();
+    hint(0, 0);
+    vi.advanceTimersByTime(59_000);
+    await turnOfLoop();
+    expect(forgotten).toEqual([]);
+    vi.advanceTimersByTime(2_000);
+    await turnOfLoop();
+    expect(forgotten).toEqual(['1:s-1']);
+  });
+
+  it('a batch that is not there stops the row, not the claim', async () => {
+    const { arrivals, got, hint } = made(new Set([hashOf(1)]));
+    for (const i of [0, 1, 2]) hint(i, i);
+    for (let i = 0; i < 10; i++) await turnOfLoop();
+    expect(got).toEqual(['1:0:0']);
+    const { missing } = await arrivals.claim('s-1', [0, 1, 2].map(hashOf));
+    expect(missing.map(({ index, bytes }) => [index, bytes.length])).toEqual([
+      [1, 0],
+      [2, 1],
+    ]);
+  });
+});
