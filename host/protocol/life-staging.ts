@@ -72,6 +72,11 @@ export class Staging {
     return null;
   }
 
+  /** A copy is being made: only output that waits is worth a checkpoint, which would stop the shard as long as all of the copy. */
+  get goes(): boolean {
+    return this.#copy?.state === 'going';
+  }
+
   /** When it has taken too long; null = nothing is waited for. */
   get untilMs(): number | null {
     return this.#copy?.state === 'going' ? this.#copy.untilMs : null;

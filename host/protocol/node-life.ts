@@ -19,12 +19,11 @@
  *         ├──── drop ◀─── cas: done | paused | queued | assigned to the target (hint) ◀──────────────────┘
  *         └──── drop ◀─── from anywhere: the record is not ours any more (N2)
  *
- * An event only updates what is known; then `step` looks at all that is known and does the next thing, until nothing is left.
+ * An event only updates what is known; then `step` looks at it and does the next thing, until nothing is left.
  *
  * N1  At most one compare-and-set is in flight; it is sent again unchanged until its outcome is known or a newer revision is
  *     seen. So no write of ours can land after we decided something else.
- * N2  As soon as a record with another owner, another epoch, or a course that we did not write is seen, everything is dropped and
- *     nothing more is written for that epoch.
+ * N2  Once a record with another owner or epoch, or a course that we did not write, is seen, nothing more is written for ours.
  * N3  At most one capture is under way. Its output chunk is linked to the head that the record has, which only we move.
  * N4  A capture that is held, and the end of a guest, can serve any request that comes before the compare-and-set is sent.
  * N5  A kill waits for nothing but a compare-and-set in flight.
@@ -557,9 +556,10 @@ export class NodeLife {
   /** When the next checkpoint starts if nothing else happens; null = there is nothing to save. */
   #checkpointDueMs(): number | null {
     const record = this.#known?.record;
-    if (record === undefined || this.#uncapturable || this.#endAsked) return null;
-    if (this.#guest !== 'running') return null;
-    return this.#commits.dueMs(this.#run.fuelUsed > record.fuelUsed, this.#policy);
+    const captures = this.#guest === 'running' && !this.#uncapturable && !this.#endAsked;
+    if (record === undefined || !captures) return null;
+    const progressed = this.#run.fuelUsed > record.fuelUsed && !this.#staging.goes;
+    return this.#commits.dueMs(progressed, this.#policy);
   }
 
   #tell(make: (runId: string) => LifeAction): false {

@@ -56,6 +56,18 @@ describe('a staged move', () => {
     expect(rig.truth.record).toMatchObject({ owner: 'b', status: 'assigned' });
   });
 
+  it('makes no checkpoint meanwhile for what it has only computed', () => {
+    const rig = moving();
+    const stage = rig.take('stage');
+    for (let i = 0; i < 4; i++) {
+      rig.run(5);
+      rig.later(1_000);
+    }
+    expect(rig.open).toEqual([]);
+    rig.feed({ kind: 'staged', opId: stage.opId, ready: false });
+    expect(rig.open.map(({ kind }) => kind)).toEqual(['capture']);
+  });
+
   it('that is ready during a checkpoint waits for the commit', () => {
     const rig = moving();
     const stage = rig.take('stage');
