@@ -37,15 +37,38 @@ export {
   recoverChain,
   stateOfChain,
 } from './chain.js';
+export { type CapsuleDiff, type Change, diffCapsules } from './diff.js';
 export { type CapsuleHeader, CHAIN_LINKS_MAX, neededBlobs } from './header.js';
 export {
   type CapsuleReport,
   type FrameReport,
   inspectCapsule,
   inspectModule,
+  type Locate,
   type MemoryReport,
   type ModuleReport,
 } from './inspect.js';
 export { PAGE_BYTES, WASM_PAGE_BYTES } from './memory.js';
+export {
+  type Contributor,
+  contributors,
+  type MemoryMap,
+  mapLines,
+  mapSvg,
+  memoryMap,
+  type RegionHints,
+} from './memory-map.js';
 export { type Rebinding, rebindCapsule } from './rebind.js';
 export { renderReport } from './render.js';
+export {
+  type ClusterKey,
+  type Expected,
+  isSealed,
+  type Keyring,
+  keyOf,
+  type Opened,
+  openSealed,
+  type SealContext,
+  sealBytes,
+  sealedBy,
+} from './sealed.js';

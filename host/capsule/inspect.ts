@@ -9,13 +9,18 @@
  */
 import { plainFunction } from '../compile/index.js';
 import { DATA, type Difference, eachRun, UNIT_BYTES } from '../core/difference.js';
-import type { FunctionInfo, ShardModule } from '../types/module.js';
+import type { FunctionInfo, SafepointInfo, ShardModule } from '../types/module.js';
 import type { Hash } from '../types/platform.js';
 import type { BaseImage, Call, FrameState, PendingCall, ValType } from '../types/state.js';
 import { bytesToHex } from './bytes.js';
 import type { CapsuleSizes, DecodedCapsule } from './capsule.js';
 import { PAGE_BYTES } from './memory.js';
 import { type Json, numberText, outline, readValue, valueBytes } from './values.js';
+
+/** Gives the place in the source that a code offset of the program came from. */
+export type Locate = (
+  offset: number,
+) => { readonly file: string; readonly line: number; readonly column: number } | undefined;
 
 const MAX_FRAMES = 400;
 const MAX_RANGES = 16;
@@ -37,6 +42,8 @@ export interface FrameReport {
   /** Byte offset in the program's original binary. */
   readonly offset: number | null;
   readonly locals: readonly LocalReport[];
+  /** `file:line:column` in the program's source; absent when nobody looked. */
+  readonly source?: string | null;
   /** The slots as they are, when the module is not at hand or does not fit. */
   readonly raw: string | null;
 }
@@ -115,6 +122,7 @@ export function inspectCapsule(
   decoded: DecodedCapsule,
   module: ShardModule | undefined,
   base?: BaseImage,
+  locate?: Locate,
 ): CapsuleReport {
   const { header, sections } = decoded;
   const own = module?.moduleHash === header.moduleHash ? module : undefined;
@@ -137,7 +145,7 @@ export function inspectCapsule(
     results: bytesToHex(decoded.results),
     pending: header.pending === null ? null : pendingReport(header.pending),
     framesTotal: decoded.frames.length,
-    frames: frameReports(decoded.frames, own),
+    frames: frameReports(decoded.frames, own, locate),
     globals: globalReports(decoded.globals, own),
     memory: memoryReport(decoded, base),
     host: outline(decoded.host),
@@ -168,6 +176,7 @@ function pendingReport({ name, args, wait }: PendingCall): PendingReport {
 function frameReports(
   frames: readonly FrameState[],
   module: ShardModule | undefined,
+  locate: Locate | undefined,
 ): FrameReport[] {
   const last = frames.length - 1;
   const reports: FrameReport[] = [];
@@ -175,7 +184,7 @@ function frameReports(
     if (depth === MAX_FRAMES / 2 && frames.length > MAX_FRAMES)
       depth = frames.length - MAX_FRAMES / 2;
     const frame = frames[last - depth];
-    if (frame !== undefined) reports.push(frameReport(frame, depth, module));
+    if (frame !== undefined) reports.push(frameReport(frame, depth, module, locate));
   }
   return reports;
 }
@@ -188,6 +197,7 @@ function frameReport(
   frame: FrameState,
   depth: number,
   module: ShardModule | undefined,
+  locate: Locate | undefined,
 ): FrameReport {
   const info = functionOf(module, frame.func);
   const safepoint = info?.safepoints[frame.safepoint];
@@ -200,9 +210,18 @@ function frameReport(
     safepoint: frame.safepoint,
     kind: safepoint?.kind ?? null,
     offset: safepoint?.offset ?? null,
+    ...(locate === undefined ? {} : { source: sourceOf(safepoint, locate) }),
     locals: locals ?? [],
     raw: locals === undefined ? bytesToHex(frame.slots) : null,
   };
+}
+
+function sourceOf(safepoint: SafepointInfo | undefined, locate: Locate): string | null {
+  // An entry poll stands before the first instruction: it has no offset of its own.
+  const place =
+    safepoint === undefined || safepoint.kind === 'entry' ? undefined : locate(safepoint.offset);
+  if (place === undefined) return null;
+  return `${place.file}:${place.line}${place.column === 0 ? '' : `:${place.column}`}`;
 }
 
 /** Undefined when the slots do not fit the resume map (P1). */

@@ -130,6 +130,7 @@ function frameHead(frame: FrameReport): Row {
     `${name} [function ${frame.func}]`,
     `safepoint ${frame.safepoint}`,
     kind,
+    frame.source ?? '',
   ];
 }
 

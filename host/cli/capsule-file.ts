@@ -5,27 +5,39 @@
  * Does not: define the format (capsule/bundle).
  *
  * F1  A written file was complete before it got its name.
- * F2  A file that is read is verified whole (hashes of every part) before anything of it is used.
+ * F2  A file that is read is verified whole (hashes of every part, and its seal) before anything of it is used.
  */
 import {
   decodeBundle,
   decodeCapsule,
   encodeBundle,
+  isSealed,
+  type Keyring,
   neededBlobs,
+  type Opened,
+  openSealed,
   rebindCapsule,
+  sealBytes,
+  sealedBy,
 } from '../capsule/index.js';
 import type { ControlClient } from '../control/client.js';
+import { nodeCipher } from '../node/cipher.js';
 import { nodePlatform } from '../node/platform.js';
 import { readSource } from '../node/source.js';
 import { decodeSpec, encodeSpec } from '../runtime/spec.js';
 import type { ShardView } from '../types/api.js';
-import { EXIT, SherdError } from '../types/errors.js';
+import { EXIT, SherdError, usageError } from '../types/errors.js';
 import type { ShardSpec } from '../types/host.js';
 import type { Hash } from '../types/platform.js';
 import { CompileCache, sha256 } from './cache.js';
+import { parseInteger } from './format.js';
 import type { Uploader } from './job.js';
+
 import { partOf } from './part.js';
 import { fileError, writeFileAtomically } from './status.js';
+
+/** What a sealed capsule file holds. */
+const SEALED_KIND = 'bundle';
 
 /** Bundle of a paused shard, from what the cluster has. */
 export async function exportCapsule(
@@ -53,16 +65,25 @@ export async function exportCapsule(
   return encodeBundle({ capsule, module, spec, blobs, ...time }, nodePlatform);
 }
 
-/** Writes the bundle; returns its size in bytes. */
+/** Writes the bundle, sealed when there is a key; returns its size in bytes. */
 export async function exportCapsuleFile(
   client: ControlClient,
   view: ShardView,
   path: string,
-  options: { readonly thin: boolean },
+  options: { readonly thin: boolean; readonly keyring: Keyring | undefined },
 ): Promise<number> {
-  const bytes = await exportCapsule(client, view, options);
+  const plain = await exportCapsule(client, view, options);
+  const bytes = options.keyring === undefined ? plain : await sealBundle(plain, options.keyring);
   await writeFileAtomically(path, bytes);
   return bytes.length;
+}
+
+/** Bound to the shard and epoch that the capsule itself names. */
+async function sealBundle(bundle: Uint8Array, keyring: Keyring): Promise<Uint8Array> {
+  const { capsule } = decodeBundle(bundle, nodePlatform);
+  const { shardId, epoch } = decodeCapsule(capsule, nodePlatform).header;
+  const context = { kind: SEALED_KIND, shardId, epoch };
+  return sealBytes(bundle, context, keyring, nodePlatform, nodeCipher);
 }
 
 export interface CapsuleFile {
@@ -76,20 +97,42 @@ export interface CapsuleFile {
   readonly blobs: ReadonlyMap<Hash, Uint8Array>;
   /** Running time that its time quota has counted. */
   readonly ranMs: number;
+  /** The id of the key that sealed the file. */
+  readonly sealedWith: string | undefined;
 }
 
-/** Reads and verifies a capsule file. Damage, versions and mismatches are refused with exit code 2. */
-export async function readCapsuleFile(path: string): Promise<CapsuleFile> {
+export interface ReadOptions {
+  /** Opens sealed files. */
+  readonly keyring?: Keyring | undefined;
+  /** Refuses a file that is not sealed when there are keys: somebody may have put it in the place of a sealed one. */
+  readonly demandSealed?: boolean;
+  /** `SHARD` or `SHARD@EPOCH`: refuses a file of another shard or of an older epoch. */
+  readonly expect?: string | undefined;
+}
+
+/** Reads and verifies a capsule file. Damage, versions, keys and mismatches are refused with exit code 2. */
+export async function readCapsuleFile(
+  path: string,
+  options: ReadOptions = {},
+): Promise<CapsuleFile> {
   const bytes = await readSource(path).catch((cause: unknown) => {
     throw fileError(cause, path, 'cannot read the capsule', EXIT.refused);
   });
-  return capsuleFileOf(path, bytes);
+  return capsuleFileOf(path, bytes, options);
 }
 
 /** The same of a file whose content is at hand. */
-export function capsuleFileOf(path: string, bytes: Uint8Array): CapsuleFile {
+export async function capsuleFileOf(
+  path: string,
+  bytes: Uint8Array,
+  options: ReadOptions = {},
+): Promise<CapsuleFile> {
   try {
-    return parseBundle(path, bytes);
+    const { bundle, sealed } = await opened(bytes, options);
+    return {
+      ...parseBundle(path, bundle, sealed, expectedOf(options.expect)),
+      bytes: bytes.length,
+    };
   } catch (cause) {
     if (!(cause instanceof SherdError)) throw cause;
     throw new SherdError(cause.code, cause.message, {
@@ -101,9 +144,69 @@ export function capsuleFileOf(path: string, bytes: Uint8Array): CapsuleFile {
   }
 }
 
-function parseBundle(path: string, bytes: Uint8Array): CapsuleFile {
+/** The bundle of a file, and by which key it was sealed. */
+async function opened(
+  bytes: Uint8Array,
+  { keyring, demandSealed, expect }: ReadOptions,
+): Promise<{ readonly bundle: Uint8Array; readonly sealed: Opened | undefined }> {
+  if (!isSealed(bytes)) {
+    if (keyring === undefined || demandSealed !== true) return { bundle: bytes, sealed: undefined };
+    throw new SherdError('SHERD_KEY', 'a key is given, but the file is not sealed', {
+      next: 'leave --key and SHERD_KEY_FILE out to trust it all the same',
+    });
+  }
+  if (keyring === undefined) {
+    throw new SherdError('SHERD_KEY', `it is sealed with key ${sealedBy(bytes).keyId}`, {
+      next: 'give --key FILE, or set SHERD_KEY_FILE',
+    });
+  }
+  const wanted = { kind: SEALED_KIND, ...expectedOf(expect) };
+  const sealed = await openSealed(bytes, keyring, wanted, nodePlatform, nodeCipher);
+  return { bundle: sealed.bytes, sealed };
+}
+
+/** `SHARD` or `SHARD@EPOCH`. */
+export function expectedOf(text: string | undefined): { shardId?: string; epoch?: number } {
+  if (text === undefined) return {};
+  const [shardId = '', epoch, ...rest] = text.split('@');
+  if (shardId === '' || rest.length > 0)
+    throw usageError(`--expect ${text}: not SHARD or SHARD@EPOCH`);
+  return epoch === undefined
+    ? { shardId }
+    : { shardId, epoch: parseInteger(epoch, '--expect', 0, Number.MAX_SAFE_INTEGER) };
+}
+
+/** The capsule is the one that the seal, and the caller, speak of. */
+function checkOrigin(
+  header: { readonly shardId: string; readonly epoch: number },
+  sealed: Opened | undefined,
+  expect: { readonly shardId?: string; readonly epoch?: number },
+): void {
+  const { shardId, epoch } = header;
+  const bound = sealed?.context;
+  const other =
+    (bound !== undefined && (bound.shardId !== shardId || bound.epoch !== epoch)) ||
+    (expect.shardId !== undefined && expect.shardId !== shardId) ||
+    (expect.epoch !== undefined && epoch < expect.epoch);
+  if (!other) return;
+  throw new SherdError(
+    'SHERD_CAPSULE_REPLAYED',
+    `its capsule is of shard ${shardId}, epoch ${epoch}`,
+    {
+      next: 'use the newest file of the shard that is wanted',
+    },
+  );
+}
+
+function parseBundle(
+  path: string,
+  bytes: Uint8Array,
+  sealed: Opened | undefined,
+  expect: { readonly shardId?: string; readonly epoch?: number },
+): CapsuleFile {
   const bundle = decodeBundle(bytes, nodePlatform);
   const decoded = decodeCapsule(bundle.capsule, nodePlatform);
+  checkOrigin(decoded.header, sealed, expect);
   if (bundle.spec === undefined) {
     throw new SherdError('SHERD_CAPSULE_INCOMPLETE', 'the file holds no description of the run');
   }
@@ -130,6 +233,7 @@ function parseBundle(path: string, bytes: Uint8Array): CapsuleFile {
     specBytes: bundle.spec,
     blobs: bundle.blobs,
     ranMs: bundle.ranMs ?? 0,
+    sealedWith: sealed?.keyId,
   };
 }
 

@@ -5,11 +5,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addCompile } from './commands/compile.js';
 import { addDemo } from './commands/demo.js';
+import { addDiff } from './commands/diff.js';
 import { addDown } from './commands/down.js';
 import { addDu } from './commands/du.js';
 import { addEvents } from './commands/events.js';
 import { addGc } from './commands/gc.js';
 import { addInspect } from './commands/inspect.js';
+import { addKey } from './commands/key.js';
 import { addKill } from './commands/kill.js';
 import { addLogs } from './commands/logs.js';
 import { addMove } from './commands/move.js';
@@ -30,6 +32,8 @@ const COMMANDS = [
   addResume,
   addCompile,
   addInspect,
+  addDiff,
+  addKey,
   addUp,
   addNode,
   addSubmit,

@@ -35,6 +35,8 @@ export interface RunSettings {
   readonly pauseAfterMs: number | undefined;
   readonly capsuleFile: string | undefined;
   readonly thin: boolean;
+  /** --key; SHERD_KEY_FILE counts, too (key-file.ts). */
+  readonly keyFile: string | undefined;
   readonly statusFile: string | undefined;
   readonly quiet: boolean;
   readonly json: boolean;
@@ -60,6 +62,7 @@ export interface RawRunOptions {
   readonly pauseAfter?: string;
   readonly output?: string;
   readonly thin?: boolean;
+  readonly key?: string;
   readonly status?: string;
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -115,6 +118,7 @@ export function addPlaceOptions(command: Command): Command {
     .option('--pause-after <duration>', 'pause after that time, into the file of -o')
     .option('-o, --output <x.capsule>', 'where a pause goes; Ctrl-C then pauses')
     .option('--thin', 'leave module and inputs out of the capsule file')
+    .option('--key <file>', 'seal the capsule file with this key file (default: $SHERD_KEY_FILE)')
     .option('--status <file>', 'write reason, code and figures there as JSON')
     .option('-q, --quiet', 'no progress, no remarks');
 }
@@ -160,6 +164,7 @@ export function parseRunSettings(raw: RawRunOptions): RunSettings {
     pauseAfterMs,
     capsuleFile: raw.output,
     thin: raw.thin === true,
+    keyFile: raw.key,
     statusFile: raw.status,
     quiet: raw.quiet === true,
     json: raw.json === true,

@@ -21,6 +21,7 @@
  *     Where that cannot be done, it is said that it may go on.
  * N6  A pause that a full disk keeps from being recorded is asked for again until there is room: it ends no run.
  */
+import type { Keyring } from '../capsule/index.js';
 import type { ControlClient } from '../control/client.js';
 import type { ShardView } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -30,6 +31,7 @@ import { fabricUrl } from './fabric-url.js';
 import { Follower, keepMoving, type Outcome } from './follow.js';
 import { formatBytes, formatMs, formatShort } from './format.js';
 import { exitCodeOfSignal, Interrupts, type StopSignal } from './interrupt.js';
+import { keyringOf } from './key-file.js';
 import { sayNow, stderr } from './output.js';
 import { waitMs } from './patience.js';
 import { freshFuel, Progress } from './progress.js';
@@ -94,6 +96,7 @@ export async function runJob(
   let report: StatusReport;
   try {
     if (settings.capsuleFile !== undefined) await requireDirectoryOf(settings.capsuleFile, '-o');
+    run.keyring = await keyringOf(settings.keyFile);
     report = await run.toTheEnd(openSession);
   } catch (thrown) {
     const error = asSherdError(thrown);
@@ -118,6 +121,8 @@ class Run {
   readonly #abort = new AbortController();
   readonly #context: JobContext;
   readonly #progress: Progress;
+  /** Seals the file of a pause. */
+  keyring: Keyring | undefined;
   #opening: Promise<Session> | undefined;
   #session: Session | undefined;
   /** The program has ended; what is left is quick and not to be interrupted halfway. */
@@ -386,9 +391,10 @@ class Run {
   async #concludePause(client: ControlClient, view: ShardView): Promise<StatusReport> {
     const file = this.#settings.capsuleFile ?? 'paused.capsule';
     const bytes = await this.#store(client, view, file);
+    const { keyFile } = this.#settings;
     this.#context.remark(
       `paused at fuel ${view.fuelUsed} into ${file} (${formatBytes(bytes)}, capsule ${formatBytes(view.capsuleBytes)}); ` +
-        `go on with: sherd resume ${file}`,
+        `go on with: sherd resume ${keyFile === undefined ? '' : `--key ${keyFile} `}${file}`,
     );
     await this.#forget(client, view);
     const report = this.#report('paused', EXIT.paused, `paused at fuel ${view.fuelUsed}`, view);
@@ -411,7 +417,7 @@ class Run {
   async #store(client: ControlClient, view: ShardView, file: string): Promise<number> {
     const { thin } = this.#settings;
     try {
-      return await exportCapsuleFile(client, view, file, { thin });
+      return await exportCapsuleFile(client, view, file, { thin, keyring: this.keyring });
     } catch (thrown) {
       const verb = `pause${thin ? ' --thin' : ''}`;
       throw await this.#kept(thrown, 'the program is paused and kept', (directory) => {

@@ -34,12 +34,16 @@ export interface AssemblyScriptOptions {
   readonly noAssert?: boolean;
   /** Directory of the guest SDK; default: the one of this package. */
   readonly guestDirectory?: string;
+  /** Also make a source map. The program gets a section that names it; its code is the same. */
+  readonly sourceMap?: boolean;
 }
 
 export interface AssemblyScriptResult {
   readonly wasm: Uint8Array;
   /** Warnings, as asc words them; empty when there are none. */
   readonly diagnostics: string;
+  /** JSON, when it was asked for. */
+  readonly sourceMap?: string;
 }
 
 const START_FILE = '__sherd_start';
@@ -81,7 +85,7 @@ async function compileNow(
   const asc = await loadCompiler();
   const { directory, stem } = splitPath(entryPath);
   const sources = new SourceReader(entryPath, directory, stem, readFile, options.guestDirectory);
-  const output: { wasm?: Uint8Array } = {};
+  const output: { wasm?: Uint8Array; map?: string } = {};
   const text: string[] = [];
   const errors: string[] = [];
   const stream = { write: (chunk: unknown): void => void text.push(asText(chunk)) };
@@ -92,8 +96,9 @@ async function compileNow(
         stdout: stream as never,
         stderr: stream as never,
         readFile: (name, base) => sources.read(name, base),
-        writeFile: (_name, contents) => {
+        writeFile: (name, contents) => {
           if (typeof contents !== 'string') output.wasm = contents;
+          else if (name.endsWith('.map')) output.map = contents;
         },
         listFiles: (name) => (name === LIBRARY ? BINDINGS.map((file) => `${file}.ts`) : []),
         reportDiagnostic: (diagnostic) => {
@@ -106,7 +111,8 @@ async function compileNow(
     if (error !== null || output.wasm === undefined) {
       throw sourceError(entryPath, errors, diagnostics, error);
     }
-    return { wasm: output.wasm, diagnostics };
+    const { wasm, map: sourceMap } = output;
+    return sourceMap === undefined ? { wasm, diagnostics } : { wasm, diagnostics, sourceMap };
   } finally {
     restoreLibrary();
   }
@@ -137,6 +143,7 @@ function commandLine(directory: string, options: AssemblyScriptOptions): string[
   for (const name of ['abort', 'seed', 'trace'])
     flags.push('--use', `${name}=~lib/${HANDLERS}/${name}`);
   if (options.noAssert === true) flags.push('--noAssert');
+  if (options.sourceMap === true) flags.push('--sourceMap');
   return flags;
 }
 

@@ -6,12 +6,14 @@ import { awaitAnswer, Several } from '../answers.js';
 import { exportCapsuleFile } from '../capsule-file.js';
 import { addClientOptions, type ClientOptions, clientOf, remark, report } from '../command.js';
 import { formatBytes, parseCount, parseDurationMs, usageError } from '../format.js';
+import { keyringOf } from '../key-file.js';
 import { requireDirectoryOf } from '../status.js';
 
 interface Options extends ClientOptions {
   readonly at?: string;
   readonly output?: string;
   readonly thin?: boolean;
+  readonly key?: string;
   readonly timeout: string;
 }
 
@@ -22,6 +24,7 @@ export function addPause(program: Command): void {
     .option('--at <fuel>', 'pause exactly there')
     .option('-o, --output <x.capsule>', 'write the paused shard to this file, too')
     .option('--thin', 'leave module and inputs out of that file')
+    .option('--key <file>', 'seal that file with this key file (default: $SHERD_KEY_FILE)')
     .option('--timeout <duration>', 'how long to wait for the answer', '10s')
     .action(async (shards: string[], options: Options) => {
       const patienceMs = parseDurationMs(options.timeout, '--timeout');
@@ -31,6 +34,7 @@ export function addPause(program: Command): void {
         if (shards.length > 1) throw usageError('-o takes one shard');
         await requireDirectoryOf(options.output, '-o');
       }
+      const keyring = options.output === undefined ? undefined : await keyringOf(options.key);
       const client = clientOf(options);
       const several = new Several();
       const request = atFuel === undefined ? {} : { atFuel };
@@ -43,6 +47,7 @@ export function addPause(program: Command): void {
         if (view.status === 'paused' && options.output !== undefined) {
           const bytes = await exportCapsuleFile(client, view, options.output, {
             thin: options.thin === true,
+            keyring,
           });
           await remark(options, `wrote ${options.output} (${formatBytes(bytes)})`);
         }

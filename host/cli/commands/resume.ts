@@ -8,6 +8,7 @@ import { clientOf, report } from '../command.js';
 import { usageError } from '../format.js';
 import { bringHome, keepUnclaimed, requireKnown } from '../home.js';
 import { checkDirectories, Uploader } from '../job.js';
+import { keyringOf } from '../key-file.js';
 import { openSession } from '../open-session.js';
 import { Ended } from '../report.js';
 import {
@@ -23,6 +24,7 @@ import { fileError } from '../status.js';
 
 interface Options extends RawRunOptions {
   readonly module?: string;
+  readonly expect?: string;
 }
 
 export function addResume(program: Command): void {
@@ -35,6 +37,7 @@ export function addResume(program: Command): void {
       collect,
     )
     .option('--module <file>', 'the shard module of a thin capsule')
+    .option('--expect <shard[@epoch]>', 'refuse a file of another shard or of an older epoch')
     .option('--json', 'print JSON (a shard of a running cluster)')
     .option('--name <name>', 'name of the shard in reports');
   addPlaceOptions(addLimitOptions(command)).action(async (what: string, raw: Options) => {
@@ -43,7 +46,7 @@ export function addResume(program: Command): void {
       return;
     }
     const settings = parseRunSettings(raw);
-    const job = resumeOf(what, raw.module, settings);
+    const job = resumeOf(what, raw.module, settings, raw.expect);
     throw new Ended(await runJob(job, settings, (context) => openSession(settings, context)));
   });
 }
@@ -72,12 +75,19 @@ async function resumeShard(id: string, raw: Options): Promise<void> {
 }
 
 /** The job of going on from a capsule file. */
-export function resumeOf(path: string, modulePath: string | undefined, settings: RunSettings): Job {
+export function resumeOf(
+  path: string,
+  modulePath: string | undefined,
+  settings: RunSettings,
+  expect?: string,
+): Job {
   return {
     at: path,
     prepare: async (context) => {
       await checkDirectories(settings.dirs, context.remark);
-      const file = withLimits(await readCapsuleFile(path), settings);
+      const keyring = await keyringOf(settings.keyFile);
+      const read = await readCapsuleFile(path, { keyring, demandSealed: true, expect });
+      const file = withLimits(read, settings);
       requireKnown(settings.dirs, file.spec);
       const given =
         modulePath === undefined
