@@ -5,15 +5,23 @@
  * judge one mutant. Does not: make mutants (mutants.ts) or count (mutate.ts).
  *
  * J1  Refused means a SherdError, never SHERD_INTERNAL; a damaged capsule is refused with its section's name.
- * J2  Accepted by the decoder means canonical: encoded again it gives the same bytes, unless a page that equals the base is
+ * J2  Accepted by the decoder means canonical: encoded again it gives the same bytes, unless a unit that equals the base is
  *     stored, which only the base can tell: then what is encoded again is a fixed point.
  * J3  Taken up by the runtime means harmless: it runs to an end, a stop or a trap of the guest, can be captured again, and
  *     its memory is within the limit that its spec declares.
+ * J4  A delta is taken up through its chain, and the one full capsule of that chain has the same state.
  */
 import { readFileSync } from 'node:fs';
 import { bareHost } from '../../benchmarks/lib/bare-host.js';
 import { BUNDLE, decodeBundle, encodeBundle, requireComplete } from '../../host/capsule/bundle.js';
 import { type DecodedCapsule, decodeCapsule, encodeCapsule } from '../../host/capsule/capsule.js';
+import {
+  type Chain,
+  compactChain,
+  imageOfChain,
+  readChain,
+  stateOfChain,
+} from '../../host/capsule/chain.js';
 import { readEnvelope } from '../../host/capsule/envelope.js';
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
@@ -29,7 +37,7 @@ import {
 import { SherdError } from '../../host/types/errors.js';
 import type { DirectoryTree, GuestHost } from '../../host/types/host.js';
 import type { Hash } from '../../host/types/platform.js';
-import type { ShardState } from '../../host/types/state.js';
+import type { MemoryBase, ShardState } from '../../host/types/state.js';
 import { settingsOf } from '../exact/corpus.js';
 import { Journey, type Subject } from '../exact/drive.js';
 import { virtualPlatform } from '../exact/facts.mjs';
@@ -50,6 +58,8 @@ export interface Prey {
   readonly capsule: Uint8Array;
   /** A bundle of it; undefined for a module without a spec. */
   readonly bundle: Uint8Array | undefined;
+  /** The capsules that it is based on, oldest first. */
+  readonly below?: readonly Uint8Array[];
 }
 
 /** Every so many units of fuel a capsule, `count` in all; a program that waits gives one at its first wait, too. */
@@ -75,6 +85,29 @@ function capsulesOf(subject: Subject, count: number): Prey[] {
             nodePlatform,
           );
     prey.push({ subject, blobs: new Map(journey.allBlobs), capsule: bytes, bundle });
+  }
+  return prey;
+}
+
+/** The same positions as a chain: a full capsule, then deltas; the deltas of it. */
+function deltasOf(subject: Subject, count: number): Prey[] {
+  const image = subject.loaded.baseImage();
+  const links: Uint8Array[] = [];
+  const names: Hash[] = [];
+  const prey: Prey[] = [];
+  let base: MemoryBase = image;
+  for (const full of capsulesOf(subject, count)) {
+    const { header, state: stateOn } = decodeCapsule(full.capsule, nodePlatform);
+    const state = stateOn(image);
+    if (state.memory === null) throw new Error(`${subject.name} has no memory`);
+    const { shardId, epoch, specHash, references, unknown } = header;
+    const facts = { shardId, epoch, specHash, references, unknown };
+    const { bytes, hash } = encodeCapsule({ ...facts, state, base }, nodePlatform);
+    if (links.length > 0) prey.push({ ...full, capsule: bytes, below: [...links] });
+    const { pages, bytes: memory } = state.memory;
+    base = { capsule: hash, below: names.toReversed(), pages, bytes: memory };
+    links.push(bytes);
+    names.push(hash);
   }
   return prey;
 }
@@ -137,6 +170,8 @@ export function allPrey(fixtures: string = import.meta.url): Prey[] {
     ...capsulesOf(wasiSubject('wc_sort.wasm', ['/data'], 'to be or not to be\n'), 4),
     ...capsulesOf(wasiSubject('forth.wasm', [], `${forth}\n`), 3),
     ...waiting(wasiSubject('wasi/clock.wasm', [])),
+    ...deltasOf(wasiSubject('wc_sort.wasm', ['/data'], 'that is the question\n'), 4),
+    ...deltasOf(wasiSubject('forth.wasm', [], `${forth}\n`), 3),
   ];
   for (const seed of [1, 2, 3, 6, 7, 11]) {
     const loaded = load(assemble(generateModule(seed, settingsOf(seed))), false);
@@ -203,20 +238,63 @@ export function judgeCapsule(prey: Prey, bytes: Uint8Array): Verdict {
   const { loaded } = prey.subject;
   if (decoded.header.moduleHash !== loaded.module.moduleHash) return 'accepted';
   try {
-    return takeUp(prey, decoded);
+    if (!withinLimits(prey, decoded)) return 'accepted';
+    const image = loaded.baseImage();
+    return takeUp(prey, decoded, decoded.state(image), image);
   } catch (error) {
     refusal(error, false);
     return 'refused by the runtime';
   }
 }
 
-function takeUp(prey: Prey, decoded: DecodedCapsule): Verdict {
+/** Judges a mutant of a chain, oldest link first (J1–J4). */
+export async function judgeChain(prey: Prey, links: readonly Uint8Array[]): Promise<Verdict> {
+  const { loaded } = prey.subject;
+  const image = loaded.baseImage();
+  const stored = new Map(links.map((bytes) => [nodePlatform.sha256(bytes), bytes]));
+  let chain: Chain;
+  try {
+    const newest = nodePlatform.sha256(links[links.length - 1]!);
+    const options = { moduleHash: loaded.module.moduleHash, maxMemoryPages: LIMIT_PAGES };
+    chain = await readChain(newest, async (hash) => stored.get(hash), nodePlatform, options);
+  } catch (error) {
+    refusal(error, true);
+    return 'refused by the decoder';
+  }
+  try {
+    const [newest, ...rest] = chain.links;
+    if (newest === undefined || !withinLimits(prey, newest)) return 'accepted';
+    const state = stateOfChain(chain, image);
+    demandSameCompacted(chain, state, loaded);
+    const below = rest[0] && imageOfChain({ links: rest, hash: rest[0].hash }, image);
+    return takeUp(prey, newest, state, below ?? image);
+  } catch (error) {
+    refusal(error, false);
+    return 'refused by the runtime';
+  }
+}
+
+/** J4. */
+function demandSameCompacted(chain: Chain, state: ShardState, loaded: LoadedModule): void {
+  const image = loaded.baseImage();
+  const { bytes } = compactChain(chain, image, nodePlatform);
+  const full = decodeCapsule(bytes, nodePlatform);
+  const { memory } = full.state(image);
+  const same = Buffer.compare(memory?.bytes ?? bytes, state.memory?.bytes ?? bytes) === 0;
+  if (!same || full.header.base !== null) throw new Error('its full capsule has another state');
+}
+
+function withinLimits({ subject }: Prey, { header }: DecodedCapsule): boolean {
+  const { loaded, spec } = subject;
+  if (spec === undefined) return (header.memory?.pages ?? 0) <= LIMIT_PAGES;
+  checkLimit(header.memory, spec, loaded.module);
+  return true;
+}
+
+function takeUp(prey: Prey, decoded: DecodedCapsule, state: ShardState, base: MemoryBase): Verdict {
   const { loaded, spec, functions } = prey.subject;
   const platform = virtualPlatform(nodePlatform);
-  if (spec !== undefined) checkLimit(decoded.header.memory, spec, loaded.module);
-  else if ((decoded.header.memory?.pages ?? 0) > LIMIT_PAGES) return 'accepted';
-  const state = decoded.state(loaded.baseImage());
-  demandCanonical(decoded, state, loaded);
+  demandCanonical(decoded, state, base);
   const host: GuestHost =
     spec === undefined
       ? bareHost(
@@ -259,22 +337,17 @@ function captureAgain(instance: Instance, host: GuestHost, loaded: LoadedModule)
 }
 
 /** Encodes what was decoded (J2). */
-function demandCanonical(decoded: DecodedCapsule, state: ShardState, loaded: LoadedModule): void {
-  const again = encodedAgain(decoded, state, loaded);
+function demandCanonical(decoded: DecodedCapsule, state: ShardState, base: MemoryBase): void {
+  const again = encodedAgain(decoded, state, base);
   const known = decoded.sections.every(({ id, required }) => id <= 5 && required);
   if (!known || Buffer.compare(again, decoded.bytes) === 0) return;
   const next = decodeCapsule(again, nodePlatform);
-  const fixed = encodedAgain(next, next.state(loaded.baseImage()), loaded);
+  const fixed = encodedAgain(next, next.state(base), base);
   if (Buffer.compare(again, fixed) !== 0 || next.sizes.memoryBytes >= decoded.sizes.memoryBytes)
     throw new Error('accepted, but encodes to other bytes');
 }
 
-function encodedAgain(
-  decoded: DecodedCapsule,
-  state: ShardState,
-  loaded: LoadedModule,
-): Uint8Array {
-  const base = loaded.baseImage();
+function encodedAgain(decoded: DecodedCapsule, state: ShardState, base: MemoryBase): Uint8Array {
   const { shardId, epoch, specHash, references, unknown } = decoded.header;
   return encodeCapsule({ state, base, shardId, epoch, specHash, references, unknown }, nodePlatform)
     .bytes;

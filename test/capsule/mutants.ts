@@ -5,7 +5,8 @@
  *   envelope  ids, flags, offsets, sizes, order of the section table; root hash right
  *   section   bytes of one section flipped, cut, repeated, lengths that lie; sections dropped, doubled, swapped
  *   tree      header and host state as data: numbers at bounds, other types, lists shortened, repeated, deep nests
- *   frames    functions, safepoints, slots, counts · memory: runs, kinds, pages · globals: lengths, words
+ *   frames    functions, safepoints, slots, counts · globals: lengths, words
+ *   memory    the table of runs: gaps, counts, kinds, order, cuts, long numbers; payload fitted or not
  *
  * Does: make mutants (pure, seeded). Does not: judge (judge.ts) or count (mutate.ts).
  *
@@ -301,17 +302,130 @@ function sameLength(bytes: Uint8Array, like: Uint8Array): Uint8Array {
   return out;
 }
 
-/** The memory section's run table changed; payload as it was, or fitted to the table. */
+/** The memory section with one thing of its table changed; the payload as it was, or fitted to the table. */
 function otherMemory(bytes: Uint8Array, random: Random): Uint8Array {
-  const copy = bytes.slice();
-  const view = new DataView(copy.buffer, copy.byteOffset, copy.byteLength);
-  const runs = copy.length >= 4 ? view.getUint32(0, true) : 0;
-  const clamp = (value: number): number =>
-    Math.min(2 ** 32 - 1, Math.max(0, Math.floor(value) || 0));
-  const word = random.below(2 + Math.min(runs, 500) * 2) * 4;
-  if (word + 4 > copy.length || random.chance(0.3)) return damagedBytes(copy, random);
-  view.setUint32(word, clamp(numberNear(random, view.getUint32(word, true))), true);
-  return copy;
+  const head = memoryHead(bytes);
+  if (head === undefined) return damagedBytes(bytes, random); // cut before
+  const runs = runsOf(head.table);
+  const table = otherTableOfRuns(runs, random);
+  const payload = random.chance(0.7) ? fitted(head.payload, table.runs) : head.payload;
+  const words = [table.runs.length, head.unitBytes, table.bytes.length];
+  if (random.chance(0.1)) {
+    const at = random.below(words.length);
+    words[at] = numberNear(random, words[at]!);
+  }
+  const first = new Uint8Array(MEMORY_HEAD_BYTES);
+  const view = new DataView(first.buffer);
+  words.forEach((word, i) => {
+    view.setUint32(4 * i, capped(word), true);
+  });
+  return joined(first, table.bytes, payload);
+}
+
+const MEMORY_HEAD_BYTES = 12;
+const capped = (value: number): number =>
+  Math.min(2 ** 32 - 1, Math.max(0, Math.floor(value) || 0));
+
+interface Run {
+  readonly gap: number;
+  readonly count: number;
+  /** 0 to 3; 2 and 3 are none. */
+  readonly kind: number;
+}
+
+function memoryHead(bytes: Uint8Array) {
+  if (bytes.length < MEMORY_HEAD_BYTES) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const end = MEMORY_HEAD_BYTES + view.getUint32(8, true);
+  return {
+    unitBytes: view.getUint32(4, true),
+    table: bytes.subarray(MEMORY_HEAD_BYTES, end),
+    payload: bytes.subarray(end),
+  };
+}
+
+/** What a table says; it may have been damaged before. */
+function runsOf(table: Uint8Array): Run[] {
+  let at = 0;
+  const number = (): number => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = table[at++] ?? 0;
+      value += (byte & 127) * scale;
+      if (byte < 128 || scale >= 2 ** 28) return value;
+    }
+  };
+  const runs: Run[] = [];
+  while (at < table.length) {
+    const gap = number();
+    const word = number();
+    runs.push({ gap, count: Math.floor(word / 4), kind: word % 4 });
+  }
+  return runs;
+}
+
+/** One run changed, lost, doubled, cut in two, joined with the next or exchanged with it; or a number written longer. */
+function otherTableOfRuns(runs: Run[], random: Random): { runs: Run[]; bytes: Uint8Array } {
+  const list = [...runs];
+  const at = random.below(Math.max(1, list.length));
+  const run = list[at] ?? { gap: random.below(2_000), count: random.between(1, 9), kind: 0 };
+  const next = list[at + 1];
+  let longer = -1;
+  switch (random.below(10)) {
+    case 0:
+      list[at] = { ...run, gap: capped(numberNear(random, run.gap)) };
+      break;
+    case 1:
+      list[at] = { ...run, count: capped(numberNear(random, run.count)) };
+      break;
+    case 2:
+      list[at] = { ...run, kind: random.below(4) };
+      break;
+    case 3:
+      list.splice(at, 1);
+      break;
+    case 4:
+      list.splice(at, 0, { ...run, gap: random.below(4), count: random.between(1, 4) });
+      break;
+    case 5: {
+      const left = random.below(run.count + 1);
+      const gap = random.chance(0.7) ? 0 : 1;
+      list.splice(at, 1, { ...run, count: left }, { ...run, gap, count: run.count - left });
+      break;
+    }
+    case 6:
+      if (next !== undefined)
+        list.splice(at, 2, { ...run, count: run.count + next.gap + next.count });
+      break;
+    case 7:
+      if (next !== undefined) list.splice(at, 2, next, run);
+      break;
+    case 8:
+      // The same units in other words: a stretch moved from one run to the next.
+      if (next !== undefined && run.count > 1)
+        list.splice(at, 2, { ...run, count: run.count - 1 }, { ...next, count: next.count + 1 });
+      break;
+    default:
+      longer = random.below(2 * list.length + 1);
+  }
+  const numbers = list.flatMap(({ gap, count, kind }) => [gap, count * 4 + kind]);
+  const bytes = numbers.flatMap((value, i) => (i === longer ? longLeb(value) : leb(value)));
+  return { runs: list, bytes: Uint8Array.from(bytes) };
+}
+
+/** A number with a byte that it does not need. */
+function longLeb(value: number): number[] {
+  const short = leb(value);
+  return [...short.slice(0, -1), short[short.length - 1]! | 128, 0];
+}
+
+/** As many bytes as the data runs of a table want, if that is not absurd. */
+function fitted(payload: Uint8Array, runs: readonly Run[]): Uint8Array {
+  const units = runs.reduce((sum, { kind, count }) => sum + (kind === 0 ? count : 0), 0);
+  if (units > 20_000) return payload;
+  const out = new Uint8Array(64 * units);
+  out.set(payload.subarray(0, out.length));
+  return out;
 }
 
 function otherSection(part: Part, random: Random): Part {
@@ -389,4 +503,32 @@ export function capsuleMutant(good: Uint8Array, random: Random): Uint8Array {
     changed = changed.map((part, i) => (i === place ? otherSection(part, random) : part));
   }
   return forge(CAPSULE, changed);
+}
+
+/**
+ * What a seed makes of a chain (oldest first): its newest link changed, or one below it and the names in all above it, so
+ * that the hash of every link is the one that it is called by.
+ */
+export function chainMutant(links: readonly Uint8Array[], random: Random): Uint8Array[] {
+  const list = [...links];
+  const at = random.chance(0.7) ? list.length - 1 : random.below(list.length);
+  list[at] = capsuleMutant(list[at]!, random);
+  const names: Uint8Array[] = [];
+  for (const [i, link] of list.entries()) {
+    if (i > at) list[i] = renamed(link, names);
+    names.unshift(Uint8Array.from(Buffer.from(nodePlatform.sha256(list[i]!), 'hex')));
+  }
+  return list;
+}
+
+/** The link on bases with these names, newest first. */
+function renamed(link: Uint8Array, names: readonly Uint8Array[]): Uint8Array {
+  const [base, ...below] = names as [Uint8Array, ...Uint8Array[]];
+  const parts = partsOf(CAPSULE, link).map((part) => {
+    if (part.id !== 1) return part;
+    const header = { ...(decodePlain(part.bytes) as object), base };
+    const bytes = encodePlain(below.length === 0 ? header : { ...header, below });
+    return { ...part, bytes };
+  });
+  return forge(CAPSULE, parts);
 }

@@ -1,8 +1,9 @@
 /**
  * The long run of hostile capsules: `npm run fuzz:capsules [-- --mutants 1000000] [--from 1]`.
  *
- * Seeds take turns among real capsules of several programs; some are bundles. Does: count, measure the slowest and the
- * growth of the process's memory (looked at every 20 mutants), keep what is wrong in the temporary directory. Does not: stop at a fault.
+ * Seeds take turns among real capsules of several programs; some are bundles, some chains. Does: count, measure the slowest
+ * and the growth of the process's memory (looked at every 20 mutants), keep what is wrong in the temporary directory (of a
+ * chain its newest link: the seed makes the rest). Does not: stop at a fault.
  *
  * N1  A mutant that takes longer than 5 s of a core, or 20 by which the process grows by more than twice the memory that its spec
  *     declares and a frame store may hold, is a fault.
@@ -13,8 +14,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Random } from '../exact/random.js';
 import { bundleMutant } from './bundle-mutants.js';
-import { allPrey, judgeBundle, judgeCapsule, LIMIT_PAGES, type Prey } from './judge.js';
-import { capsuleMutant } from './mutants.js';
+import { allPrey, judgeBundle, judgeCapsule, judgeChain, LIMIT_PAGES, type Prey } from './judge.js';
+import { capsuleMutant, chainMutant } from './mutants.js';
 
 const LINE_EVERY = 20_000;
 const MEASURE_EVERY = 20;
@@ -23,18 +24,24 @@ const MOST_MS = 5_000;
 const MOST_GROWTH_KIB = 2 * (LIMIT_PAGES * 64 + 65_536);
 
 /** One seed: makes its mutant and judges it. */
-export function trySeed(
+export async function trySeed(
   prey: readonly Prey[],
   seed: number,
-): { verdict: string; bytes: Uint8Array } {
+): Promise<{ verdict: string; bytes: Uint8Array }> {
   const random = new Random(seed);
   const chosen = prey[seed % prey.length]!;
   if (chosen.bundle !== undefined && random.chance(0.04)) {
     const bytes = bundleMutant(chosen.bundle, random);
-    return { bytes, verdict: guarded(bytes, () => `bundle ${judgeBundle(bytes)}`) };
+    return { bytes, verdict: await guarded(bytes, () => `bundle ${judgeBundle(bytes)}`) };
+  }
+  if (chosen.below !== undefined) {
+    const links = chainMutant([...chosen.below, chosen.capsule], random);
+    const bytes = links[links.length - 1]!;
+    const judged = async () => `chain ${await judgeChain(chosen, links)}`;
+    return { bytes, verdict: await guarded(bytes, judged) };
   }
   const bytes = capsuleMutant(chosen.capsule, random);
-  return { bytes, verdict: guarded(bytes, () => judgeCapsule(chosen, bytes)) };
+  return { bytes, verdict: await guarded(bytes, () => judgeCapsule(chosen, bytes)) };
 }
 
 /** An error that carries the mutant. */
@@ -47,9 +54,9 @@ export class Fault extends Error {
   }
 }
 
-function guarded(bytes: Uint8Array, run: () => string): string {
+async function guarded(bytes: Uint8Array, run: () => string | Promise<string>): Promise<string> {
   try {
-    return run();
+    return await run();
   } catch (cause) {
     throw new Fault(bytes, cause);
   }
@@ -100,7 +107,7 @@ export async function main(args: string[], root: string): Promise<number> {
     const start = cpuMs();
     let bytes: Uint8Array = new Uint8Array(0);
     try {
-      const tried = trySeed(prey, seed);
+      const tried = await trySeed(prey, seed);
       bytes = tried.bytes;
       verdicts.set(tried.verdict, (verdicts.get(tried.verdict) ?? 0) + 1);
     } catch (error) {
