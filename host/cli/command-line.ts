@@ -39,8 +39,9 @@ async function conclude(failure: Failure, json: boolean): Promise<number> {
     }
     await stdout.flush();
   } catch (thrown) {
-    // --help ends by a throw: what it has to say is its output.
-    if (failure.code === EXIT.ok) return conclude(failureOf(thrown), false);
+    // --help ends by a throw: what it has to say is its output. A reader that went is no failure: there it ends.
+    const next = failureOf(thrown);
+    if (failure.code === EXIT.ok && next.code !== EXIT.ok) return conclude(next, false);
   }
   return failure.code;
 }
