@@ -16,6 +16,7 @@
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
 import { mtbfOf } from '../guardian/failures.js';
+import { DEFAULT_LIFE_POLICY } from '../protocol/life-types.js';
 import type { PreCopyPolicy } from '../protocol/precopy.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
 import { invariant } from '../types/errors.js';
@@ -62,6 +63,8 @@ export interface NodeOptions {
   readonly log?: (what: string, shardId: ShardId | null, detail: string) => void;
   /** When a copy made ahead of a move is good enough; default protocol/precopy's. */
   readonly preCopy?: Partial<PreCopyPolicy>;
+  /** Memories of so many bytes are copied ahead; default protocol/life-types'. */
+  readonly stageFromBytes?: number;
   /** Tests put something else in the worker threads' place. */
   readonly makeThread?: MakeThread;
   /** The compiled worker.js; default the one beside this file. */
@@ -124,6 +127,7 @@ export class NodeProcess {
         forget: (thread, shardId) => this.pool.post(thread, { kind: 'forget-arrival', shardId }),
       }),
       preCopy: options.preCopy ?? {},
+      stageFromBytes: options.stageFromBytes ?? DEFAULT_LIFE_POLICY.stageFromBytes,
       fetchShared: (hash) => this.#fetchShared(hash),
       nowMs: () => performance.now(),
       mtbfMs: () => this.#mtbfMs,

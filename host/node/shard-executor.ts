@@ -57,6 +57,7 @@ export interface ExecutorContext {
   readonly arrivals: Arrivals;
   /** When a copy made ahead of a move is good enough. */
   readonly preCopy: Partial<PreCopyPolicy>;
+  readonly stageFromBytes: number;
   /** Blobs that many shards ask for (specs, modules), fetched once. */
   readonly fetchShared: (hash: Hash) => Promise<Uint8Array | undefined>;
   nowMs(): number;
@@ -108,7 +109,8 @@ export class ShardExecutor {
     this.#harvests = new Harvests(context.fabric.blobs, context.platform);
     const publish = (hint: MoveHint): void => this.#publish(SUBJECT.moved(shardId), hint);
     this.#figures = new MoveFigures(shardId, context.nodeId, publish);
-    this.life = new NodeLife({ nodeId: context.nodeId, shardId, writer });
+    const policy = { stageFromBytes: context.stageFromBytes };
+    this.life = new NodeLife({ nodeId: context.nodeId, shardId, writer, policy });
   }
 
   /** The newest record that is known here. */

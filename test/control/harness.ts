@@ -231,7 +231,7 @@ export class TestCluster {
   async startNode(
     name: string,
     workers = 1,
-    options: Pick<NodeOptions, 'preCopy'> = {},
+    options: Pick<NodeOptions, 'preCopy' | 'stageFromBytes'> = {},
   ): Promise<NodeProcess> {
     const fabric = await this.connect(name);
     const node = await NodeProcess.start({

@@ -11,12 +11,11 @@ import type { ShardView } from '../../host/types/api.js';
 import { submit, TestCluster, until } from '../control/harness.js';
 import { fillMemory, PRINT } from '../setup/print.js';
 
-/** Above DEFAULT_LIFE_POLICY.stageFromBytes. */
-const KIB = 40 * 1024;
+const KIB = 2 * 1024;
 const WORDS = KIB * 256;
 const TURNS = 20_000;
 /** It writes within so many words at a time, and goes on by so many with each line. */
-const HOT = 65_536;
+const HOT = 8_192;
 const STRIDE = 16;
 
 /** Fills a memory of KIB, changes words of a stretch that wanders through it, and prints their running sum, for ever. */
@@ -71,8 +70,9 @@ beforeEach(async () => {
   await cluster.startControl();
   // One round is enough here: how many there are is the machine's speed (protocol/precopy has its own test).
   const preCopy = { goalMs: 1e9, bearableMs: 1e9 };
-  await cluster.startNode('n1', 1, { preCopy });
-  await cluster.startNode('n2', 1, { preCopy });
+  const options = { preCopy, stageFromBytes: KIB * 1024 };
+  await cluster.startNode('n1', 1, options);
+  await cluster.startNode('n2', 1, options);
 });
 
 afterEach(() => cluster.close());
@@ -111,7 +111,7 @@ async function goneOn(id: string, view: ShardView): Promise<void> {
   await until(cluster.client, id, ({ output }) => output.bytes > view.output.bytes);
 }
 
-describe('a shard with a large memory', () => {
+describe('a shard with a large memory', { timeout: 180_000 }, () => {
   it('is copied while it runs; what is moved at last is small, and it goes on exactly', async () => {
     const { client } = cluster;
     const { id, owner } = await begun();
