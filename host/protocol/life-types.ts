@@ -244,7 +244,7 @@ export const DEFAULT_LIFE_POLICY: LifePolicy = {
   retryMaxMs: 2_000,
   loadTries: 10,
   crashTries: 3,
-  stageFromBytes: 32 * 1024 * 1024,
+  stageFromBytes: 64 * 1024 * 1024,
   stageMaxMs: 60_000,
 };
 
