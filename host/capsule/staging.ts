@@ -60,6 +60,11 @@ export interface Step {
   readonly roundEnded: boolean;
 }
 
+interface Packed {
+  readonly tableBytes: number;
+  readonly payloadBytes: number;
+}
+
 /** The source's end: knows what the target has. */
 export class StageSource {
   readonly #platform: Platform;
@@ -98,24 +103,21 @@ export class StageSource {
     const end = Math.min(this.#pages, firstPage + CHUNK_PAGES);
     const [from, to] = [firstPage * WASM_PAGE_BYTES, end * WASM_PAGE_BYTES];
     const shadow = this.#shadow.subarray(from, to);
-    const payloadBytes = this.#pack(memory.subarray(from, to), shadow, slice);
-    const tableBytes = payloadBytes === null ? 0 : this.#tableBytes;
-    if (payloadBytes !== null) this.#writeHeader(slice, firstPage, tableBytes);
+    const packed = this.#pack(memory.subarray(from, to), shadow, slice);
+    if (packed !== null) this.#writeHeader(slice, firstPage, packed.tableBytes);
     const roundEnded = end === this.#pages;
     this.#cursor = roundEnded ? 0 : end;
     if (roundEnded) this.#round++;
     return {
-      sliceBytes: payloadBytes === null ? 0 : HEADER_BYTES + tableBytes + payloadBytes,
+      sliceBytes: packed === null ? 0 : HEADER_BYTES + packed.tableBytes + packed.payloadBytes,
       scannedBytes: to - from,
-      payloadBytes: payloadBytes ?? 0,
+      payloadBytes: packed?.payloadBytes ?? 0,
       roundEnded,
     };
   }
 
-  #tableBytes = 0;
-
-  /** Gives the payload's bytes, or null when nothing differs; the shadow is brought up to date. */
-  #pack(memory: Uint8Array, shadow: Uint8Array, slice: Uint8Array): number | null {
+  /** Null when nothing differs; the shadow is brought up to date. */
+  #pack(memory: Uint8Array, shadow: Uint8Array, slice: Uint8Array): Packed | null {
     if (memory.length === 0) return null;
     const base = { capsule: '', below: [], pages: shadow.length / WASM_PAGE_BYTES, bytes: shadow };
     const input = { memory, base };
@@ -126,9 +128,8 @@ export class StageSource {
     const payload = slice.subarray(payloadAt, payloadAt + scanned.dataUnits * UNIT_BYTES);
     copyPayload(payload, input, scanned);
     slice.set(table, HEADER_BYTES);
-    this.#tableBytes = table.length;
     applyDifference(differenceOf(table, payload, shadow.length), shadow, this.#platform);
-    return payload.length;
+    return { tableBytes: table.length, payloadBytes: payload.length };
   }
 
   #writeHeader(slice: Uint8Array, firstPage: number, tableBytes: number): void {

@@ -89,10 +89,6 @@ export class Stager {
     void this.#begin();
   }
 
-  get opId(): string {
-    return this.#order.opId;
-  }
-
   /** What a capture may leave out; null = nothing: it is not ready. */
   get name(): StagedName | null {
     return this.#name;

@@ -29,11 +29,6 @@ export class Staged {
     this.#target = new StageTarget(memory.minPages, limitPages, loaded.platform);
   }
 
-  /** Slices that were applied. */
-  get slices(): number {
-    return this.#target.slices;
-  }
-
   /** Throws SHERD_CAPSULE_DAMAGED when it is not one that may come now; nothing has changed then. */
   apply(slice: Uint8Array): void {
     this.#target.apply(slice, (pages) => {
