@@ -75,6 +75,8 @@ export interface ShardEntry {
   victim: ShardId | null;
   /** A client's wish that waits for its turn. */
   move: { readonly target: NodeId | null } | null;
+  /** A wish for which an action was issued, until a record shows that it was carried out. */
+  granted: { readonly target: NodeId | null; readonly node: NodeId; readonly epoch: number } | null;
   /** What it wants, eighths of a core, 1..8 (K4). */
   demand: number;
   /** Smoothed measurement behind it, in cores. */
@@ -161,6 +163,7 @@ export class Book {
         inFlight: null,
         victim: null,
         move: null,
+        granted: null,
         demand: DEMAND_MAX,
         demandMean: 1,
         memoryBytes: 0,

@@ -27,6 +27,8 @@
  * D7  A move whose target is lost, or begins to drain, before the owner has answered is taken back (or goes elsewhere, when the owner
  *     must be emptied). One whose target is lost before it took the shard up goes straight to another node: nothing ran there, so
  *     there is nothing to recover.
+ * D9  A client's wish lasts until a record shows that it was carried out: an action for it that came too late (the owner wrote a
+ *     checkpoint meanwhile) is decided anew on the newer record.
  */
 import { Leases } from '../core/leases.js';
 import type { BrainAction, BrainEvent, Forecast, Seen } from '../types/brain.js';
@@ -155,6 +157,7 @@ export class Scheduler {
         const entry = this.#book.shards.get(event.shardId);
         if (entry === undefined) break;
         entry.move = { target: event.target };
+        entry.granted = null;
         entry.why = ''; // who asks again is told again
         this.#wishes.add(entry);
         break;
@@ -171,6 +174,7 @@ export class Scheduler {
     this.#toEvacuate.delete(entry);
     this.#toCancel.delete(entry);
     this.#book.index(entry);
+    this.#lookAtWish(entry);
     const { owner, status, wanted } = entry.record;
     if (status === 'queued') this.#toExplain.add(entry);
     if (owner === null) return;
@@ -179,6 +183,17 @@ export class Scheduler {
     else if (wanted?.op === 'move' && this.#isLost(wanted.target)) this.#toCancel.add(entry);
     else if (wanted === null && this.#book.node(owner).record?.draining === true)
       this.#toEvacuate.add(entry);
+  }
+
+  /** Nothing came of the action for a wish: the wish is open again (D9). */
+  #lookAtWish(entry: ShardEntry): void {
+    const { granted, record } = entry;
+    if (granted === null) return;
+    entry.granted = null;
+    const moves = record.wanted?.op === 'move' || record.epoch !== granted.epoch;
+    if (moves || record.owner === granted.node) return;
+    entry.move = { target: granted.target };
+    this.#wishes.add(entry);
   }
 
   #forget(entry: ShardEntry): void {
@@ -421,8 +436,11 @@ export class Scheduler {
     const refusal = this.#wishRefusal(entry, wish, target);
     if (refusal !== null || target === null)
       this.#explain(entry, refusal ?? 'no other node has room');
-    else if (owner === null) this.#assign(entry, target, 'asked for');
-    else this.#migrate(entry, target, 'asked for');
+    else {
+      if (owner === null) this.#assign(entry, target, 'asked for');
+      else this.#migrate(entry, target, 'asked for');
+      entry.granted = { target: wish, node: target.id, epoch: entry.record.epoch };
+    }
   }
 
   #wishRefusal(entry: ShardEntry, wish: NodeId | null, target: NodeEntry | null): string | null {

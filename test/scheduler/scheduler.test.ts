@@ -293,6 +293,34 @@ describe('a client asks for a move', () => {
     ]);
   });
 
+  it.each(['b', null])('to %s: again when a checkpoint came before the request', (target) => {
+    const bench = two();
+    const [late] = bench.feed({ kind: 'request-move', shardId: 's', target });
+    const again = bench.shard('s', { fuelUsed: 5n });
+    expect(again).toMatchObject([{ kind: 'migrate', target: 'b' }]);
+    expect(bench.apply(late as BrainAction)).toEqual([]);
+    bench.applyAll(again);
+    bench.nodesAct();
+    expect(bench.on('b')).toEqual(['s']);
+    expect(bench.shard('s', { fuelUsed: 9n })).toEqual([]);
+    expect(bench.of('migrate').length).toBe(2);
+  });
+
+  it('not again when only the last of many records of the move was seen', () => {
+    const bench = two();
+    bench.feed({ kind: 'request-move', shardId: 's', target: null });
+    bench.shard('s', { owner: 'b', epoch: 2, moves: 1, status: 'assigned' });
+    expect(bench.shard('s', { owner: 'a', epoch: 3, moves: 2 })).toEqual([]);
+    expect(bench.of('migrate').length).toBe(1);
+  });
+
+  it('again with the same name when nothing was heard of the action', () => {
+    const bench = two();
+    const [lost] = bench.feed({ kind: 'request-move', shardId: 's', target: null });
+    bench.forget(lost?.id ?? '');
+    expect(bench.pass(2_500).map(({ id }) => id)).toEqual([lost?.id]);
+  });
+
   it('waits until another request is answered', () => {
     const bench = two();
     bench.shard('s', { wanted: { op: 'preempt', actionId: 'x' } });
