@@ -5,6 +5,7 @@
  *             └ a slice, when something had changed ──▶ main thread (its buffer comes back)
  *
  *     round ended ──▶ main thread; nothing is copied until it says `next-round`, or captures what is left
+ *     last round: the guest stands still (rotation.ts), and every turn is a step
  *
  * Does: spend no more than SHARE of the time on it, keep within the buffers that it was given.
  * Does not: decide when it is enough (stager.ts), or touch a guest that runs: this thread is the one that runs it.
@@ -39,6 +40,7 @@ interface Copy {
   readonly source: StageSource;
   readonly buffers: ArrayBuffer[];
   waits: boolean;
+  last: boolean;
   scanNs: number;
 }
 
@@ -70,7 +72,7 @@ export class Copying {
       return;
     }
     const source = new StageSource(guest.baseImage(), shadow, this.#platform);
-    const state = { waits: false, scanNs: 0 };
+    const state = { waits: false, last: false, scanNs: 0 };
     this.#copies.set(run, { id, guest, shadow, source, buffers: [...buffers], ...state });
     this.#atNs = this.#platform.monotonicNs();
   }
@@ -79,9 +81,13 @@ export class Copying {
     this.#copies.delete(run);
   }
 
-  nextRound(run: Run, id: string): void {
+  /** False: there is no such copy (any more). */
+  nextRound(run: Run, id: string, last: boolean): boolean {
     const copy = this.#copies.get(run);
-    if (copy?.id === id) copy.waits = false;
+    if (copy?.id !== id) return false;
+    copy.waits = false;
+    copy.last = last;
+    return true;
   }
 
   /** A slice's buffer, sent. */
@@ -105,8 +111,8 @@ export class Copying {
     this.#savedNs = Math.min(MOST_SAVED_NS, this.#savedNs + Number(now - this.#atNs) * SHARE);
     this.#atNs = now;
     for (const [run, copy] of this.#copies) {
-      if (this.#savedNs <= 0 && !idle) return;
-      if (canStep(copy)) this.#step(run, copy);
+      const may = this.#savedNs > 0 || idle || copy.last;
+      if (may && canStep(copy)) this.#step(run, copy);
     }
   }
 

@@ -11,6 +11,7 @@
  *                   (turn) ──wait──▶ sleeping | fetching
  *       every state ──capture(hold), reached──▶ held ──run──▶ back to where it was
  *       every state ──rung for──▶ held ──HALT_NS without an order──▶ back to where it was
+ *       every state ──last round of its copy──▶ held ──STAND_NS without an order, or told so──▶ back to where it was
  *
  * R1  A guest never runs past its `stopAtFuel`: a quantum's budget is cut to what is left.
  * R2  Between two quanta of one guest every other runnable guest of the same weight has had its turn: each turn is
@@ -44,6 +45,8 @@ const PROGRESS_OUTPUT_NS = 50_000_000n;
 
 /** A guest that was rung for waits so long for an order. */
 const HALT_NS = 250_000_000n;
+/** One whose last round of copying is under way. */
+const STAND_NS = 3_000_000_000n;
 
 /** What the rotation needs of a host. */
 export type RotationHost = Pick<
@@ -83,8 +86,9 @@ interface Slot {
   readonly weight: number;
   started: boolean;
   held: boolean;
-  /** Since when it stands still because it was rung for (and is held); null: it does not. */
+  /** Since when it stands still (and is held) for an order that should follow; null: it does not. And for how long at most. */
   haltedNs: bigint | null;
+  haltForNs: bigint;
   wait: Wait | null;
   /** Until when it sleeps, on the port's clock. */
   wakeNs: bigint;
@@ -129,6 +133,7 @@ export class Rotation {
       started: false,
       held: true,
       haltedNs: null,
+      haltForNs: HALT_NS,
       wait: null,
       wakeNs: 0n,
       stopAtFuel: null,
@@ -214,11 +219,32 @@ export class Rotation {
     let stopped = false;
     for (const slot of this.#slots.values()) {
       if (slot.shardId !== shardId || slot.held) continue;
-      slot.haltedNs = this.#port.nowNs();
-      this.#hold(slot, slot.haltedNs);
+      this.#halt(slot, HALT_NS);
       stopped = true;
     }
     return stopped;
+  }
+
+  /** It stands still while what is left of its memory is copied; the order that should follow is as for `halt`. */
+  stand(run: Run): void {
+    const slot = this.#slots.get(run);
+    if (slot === undefined) return;
+    if (slot.haltedNs !== null) slot.haltForNs = STAND_NS;
+    if (!slot.held) this.#halt(slot, STAND_NS);
+  }
+
+  /** No order will follow. */
+  goOn(run: Run): void {
+    const slot = this.#slots.get(run);
+    if (slot === undefined || slot.haltedNs === null) return;
+    slot.haltedNs = null;
+    this.#release(slot);
+  }
+
+  #halt(slot: Slot, forNs: bigint): void {
+    slot.haltedNs = this.#port.nowNs();
+    slot.haltForNs = forNs;
+    this.#hold(slot, slot.haltedNs);
   }
 
   /** Ends it here, with this exit. */
@@ -334,7 +360,7 @@ export class Rotation {
 
   #endHalts(): void {
     for (const slot of this.#slots.values()) {
-      if (slot.haltedNs === null || this.#port.nowNs() - slot.haltedNs < HALT_NS) continue;
+      if (slot.haltedNs === null || this.#port.nowNs() - slot.haltedNs < slot.haltForNs) continue;
       slot.haltedNs = null;
       this.#release(slot);
     }
@@ -438,7 +464,7 @@ export class Rotation {
     for (const slot of this.#slots.values()) {
       if (isRunnable(slot)) return 0;
       if (slot.haltedNs !== null) {
-        const ms = Math.max(0, Number(slot.haltedNs + HALT_NS - now) / 1e6);
+        const ms = Math.max(0, Number(slot.haltedNs + slot.haltForNs - now) / 1e6);
         if (next === null || ms < next) next = ms;
       }
       if (slot.held) continue;

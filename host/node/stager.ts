@@ -3,7 +3,9 @@
  *
  *     worker ──slices──▶ Stager ──batches──▶ store      hint ──▶ target fetches them ahead
  *       ▲                  │ round ended → protocol/precopy
- *       └── next-round ────┴──▶ ready: the capture names the batches │ given up: the capture takes all
+ *       ├── next-round ────┤
+ *       └── the last round ┴──▶ ready: the capture names the batches │ given up: the capture takes all
+ *           (it stands still)
  *
  * Does: gather, store, hint, keep the rounds' facts. Does not: find what changed (copying.ts), or decide (precopy).
  *
@@ -11,6 +13,8 @@
  * A2  At most OPEN_PUTS batches are being stored: beyond that buffers are kept back, and the worker stops copying.
  * A3  After `close` nothing is answered, sent or hinted.
  * A4  A round is over when the target has it, as far as it says so: a target that lags behind would stand still for the rest.
+ * A5  In the last round the shard stands still. Its batches are small and not waited for: finding, storing, sending and taking in
+ *     go on side by side, and the capsule that follows has next to nothing of the memory.
  */
 import { encodeStagedImage } from '../capsule/staged-image.js';
 import { BatchWriter, SLICE_ROOM_BYTES } from '../capsule/staging.js';
@@ -25,6 +29,9 @@ const SLICES = 8;
 /** A capsule names at most 255 blobs below it: large memories go in larger batches. */
 const BATCH_BYTES = 8 * 1024 * 1024;
 const BATCHES = 64;
+/** Of the last round, while there is room for names. */
+const LAST_BATCH_BYTES = 2 * 1024 * 1024;
+const LAST_BATCHES = 180;
 const OPEN_PUTS = 2;
 /** The shadow's pages are touched so many bytes at a time. */
 const TOUCH_BYTES = 512 * 1024;
@@ -77,6 +84,7 @@ export class Stager {
   #arrived = 0;
   #heard: () => void = () => undefined;
   #name: StagedName | null = null;
+  #last = false;
   #closed = false;
 
   constructor(order: StageOrder, port: StagerPort) {
@@ -139,10 +147,16 @@ export class Stager {
   }
 
   #gather(slice: Uint8Array): void {
-    if (!this.#batch.hasRoomFor(slice)) this.#flush();
+    if (!this.#batch.hasRoomFor(slice) || this.#isFull()) this.#flush();
     this.#batch.add(slice);
     this.#withheld.push(slice.buffer as ArrayBuffer);
     this.#giveBuffers();
+  }
+
+  /** A5. */
+  #isFull(): boolean {
+    const small = this.#last && this.#batches.length < LAST_BATCHES;
+    return small && this.#batch.bytes.length >= LAST_BATCH_BYTES;
   }
 
   /** A2. */
@@ -179,6 +193,10 @@ export class Stager {
   }
 
   async #roundEnded(scanMs: number): Promise<void> {
+    if (this.#last) {
+      await this.#lastRoundEnded();
+      return;
+    }
     await this.#allArrived();
     if (this.#closed) return;
     const nowMs = this.#port.nowMs();
@@ -192,14 +210,22 @@ export class Stager {
     this.#roundBytes = 0;
     this.#roundBeganMs = nowMs;
     const { verdict } = this.#state;
-    if (verdict.kind === 'go-on') {
-      const { run, opId: id } = this.#order;
-      this.#port.send({ kind: 'next-round', run, id });
-    } else if (verdict.kind === 'abandon') this.#giveUp(verdict.why);
-    else {
-      this.#port.log(`staged in ${this.#state.rounds.length} rounds: ${verdict.why}`);
-      await this.#finish();
+    if (verdict.kind === 'abandon') {
+      this.#giveUp(verdict.why);
+      return;
     }
+    this.#last = verdict.kind === 'stop';
+    const { run, opId: id } = this.#order;
+    this.#port.send({ kind: 'next-round', run, id, last: this.#last });
+  }
+
+  async #lastRoundEnded(): Promise<void> {
+    if (this.#closed) return;
+    const { rounds, verdict } = this.#state;
+    const why = verdict.kind === 'stop' ? verdict.why : '';
+    const last = `the last one ${this.#roundBytes} bytes`;
+    this.#port.log(`staged in ${rounds.length + 1} rounds, ${last}: ${why}`);
+    await this.#finish();
   }
 
   /** Waits until the target has all that was sent, or is silent: how fast it gets it is the link's speed. */

@@ -101,7 +101,13 @@ export type WorkerCommand =
       readonly shadow: SharedArrayBuffer;
       readonly buffers: readonly ArrayBuffer[];
     }
-  | { readonly kind: 'next-round'; readonly run: Run; readonly id: string }
+  | {
+      readonly kind: 'next-round';
+      readonly run: Run;
+      readonly id: string;
+      /** The guest stands still from now on: what this round sends is the last of it. */
+      readonly last: boolean;
+    }
   /** The buffer of a slice that was sent. */
   | { readonly kind: 'sent'; readonly run: Run; readonly id: string; readonly buffer: ArrayBuffer }
   | { readonly kind: 'end-copy'; readonly run: Run }

@@ -93,13 +93,14 @@ function obey(command: WorkerCommand): void {
       copy(command);
       break;
     case 'next-round':
-      copying.nextRound(command.run, command.id);
+      nextRound(command);
       break;
     case 'sent':
       copying.giveBack(command.run, command.id, command.buffer);
       break;
     case 'end-copy':
       copying.end(command.run);
+      rotation.goOn(command.run);
       break;
     case 'arrive':
       guests.arrive(command.shardId, command.moduleHash, command.batch);
@@ -176,6 +177,11 @@ function copy(command: Extract<WorkerCommand, { kind: 'copy' }>): void {
   const { run, id, shadow, buffers } = command;
   const guest = running.get(run);
   if (guest !== undefined) copying.begin(run, id, guest, new Uint8Array(shadow), buffers);
+}
+
+/** In the last one the guest stands still until the capture that should follow; without that it goes on. */
+function nextRound({ run, id, last }: Extract<WorkerCommand, { kind: 'next-round' }>): void {
+  if (copying.nextRound(run, id, last) && last) rotation.stand(run);
 }
 
 /** Who was rung for stands still. */

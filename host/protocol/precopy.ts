@@ -4,9 +4,9 @@
  *     round 0  ████████████████████████            all of the memory, while the shard runs
  *     round 1  ███████                             what was written during round 0
  *     round 2  ██                                  what was written during round 1
- *     stop     ▌                                   what was written during round 2: only this is down time
+ *     stop     ▌                                   what was written during round 2, with the shard stopped: only this is down time
  *
- *     expected down time = one scan + (rate of writing × time of the last round) / link + fixed
+ *     expected down time = one scan + (rate of writing × time of the last round) / link + fixed        (less where they overlap)
  *
  * Does: converge, give up, meet a deadline. Does not: copy, measure or know the time (it comes with the events).
  *

@@ -60,7 +60,12 @@ const baseImage: fc.Arbitrary<BaseImage> = fc
 
 type Event =
   | { readonly kind: 'write'; readonly at: number; readonly bytes: Uint8Array }
-  | { readonly kind: 'clear'; readonly at: number; readonly length: number }
+  | {
+      readonly kind: 'clear';
+      readonly at: number;
+      readonly length: number;
+      readonly with: number;
+    }
   | { readonly kind: 'grow' }
   | { readonly kind: 'step' };
 
@@ -74,6 +79,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     kind: fc.constant('clear' as const),
     at: fc.nat(LIMIT_PAGES * WASM_PAGE_BYTES - 1),
     length: fc.integer({ min: 1, max: 20_000 }),
+    with: fc.constantFrom(0, 7),
   }),
   fc.constant<Event>({ kind: 'grow' }),
   fc.constant<Event>({ kind: 'step' }),
@@ -85,7 +91,7 @@ function write(memory: Uint8Array, each: Event): void {
       each.bytes.subarray(0, Math.max(0, memory.length - each.at)),
       Math.min(each.at, memory.length),
     );
-  if (each.kind === 'clear') memory.fill(0, each.at, each.at + each.length);
+  if (each.kind === 'clear') memory.fill(each.with, each.at, each.at + each.length);
 }
 
 /** Makes steps until a round that began at the memory's rest is over. */
@@ -158,6 +164,26 @@ describe('staging', () => {
     expect(source.step(memory, slice)).toMatchObject({ sliceBytes: 24 + 2 + 64, payloadBytes: 64 });
     expect(source.step(memory, slice)).toMatchObject({ sliceBytes: 0, roundEnded: true });
     expect(source.round).toBe(3);
+  });
+
+  it('sends whole pages in round 0, and after a chunk whose changed pages were dense', () => {
+    const base: BaseImage = { pages: 1, nonZero: new Map() };
+    const source = new StageSource(base, new Uint8Array(WASM_PAGE_BYTES), nodePlatform);
+    const memory = new Uint8Array(WASM_PAGE_BYTES);
+    const slice = new Uint8Array(SLICE_ROOM_BYTES);
+    const sends = (): number => source.step(memory, slice).payloadBytes;
+    memory[5_000] = 1;
+    expect(sends()).toBe(PAGE_BYTES);
+    memory[5_000] = 2;
+    expect(sends()).toBe(64);
+    memory.fill(3, PAGE_BYTES, PAGE_BYTES + 2_048);
+    expect(sends()).toBe(2_048);
+    for (let chunk = 0; chunk < 7; chunk++) {
+      memory[5_000] = 4 + chunk;
+      expect(sends()).toBe(PAGE_BYTES);
+    }
+    memory[5_000] = 20;
+    expect(sends()).toBe(64);
   });
 
   it('G3: every change of a slice is refused and changes nothing, or is a slice that says something else', () => {

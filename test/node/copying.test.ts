@@ -32,6 +32,8 @@ class Source {
   readonly copying: Copying;
   putFails = false;
   acks = true;
+  /** The guest does: it is the last round. */
+  stands = false;
   nowNs = 0n;
 
   constructor(freeBytes = 2 ** 30) {
@@ -84,14 +86,15 @@ class Source {
     if (command.kind === 'copy')
       this.copying.begin(RUN, command.id, guest, new Uint8Array(command.shadow), command.buffers);
     else if (command.kind === 'sent') this.copying.giveBack(RUN, command.id, command.buffer);
-    else if (command.kind === 'next-round') this.copying.nextRound(RUN, command.id);
+    else if (command.kind === 'next-round')
+      this.stands = this.copying.nextRound(RUN, command.id, command.last) && command.last;
     else if (command.kind === 'end-copy') this.copying.end(RUN);
   }
 
   /** Turns of the worker, with `between` as the guest, until an answer has come. */
   async run(between: (turn: number) => void = () => undefined, turns = 5_000): Promise<void> {
     for (let turn = 0; turn < turns && this.answers.length === 0; turn++) {
-      between(turn);
+      if (!this.stands) between(turn);
       this.nowNs += 100_000n;
       this.copying.turn(turn % 3 === 0);
       await turnOfLoop();
@@ -110,7 +113,7 @@ function imageOf(source: Source, batches: readonly string[], pages: number): Uin
 }
 
 describe('a staged move', () => {
-  it('the stored image equals the copy that the capture is encoded against, and nearly the memory', async () => {
+  it('the stored image equals the copy that the capture is encoded against, and the memory as it stands', async () => {
     const source = new Source();
     let seed = 1;
     await source.run(() => {
@@ -131,10 +134,7 @@ describe('a staged move', () => {
     const shadow = source.copying.complete(RUN, 'op')!;
     const stored = imageOf(source, image.batches, image.pages);
     expect(Buffer.compare(stored, shadow.slice(0, stored.length))).toBe(0);
-    let differ = 0;
-    for (let at = 0; at < stored.length; at += 64)
-      if (nodePlatform.equal(stored, at, source.memory, at, 64) === false) differ += 64;
-    expect(differ).toBeLessThan(source.memory.length / 100);
+    expect(Buffer.compare(stored, source.memory)).toBe(0);
     expect(source.copying.complete(RUN, 'op')).toBeUndefined();
   });
 
@@ -202,13 +202,15 @@ describe('a staged move', () => {
     source.acks = false;
     source.memory.fill(5);
     await source.run(() => undefined, 40);
-    expect(source.answers).toEqual([]);
+    expect([source.answers, source.stands]).toEqual([[], false]);
     expect(source.hints.length).toBeGreaterThan(0);
     // All batches but the last one: it still waits.
     for (const { index } of source.hints.slice(0, -1)) source.stager.arrived(index);
     await source.run(() => undefined, 10);
     expect(source.answers).toEqual([]);
-    await vi.waitFor(() => expect(source.answers).toEqual([['op', true]]), 20_000);
+    await vi.waitFor(() => expect(source.stands).toBe(true), 20_000);
+    await source.run();
+    expect(source.answers).toEqual([['op', true]]);
   });
 
   it('is given up when the memory outgrows its copy', async () => {

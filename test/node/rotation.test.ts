@@ -308,6 +308,41 @@ describe('Rotation', () => {
     expect(guest.clockRuns).toBe(true);
   });
 
+  it('stands still through the last round of its copy, counted from its beginning, and goes on when told or after a time', () => {
+    const world = new World();
+    const guest = started(world, 1, 1_000);
+    const stays = (): boolean => {
+      const { fuelUsed } = guest;
+      turns(world, 3);
+      return guest.fuelUsed === fuelUsed;
+    };
+    turns(world, 3);
+    world.rotation.stand(9);
+    expect(stays()).toBe(false);
+    world.rotation.stand(1);
+    // Longer than for a ring.
+    world.now += 2_000_000_000n;
+    expect(stays()).toBe(true);
+    world.rotation.goOn(1);
+    expect([stays(), guest.clockRuns]).toEqual([false, true]);
+    world.rotation.stand(1);
+    world.now += 3_000_000_000n;
+    expect(stays()).toBe(false);
+    // Rung for, and then the last round.
+    world.rotation.halt('s-1');
+    const stoodNs = world.now;
+    world.rotation.stand(1);
+    world.now += 1_000_000_000n;
+    expect(stays()).toBe(true);
+    world.rotation.capture(1, 'c', true, 1);
+    expect(world.of('captured').map(({ captured }) => captured.stoppedNs)).toEqual([stoodNs]);
+    // Held by an order: neither lets it go on.
+    world.rotation.goOn(1);
+    world.rotation.stand(1);
+    world.now += 5_000_000_000n;
+    expect(stays()).toBe(true);
+  });
+
   it('a capture without hold goes on, with hold stays until it is told', () => {
     const world = new World();
     const guest = started(world, 1, 1_000);
