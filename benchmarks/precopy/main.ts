@@ -5,7 +5,7 @@
  *
  * Measured, of each move between two node processes (there and back in turn):
  *   down    the guest stands still → it runs in the other process
- *   bar     one full scan + the last capsule ÷ link + 5 ms; the scan is timed in this process, on a memory of that size
+ *   bar     one full scan + (last round + capsule) ÷ link + 5 ms; the scan is timed in this process, on an equal memory
  *   speed   fuel per second from the request until the guest stops, over that of the seconds before
  *   copy    from the request until the guest stops, and the rounds
  * Compared with what a stop without a copy would have to send: the whole memory ÷ link. The link: what a node reads of blobs passes
@@ -43,7 +43,8 @@ const NODE = fileURLToPath(new URL('./node.js', import.meta.url));
 interface Round {
   readonly downMs: number;
   readonly scanMs: number;
-  readonly capsuleBytes: number;
+  /** What was left for the stop: the last round and the capsule. */
+  readonly lastBytes: number;
   readonly barMs: number;
   readonly copyMs: number;
   readonly rounds: number;
@@ -108,10 +109,16 @@ function startNode(
   });
 }
 
-/** Fuel as the newest progress tells it, and when it was asked for. */
-async function fuelOf(client: ControlClient, id: string): Promise<{ fuel: number; ms: number }> {
+interface FuelAt {
+  readonly fuel: number;
+  readonly ms: number;
+}
+
+/** Fuel as the newest progress tells it, and when that was so. */
+async function fuelOf(client: ControlClient, id: string): Promise<FuelAt> {
   const view = await client.shard(id);
-  return { fuel: Number(view.progress?.fuelUsed ?? view.fuelUsed), ms: performance.now() };
+  const ms = performance.now() - (view.progress?.ageMs ?? 0);
+  return { fuel: Number(view.progress?.fuelUsed ?? view.fuelUsed), ms };
 }
 
 /** Fuel per ms over about so long, between two changes of the figure. */
@@ -132,6 +139,7 @@ async function oneMove(
   await sleep(STEADY_MS);
   const before = await speedOver(client, id, STEADY_MS);
   const again = await speedOver(client, id, STEADY_MS);
+  if (process.env['SHERD_LOG'] !== undefined) console.error('speeds', before, again);
   const { owner } = await client.shard(id);
   const target = nodes.find((node) => node.id !== owner) as Node;
   const moves = (await client.moves(id)).length;
@@ -143,19 +151,22 @@ async function oneMove(
   for (const until = performance.now() + PATIENCE_MS; ; ) {
     await sleep(TICK_MS);
     const view = await client.shard(id);
-    if (view.owner === owner && view.progress !== null)
-      newest = { fuel: Number(view.progress.fuelUsed), ms: performance.now() };
+    const { progress } = view;
+    if (view.owner === owner && progress !== null)
+      newest = { fuel: Number(progress.fuelUsed), ms: performance.now() - progress.ageMs };
     const all = await client.moves(id);
     const move = all.length > moves ? all.at(-1) : undefined;
     if (move !== undefined && move.downMs !== null) {
       const staged = cluster.log.slice(logged).join('; ');
-      const rounds = Number(/staged in (\d+) rounds/.exec(staged)?.[1] ?? 0);
+      const [, made, last] = /staged in (\d+) rounds, the last one (\d+) bytes/.exec(staged) ?? [];
+      const rounds = Number(made ?? 0);
+      const lastBytes = Number(last ?? 0) + move.capsuleBytes;
       if (rounds === 0) console.error(`not staged: ${staged}`);
       return {
         downMs: move.downMs,
         scanMs,
-        capsuleBytes: move.capsuleBytes,
-        barMs: scanMs + move.capsuleBytes / bytesPerMs + HANDOVER_MS,
+        lastBytes,
+        barMs: scanMs + lastBytes / bytesPerMs + HANDOVER_MS,
         copyMs: Number(BigInt(move.stoppedNs) - askedNs) / 1e6,
         rounds,
         speed: (newest.fuel - asked.fuel) / (newest.ms - asked.ms) / ((before + again) / 2),
@@ -228,10 +239,10 @@ function conclude(
   const again = of((round) => round.again);
   const rows = [
     ['down time, ms', estimateText(down)],
-    ['÷ (scan + last capsule ÷ link + 5 ms)', estimateText(ratio)],
+    ['÷ (scan + last round ÷ link + 5 ms)', estimateText(ratio)],
     ['÷ whole memory ÷ link', estimateText(of(({ downMs }) => downMs / wholeMs))],
     ['one scan, ms', estimateText(of((round) => round.scanMs))],
-    ['last capsule, KiB', estimateText(of(({ capsuleBytes }) => capsuleBytes / 1024))],
+    ['last round and capsule, KiB', estimateText(of(({ lastBytes }) => lastBytes / 1024))],
     ['copy, ms', estimateText(of(({ copyMs }) => copyMs))],
     ['rounds', estimateText(of((round) => round.rounds))],
     ['speed meanwhile', estimateText(speed)],
@@ -249,7 +260,7 @@ function conclude(
     { name: 'bar', colour: '#7d8fa8' },
   ];
   const svg = renderChart({
-    title: 'Pre-copy: down time of each move, and scan + last capsule ÷ link + 5 ms',
+    title: 'Pre-copy: down time of each move, and scan + last round ÷ link + 5 ms',
     subtitle: `Node ${host.node}, ${host.cpu}, ${host.cores} cores`,
     unit: 'ms',
     reference: median(results.map(({ barMs }) => barMs)),

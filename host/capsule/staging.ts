@@ -145,6 +145,7 @@ export class StageSource {
       return packPages(stretches, memory, shadow, slice);
     }
     const packed = this.#packUnits(memory, shadow, slice);
+    for (const each of stretches) copyStretch(each, memory, shadow);
     const pages = stretches.reduce((sum, { count }) => sum + count, 0);
     if (packed.payloadBytes >= DENSE * pages * PAGE_BYTES) this.#dense = DENSE_CHUNKS;
     return packed;
@@ -176,7 +177,6 @@ export class StageSource {
     const payload = slice.subarray(payloadAt, payloadAt + scanned.dataUnits * UNIT_BYTES);
     copyPayload(payload, input, scanned);
     slice.set(table, HEADER_BYTES);
-    applyDifference(differenceOf(table, payload, shadow.length), shadow, this.#platform);
     return { tableBytes: table.length, payloadBytes: payload.length };
   }
 
@@ -188,6 +188,17 @@ export class StageSource {
     });
     this.#sequence++;
   }
+}
+
+/** Gives it, too. */
+function copyStretch(
+  { first, count }: Stretch,
+  memory: Uint8Array,
+  shadow: Uint8Array,
+): Uint8Array {
+  const pages = memory.subarray(first * PAGE_BYTES, (first + count) * PAGE_BYTES);
+  shadow.set(pages, first * PAGE_BYTES);
+  return pages;
 }
 
 /** Sends pages as they are, and puts them into the shadow. */
@@ -204,10 +215,9 @@ function packPages(
   slice.set(table, HEADER_BYTES);
   const payloadAt = HEADER_BYTES + table.length;
   let to = payloadAt;
-  for (const { first, count } of stretches) {
-    const pages = memory.subarray(first * PAGE_BYTES, (first + count) * PAGE_BYTES);
+  for (const each of stretches) {
+    const pages = copyStretch(each, memory, shadow);
     slice.set(pages, to);
-    shadow.set(pages, first * PAGE_BYTES);
     to += pages.length;
   }
   return { tableBytes: table.length, payloadBytes: to - payloadAt };

@@ -82,6 +82,11 @@ export class Stager {
   #pages = 0;
   /** The target has all batches before this one. */
   #arrived = 0;
+  #arrivedMs = 0;
+  /** When the target was told of each, and its bytes. */
+  readonly #told: { readonly atMs: number; readonly bytes: number }[] = [];
+  /** Most that the link carried in this round, bytes/ms: what else there is to wait for only makes it seem slower. */
+  #linkBytesPerMs = 0;
   #heard: () => void = () => undefined;
   #name: StagedName | null = null;
   #last = false;
@@ -116,7 +121,15 @@ export class Stager {
 
   /** A hint: it may be lost, late or repeated. */
   arrived(index: number): void {
-    this.#arrived = Math.max(this.#arrived, index + 1);
+    if (index < this.#arrived) return;
+    const nowMs = this.#port.nowMs();
+    const told = this.#told[index];
+    if (told !== undefined) {
+      const tookMs = nowMs - Math.max(told.atMs, this.#arrivedMs);
+      this.#linkBytesPerMs = Math.max(this.#linkBytesPerMs, told.bytes / Math.max(1, tookMs));
+    }
+    this.#arrived = index + 1;
+    this.#arrivedMs = nowMs;
     this.#heard();
   }
 
@@ -187,6 +200,7 @@ export class Stager {
       this.#batches.push(hash);
       const { shardId, moduleHash, target, source } = this.#order;
       const index = this.#batches.length - 1;
+      this.#told.push({ atMs: this.#port.nowMs(), bytes: bytes.length });
       this.#port.hint(target, { kind: 'arrive', shardId, moduleHash, index, hash, source });
       this.#giveBuffers();
     });
@@ -200,12 +214,19 @@ export class Stager {
     await this.#allArrived();
     if (this.#closed) return;
     const nowMs = this.#port.nowMs();
+    const tookMs = nowMs - this.#roundBeganMs;
+    const sentBytes = this.#roundBytes;
     const facts = {
-      sentBytes: this.#roundBytes,
-      tookMs: nowMs - this.#roundBeganMs,
+      sentBytes,
+      tookMs,
       scanMs,
-      linkBytesPerMs: this.#roundBytes / Math.max(1, nowMs - this.#roundBeganMs),
+      linkBytesPerMs: this.#linkBytesPerMs || this.#roundBytes / Math.max(1, tookMs),
     };
+    this.#linkBytesPerMs = 0;
+    const round = this.#state.rounds.length;
+    this.#port.log(
+      `round ${round}: ${sentBytes} bytes, ${Math.round(tookMs)} ms, of it copying ${Math.round(scanMs)} ms`,
+    );
     this.#state = preCopy(this.#state, { kind: 'round', nowMs, facts });
     this.#roundBytes = 0;
     this.#roundBeganMs = nowMs;
