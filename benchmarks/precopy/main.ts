@@ -159,6 +159,7 @@ async function oneMove(
     if (move !== undefined && move.downMs !== null) {
       const staged = cluster.log.slice(logged).join('; ');
       const [, made, last] = /staged in (\d+) rounds, the last one (\d+) bytes/.exec(staged) ?? [];
+      if (process.env['SHERD_LOG'] !== undefined) console.error(JSON.stringify(move));
       const rounds = Number(made ?? 0);
       const lastBytes = Number(last ?? 0) + move.capsuleBytes;
       if (rounds === 0) console.error(`not staged: ${staged}`);

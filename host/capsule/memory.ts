@@ -63,6 +63,9 @@ const V1_RUN_BYTES = 8;
 const V1_KIND_SHIFT = 30;
 const V1_COUNT_MASK = 2 ** V1_KIND_SHIFT - 1;
 
+const NONE = new Uint8Array(0);
+const NOTHING: Scanned = { runs: 0, dataUnits: 0, zeroUnits: 0, table: NONE, packed: NONE };
+
 type Fail = (reason: string) => Error;
 
 export interface MemoryPlan {
@@ -81,7 +84,8 @@ export function planMemory(
 ): MemoryPlan {
   invariant(memory.bytes.length === memory.pages * WASM_PAGE_BYTES, 'memory bytes match its pages');
   const input = { memory: memory.bytes, base, dead };
-  const scanned = scan(input, platform);
+  const same = 'bytes' in base && base.unchanged === true && base.pages === memory.pages;
+  const scanned = same && dead.length === 0 ? NOTHING : scan(input, platform);
   const bytes = HEAD_BYTES + scanned.table.length + scanned.dataUnits * UNIT_BYTES;
   return { input, scanned, bytes };
 }

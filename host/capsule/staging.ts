@@ -144,9 +144,10 @@ export class StageSource {
       this.#dense--;
       return packPages(stretches, memory, shadow, slice);
     }
-    const packed = this.#packUnits(memory, shadow, slice);
-    for (const each of stretches) copyStretch(each, memory, shadow);
     const pages = stretches.reduce((sum, { count }) => sum + count, 0);
+    const scattered = pages * PAGE_BYTES > memory.length / 2;
+    const packed = this.#packUnits(memory, shadow, slice, scattered);
+    for (const each of stretches) copyStretch(each, memory, shadow);
     if (packed.payloadBytes >= DENSE * pages * PAGE_BYTES) this.#dense = DENSE_CHUNKS;
     return packed;
   }
@@ -168,9 +169,14 @@ export class StageSource {
   }
 
   /** Something differs. */
-  #packUnits(memory: Uint8Array, shadow: Uint8Array, slice: Uint8Array): Packed {
+  #packUnits(
+    memory: Uint8Array,
+    shadow: Uint8Array,
+    slice: Uint8Array,
+    scattered: boolean,
+  ): Packed {
     const base = { capsule: '', below: [], pages: shadow.length / WASM_PAGE_BYTES, bytes: shadow };
-    const input = { memory, base };
+    const input = { memory, base, scattered };
     const scanned = scan(input, this.#platform);
     const { table } = scanned;
     const payloadAt = HEADER_BYTES + table.length;

@@ -66,6 +66,8 @@ export interface ScanInput {
   readonly base: MemoryBase;
   /** Ascending, apart from one another. */
   readonly dead?: readonly DeadRange[];
+  /** Most pages are known to differ: comparing ahead is work for nothing. */
+  readonly scattered?: boolean;
 }
 
 /** The difference's table, and as much of its payload as was packed. `copyPayload` gives all of it. */
@@ -83,7 +85,7 @@ class Scan {
   #nextDead = 0;
   #whole: boolean;
 
-  constructor({ memory, base, dead = [] }: ScanInput, platform: Platform) {
+  constructor({ memory, base, dead = [], scattered = false }: ScanInput, platform: Platform) {
     invariant(memory.length % BLOCK_BYTES === 0, 'memory has whole pages');
     invariant(base.pages * BLOCK_BYTES <= memory.length, 'memory is not smaller than its base');
     checkDead(dead, memory.length);
@@ -93,7 +95,7 @@ class Scan {
     this.#index = 'nonZero' in base ? indexOf(base) : undefined;
     this.#platform = platform;
     this.#core = coreOf(platform);
-    this.#whole = !platform.comparesFast;
+    this.#whole = scattered || !platform.comparesFast;
   }
 
   run(): Scanned {

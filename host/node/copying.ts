@@ -12,7 +12,8 @@
  *
  * C1  A guest without free buffers, or whose round is over, costs nothing.
  * C2  A copy that cannot go on (the memory outgrew its shadow) is reported once, and is over.
- * C3  `complete` gives what the target has by now, which a capture is to be encoded against; then the copy is over.
+ * C3  `complete` gives what the target has by now, which a capture is to be encoded against; then the copy is over. It is the
+ *     memory itself when the last round is over and the guest has stood still since it began.
  */
 import { WASM_PAGE_BYTES } from '../capsule/index.js';
 import { StageSource } from '../capsule/staging.js';
@@ -31,6 +32,12 @@ export interface CopyGuest {
   /** The whole memory as it is now. */
   memory(): Uint8Array;
   baseImage(): BaseImage;
+}
+
+export interface Completed {
+  readonly shadow: Uint8Array;
+  /** The memory is as the shadow is. */
+  readonly unchanged: boolean;
 }
 
 interface Copy {
@@ -96,12 +103,12 @@ export class Copying {
     if (copy?.id === id) copy.buffers.push(buffer);
   }
 
-  /** C3. Undefined: there is no such copy (any more). */
-  complete(run: Run, id: string): Uint8Array | undefined {
+  /** C3. `stood`: the guest has not run since the last round began. Undefined: there is no such copy (any more). */
+  complete(run: Run, id: string, stood: boolean): Completed | undefined {
     const copy = this.#copies.get(run);
     if (copy?.id !== id || copy.guest.memory().length > copy.shadow.length) return undefined;
     this.#copies.delete(run);
-    return copy.shadow;
+    return { shadow: copy.shadow, unchanged: stood && copy.last && copy.waits };
   }
 
   /** After each turn of guests. `idle`: there was nothing to run, so that nobody is delayed. */

@@ -89,6 +89,8 @@ interface Slot {
   /** Since when it stands still (and is held) for an order that should follow; null: it does not. And for how long at most. */
   haltedNs: bigint | null;
   haltForNs: bigint;
+  /** It has not run since `stand`. */
+  stood: boolean;
   wait: Wait | null;
   /** Until when it sleeps, on the port's clock. */
   wakeNs: bigint;
@@ -134,6 +136,7 @@ export class Rotation {
       held: true,
       haltedNs: null,
       haltForNs: HALT_NS,
+      stood: false,
       wait: null,
       wakeNs: 0n,
       stopAtFuel: null,
@@ -160,6 +163,7 @@ export class Rotation {
     }
     slot.held = false;
     slot.haltedNs = null;
+    slot.stood = false;
     slot.goingSinceNs = this.#port.nowNs();
     slot.guest.host.resumeClock();
     if (slot.wait !== null) this.#beginWait(slot, slot.wait);
@@ -231,6 +235,12 @@ export class Rotation {
     if (slot === undefined) return;
     if (slot.haltedNs !== null) slot.haltForNs = STAND_NS;
     if (!slot.held) this.#halt(slot, STAND_NS);
+    slot.stood = true;
+  }
+
+  /** It has not run since it was told to `stand`. */
+  hasStood(run: Run): boolean {
+    return this.#slots.get(run)?.stood ?? false;
   }
 
   /** No order will follow. */
@@ -389,6 +399,7 @@ export class Rotation {
 
   #release(slot: Slot): void {
     slot.held = false;
+    slot.stood = false;
     slot.goingSinceNs = this.#port.nowNs();
     slot.guest.host.resumeClock();
     // The sleep is over later: the guest's clock stood still meanwhile.

@@ -10,7 +10,7 @@
  * Does: gather, store, hint, keep the rounds' facts. Does not: find what changed (copying.ts), or decide (precopy).
  *
  * A1  `answer` is called once: `ready` only when all batches of all rounds are durable, and none is made any more.
- * A2  At most OPEN_PUTS batches are being stored: beyond that buffers are kept back, and the worker stops copying.
+ * A2  A few batches are being stored at most: beyond that buffers are kept back, and the worker stops copying.
  * A3  After `close` nothing is answered, sent or hinted.
  * A4  A round is over when the target has it, as far as it says so: a target that lags behind would stand still for the rest.
  * A5  In the last round the shard stands still. Its batches are small and not waited for: finding, storing, sending and taking in
@@ -33,6 +33,7 @@ const BATCHES = 64;
 const LAST_BATCH_BYTES = 2 * 1024 * 1024;
 const LAST_BATCHES = 180;
 const OPEN_PUTS = 2;
+const LAST_OPEN_PUTS = 4;
 /** The shadow's pages are touched so many bytes at a time. */
 const TOUCH_BYTES = 512 * 1024;
 const PAGE_BYTES = 4096;
@@ -151,12 +152,12 @@ export class Stager {
       this.#giveUp('there is no memory for a copy');
       return;
     }
-    const shadow = new SharedArrayBuffer(bytes);
+    const shadow = new ArrayBuffer(bytes);
     await touch(new Uint8Array(shadow, 0, memoryBytes), () => this.#closed);
     if (this.#closed) return;
     const buffers = Array.from({ length: SLICES }, () => new ArrayBuffer(SLICE_ROOM_BYTES));
     this.#roundBeganMs = this.#port.nowMs();
-    this.#port.send({ kind: 'copy', run, id: opId, shadow, buffers }, buffers);
+    this.#port.send({ kind: 'copy', run, id: opId, shadow, buffers }, [shadow, ...buffers]);
   }
 
   #gather(slice: Uint8Array): void {
@@ -174,7 +175,7 @@ export class Stager {
 
   /** A2. */
   #giveBuffers(): void {
-    if (this.#open > OPEN_PUTS) return;
+    if (this.#open > (this.#last ? LAST_OPEN_PUTS : OPEN_PUTS)) return;
     const { run, opId: id } = this.#order;
     for (const buffer of this.#withheld.splice(0))
       this.#port.send({ kind: 'sent', run, id, buffer }, [buffer]);

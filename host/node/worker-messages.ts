@@ -98,7 +98,7 @@ export type WorkerCommand =
       readonly kind: 'copy';
       readonly run: Run;
       readonly id: string;
-      readonly shadow: SharedArrayBuffer;
+      readonly shadow: ArrayBuffer;
       readonly buffers: readonly ArrayBuffer[];
     }
   | {

@@ -165,12 +165,16 @@ function load(takeUp: TakeUp): void {
 /** A copy that is not there any more is no reason not to capture: then all of the memory is taken. */
 function capture(command: Extract<WorkerCommand, { kind: 'capture' }>): void {
   const { run, id, hold, epoch, staged } = command;
-  const shadow = staged === null ? undefined : copying.complete(run, staged.id);
-  if (staged === null || shadow === undefined) {
+  const copy =
+    staged === null ? undefined : copying.complete(run, staged.id, rotation.hasStood(run));
+  if (staged === null || copy === undefined) {
     rotation.capture(run, id, hold, epoch);
     return;
   }
-  rotation.capture(run, id, hold, epoch, stagedBase(staged, shadow));
+  rotation.capture(run, id, hold, epoch, {
+    ...stagedBase(staged, copy.shadow),
+    unchanged: copy.unchanged,
+  });
 }
 
 function copy(command: Extract<WorkerCommand, { kind: 'copy' }>): void {

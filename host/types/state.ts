@@ -59,6 +59,8 @@ export interface CapsuleImage {
   readonly pages: number;
   /** `pages * 65536` bytes. */
   readonly bytes: Uint8Array;
+  /** The memory that is compared with it is known to equal it, if it has its size: then nobody looks. */
+  readonly unchanged?: boolean;
 }
 
 /** What a memory is compared with. */

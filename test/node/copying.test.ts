@@ -131,11 +131,12 @@ describe('a staged move', () => {
     expect(source.hints.map(({ index, hash }) => [index, hash])).toEqual([
       ...image.batches.entries(),
     ]);
-    const shadow = source.copying.complete(RUN, 'op')!;
+    const { shadow, unchanged } = source.copying.complete(RUN, 'op', true)!;
+    expect(unchanged).toBe(true);
     const stored = imageOf(source, image.batches, image.pages);
     expect(Buffer.compare(stored, shadow.slice(0, stored.length))).toBe(0);
     expect(Buffer.compare(stored, source.memory)).toBe(0);
-    expect(source.copying.complete(RUN, 'op')).toBeUndefined();
+    expect(source.copying.complete(RUN, 'op', true)).toBeUndefined();
   });
 
   it('copies nothing while nobody sends, while a round is decided on, and after its end', async () => {
@@ -194,7 +195,7 @@ describe('a staged move', () => {
     source.memory.fill(5);
     await source.run();
     expect(source.answers).toEqual([['op', false]]);
-    expect(source.copying.complete(RUN, 'op')).toBeUndefined();
+    expect(source.copying.complete(RUN, 'op', true)).toBeUndefined();
   });
 
   it('waits for the target to have a round, and not for one that says nothing', async () => {

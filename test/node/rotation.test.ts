@@ -320,14 +320,23 @@ describe('Rotation', () => {
     world.rotation.stand(9);
     expect(stays()).toBe(false);
     world.rotation.stand(1);
+    expect(world.rotation.hasStood(1)).toBe(true);
     // Longer than for a ring.
     world.now += 2_000_000_000n;
     expect(stays()).toBe(true);
     world.rotation.goOn(1);
-    expect([stays(), guest.clockRuns]).toEqual([false, true]);
+    expect([stays(), guest.clockRuns, world.rotation.hasStood(1)]).toEqual([false, true, false]);
     world.rotation.stand(1);
     world.now += 3_000_000_000n;
-    expect(stays()).toBe(false);
+    expect([stays(), world.rotation.hasStood(1)]).toEqual([false, false]);
+    world.rotation.halt('s-1');
+    expect(world.rotation.hasStood(1)).toBe(false);
+    world.rotation.goOn(1);
+    world.rotation.capture(1, 'p', true, 1);
+    world.rotation.stand(1);
+    expect(world.rotation.hasStood(1)).toBe(true);
+    world.rotation.go(1, null);
+    expect(world.rotation.hasStood(1)).toBe(false);
     // Rung for, and then the last round.
     world.rotation.halt('s-1');
     const stoodNs = world.now;
@@ -335,7 +344,7 @@ describe('Rotation', () => {
     world.now += 1_000_000_000n;
     expect(stays()).toBe(true);
     world.rotation.capture(1, 'c', true, 1);
-    expect(world.of('captured').map(({ captured }) => captured.stoppedNs)).toEqual([stoodNs]);
+    expect(world.of('captured').at(-1)?.captured.stoppedNs).toBe(stoodNs);
     // Held by an order: neither lets it go on.
     world.rotation.goOn(1);
     world.rotation.stand(1);

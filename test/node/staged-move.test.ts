@@ -79,7 +79,9 @@ afterEach(() => cluster.close());
 
 const printing = (view: ShardView): boolean => view.output.bytes > 0;
 const other = (owner: string | null): string => cluster.nodes.find(({ id }) => id !== owner)!.id;
-const stagings = (): string[] => log.filter((line) => line.includes(' staging '));
+/** How each staging ended; its rounds are logged, too. */
+const stagings = (): string[] =>
+  log.filter((line) => line.includes(' staging ') && !/ round \d+: /.test(line));
 
 /** Submits, and waits until the memory is filled. */
 async function begun(): Promise<{ id: string; owner: string }> {
