@@ -320,12 +320,16 @@ function refused(reason: string): SherdError {
 
 const BATCH_ENTRY_BYTES = 4;
 
-/** Gathers slices into one batch. */
+/** Any slice fits into a batch that has so much room left. */
+export const BATCH_ROOM_BYTES = BATCH_ENTRY_BYTES + SLICE_ROOM_BYTES;
+
+/** Gathers slices into one batch: they are made in their place, `add(step(memory, room()).sliceBytes)`. */
 export class BatchWriter {
   readonly #bytes: Uint8Array;
   #at = 0;
 
   constructor(bytes: Uint8Array) {
+    invariant(bytes.length >= BATCH_ROOM_BYTES, 'a batch holds a slice');
     this.#bytes = bytes;
   }
 
@@ -337,16 +341,24 @@ export class BatchWriter {
     return this.#at === 0;
   }
 
-  hasRoomFor(slice: Uint8Array): boolean {
-    return this.#bytes.length - this.#at >= BATCH_ENTRY_BYTES + slice.length;
+  /** Room for any slice. */
+  get hasRoom(): boolean {
+    return this.#bytes.length - this.#at >= BATCH_ROOM_BYTES;
   }
 
-  add(slice: Uint8Array): void {
-    invariant(this.hasRoomFor(slice), 'the batch has room');
+  /** Where the next slice goes. */
+  room(): Uint8Array {
+    invariant(this.hasRoom, 'the batch has room');
+    return this.#bytes.subarray(this.#at + BATCH_ENTRY_BYTES);
+  }
+
+  /** The room's first bytes are a slice; 0 = there is none. */
+  add(sliceBytes: number): void {
+    if (sliceBytes === 0) return;
+    invariant(this.#at + BATCH_ENTRY_BYTES + sliceBytes <= this.#bytes.length, 'the slice fits');
     const { buffer, byteOffset } = this.#bytes;
-    new DataView(buffer, byteOffset).setUint32(this.#at, slice.length, true);
-    this.#bytes.set(slice, this.#at + BATCH_ENTRY_BYTES);
-    this.#at += BATCH_ENTRY_BYTES + slice.length;
+    new DataView(buffer, byteOffset).setUint32(this.#at, sliceBytes, true);
+    this.#at += BATCH_ENTRY_BYTES + sliceBytes;
   }
 }
 

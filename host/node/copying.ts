@@ -1,8 +1,8 @@
 /**
- * The worker's part of a staged move: copies the memory of guests in slices between their quanta.
+ * The worker's part of a staged move: copies the memory of guests into batches, a step between two quanta.
  *
  *     quantum │ step │ quantum │ quantum │ step │ …        a step: one chunk is compared, about 50–100 µs
- *             └ a slice, when something had changed ──▶ main thread (its buffer comes back)
+ *             └ a slice of the batch, when something had changed     batch full ──▶ main thread (its buffer comes back)
  *
  *     round ended ──▶ main thread; nothing is copied until it says `next-round`, or captures what is left
  *     last round: the guest stands still (rotation.ts), and every turn is a step
@@ -16,7 +16,7 @@
  *     memory itself when the last round is over and the guest has stood still since it began.
  */
 import { WASM_PAGE_BYTES } from '../capsule/index.js';
-import { StageSource } from '../capsule/staging.js';
+import { BatchWriter, StageSource } from '../capsule/staging.js';
 import { invariant } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 import type { BaseImage } from '../types/state.js';
@@ -24,6 +24,8 @@ import type { Run, WorkerReport } from './worker-messages.js';
 
 /** Share of a thread's time that copying may take while a guest is running. */
 const SHARE = 0.08;
+/** Of the last round: they are stored, sent and taken in while the next one is made. */
+const LAST_BATCH_BYTES = 2 * 1024 * 1024;
 /** Unused time is not saved up beyond this: a step must not delay a pause. */
 const MOST_SAVED_NS = 200_000;
 
@@ -46,6 +48,9 @@ interface Copy {
   readonly shadow: Uint8Array;
   readonly source: StageSource;
   readonly buffers: ArrayBuffer[];
+  /** The one that is being filled, and the memory that it holds. */
+  batch: BatchWriter | null;
+  payloadBytes: number;
   waits: boolean;
   last: boolean;
   scanNs: number;
@@ -79,7 +84,7 @@ export class Copying {
       return;
     }
     const source = new StageSource(guest.baseImage(), shadow, this.#platform);
-    const state = { waits: false, last: false, scanNs: 0 };
+    const state = { batch: null, payloadBytes: 0, waits: false, last: false, scanNs: 0 };
     this.#copies.set(run, { id, guest, shadow, source, buffers: [...buffers], ...state });
     this.#atNs = this.#platform.monotonicNs();
   }
@@ -97,7 +102,7 @@ export class Copying {
     return true;
   }
 
-  /** A slice's buffer, sent. */
+  /** A batch's buffer, stored. */
   giveBack(run: Run, id: string, buffer: ArrayBuffer): void {
     const copy = this.#copies.get(run);
     if (copy?.id === id) copy.buffers.push(buffer);
@@ -137,29 +142,39 @@ export class Copying {
       return;
     }
     const began = this.#platform.monotonicNs();
-    const buffer = copy.buffers.pop();
-    invariant(buffer !== undefined, 'there is a buffer');
-    const { round } = copy.source;
-    const step = copy.source.step(memory, new Uint8Array(buffer));
+    copy.batch ??= emptyBatch(copy);
+    const step = copy.source.step(memory, copy.batch.room());
+    copy.batch.add(step.sliceBytes);
+    copy.payloadBytes += step.payloadBytes;
     const tookNs = Number(this.#platform.monotonicNs() - began);
     copy.scanNs += tookNs;
     this.#savedNs -= tookNs;
     this.#atNs += BigInt(tookNs);
-    if (step.sliceBytes === 0) copy.buffers.push(buffer);
-    if (step.sliceBytes === 0 && !step.roundEnded) return;
-    const slice = step.sliceBytes === 0 ? null : new Uint8Array(buffer, 0, step.sliceBytes);
-    const { payloadBytes, roundEnded } = step;
-    const scanNs = copy.scanNs;
+    const small = copy.last && copy.batch.bytes.length >= LAST_BATCH_BYTES;
+    if (step.roundEnded || small || !copy.batch.hasRoom)
+      this.#send(run, copy, memory.length / WASM_PAGE_BYTES, step.roundEnded);
+  }
+
+  #send(run: Run, copy: Copy, pages: number, roundEnded: boolean): void {
+    const { id, payloadBytes, scanNs } = copy;
+    const full = copy.batch?.empty === false ? copy.batch.bytes : null;
+    if (full !== null) copy.batch = null;
+    copy.payloadBytes = 0;
     if (roundEnded) {
       copy.waits = true;
       copy.scanNs = 0;
     }
-    const pages = memory.length / WASM_PAGE_BYTES;
-    const report = { run, id: copy.id, slice, round, roundEnded, payloadBytes, pages, scanNs };
-    this.#report({ kind: 'copied', ...report }, slice === null ? [] : [buffer]);
+    const report = { run, id, batch: full, roundEnded, payloadBytes, pages, scanNs };
+    this.#report({ kind: 'copied', ...report }, full === null ? [] : [full.buffer as ArrayBuffer]);
   }
 }
 
+function emptyBatch(copy: Copy): BatchWriter {
+  const buffer = copy.buffers.pop();
+  invariant(buffer !== undefined, 'there is a buffer');
+  return new BatchWriter(new Uint8Array(buffer));
+}
+
 function canStep(copy: Copy): boolean {
-  return !copy.waits && copy.buffers.length > 0;
+  return !copy.waits && (copy.batch !== null || copy.buffers.length > 0);
 }

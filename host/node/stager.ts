@@ -1,7 +1,7 @@
 /**
- * The source's part of a staged move: slices from the worker become batches in the store, round after round.
+ * The source's part of a staged move: batches from the worker go into the store, round after round.
  *
- *     worker ──slices──▶ Stager ──batches──▶ store      hint ──▶ target fetches them ahead
+ *     worker ──batches──▶ Stager ──▶ store      hint ──▶ target fetches them ahead
  *       ▲                  │ round ended → protocol/precopy
  *       ├── next-round ────┤
  *       └── the last round ┴──▶ ready: the capture names the batches │ given up: the capture takes all
@@ -10,14 +10,15 @@
  * Does: gather, store, hint, keep the rounds' facts. Does not: find what changed (copying.ts), or decide (precopy).
  *
  * A1  `answer` is called once: `ready` only when all batches of all rounds are durable, and none is made any more.
- * A2  A few batches are being stored at most: beyond that buffers are kept back, and the worker stops copying.
+ * A2  BUFFERS batches are being made and stored at most: a buffer goes back to the worker when its batch is stored, and without
+ *     one the worker stops copying.
  * A3  After `close` nothing is answered, sent or hinted.
  * A4  A round is over when the target has it, as far as it says so: a target that lags behind would stand still for the rest.
  * A5  In the last round the shard stands still. Its batches are small and not waited for: finding, storing, sending and taking in
  *     go on side by side, and the capsule that follows has next to nothing of the memory.
  */
 import { encodeStagedImage } from '../capsule/staged-image.js';
-import { BatchWriter, SLICE_ROOM_BYTES } from '../capsule/staging.js';
+import { BATCH_ROOM_BYTES } from '../capsule/staging.js';
 import { newPreCopy, type PreCopyPolicy, type PreCopyState, preCopy } from '../protocol/precopy.js';
 import type { Blobs } from '../types/fabric.js';
 import type { NodeHint } from '../types/hints.js';
@@ -25,15 +26,11 @@ import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardId } from '../types/records.js';
 import type { Copied, Run, StagedName, WorkerCommand } from './worker-messages.js';
 
-const SLICES = 8;
+const BUFFERS = 4;
 /** A capsule names at most 255 blobs below it: large memories go in larger batches. */
-const BATCH_BYTES = 8 * 1024 * 1024;
+const BATCH_BYTES = 4 * 1024 * 1024;
 const BATCHES = 64;
-/** Of the last round, while there is room for names. */
-const LAST_BATCH_BYTES = 2 * 1024 * 1024;
-const LAST_BATCHES = 180;
-const OPEN_PUTS = 2;
-const LAST_OPEN_PUTS = 4;
+const MOST_BATCHES = 250;
 /** The shadow's pages are touched so many bytes at a time. */
 const TOUCH_BYTES = 512 * 1024;
 const PAGE_BYTES = 4096;
@@ -71,13 +68,9 @@ export class Stager {
   readonly #order: StageOrder;
   readonly #port: StagerPort;
   #state: PreCopyState;
-  #batch: BatchWriter;
-  readonly #batchBytes: number;
   readonly #batches: Hash[] = [];
   /** Puts, in order: one that has ended names its batch. */
   #tail: Promise<void> = Promise.resolve();
-  #open = 0;
-  readonly #withheld: ArrayBuffer[] = [];
   #roundBytes = 0;
   #roundBeganMs: number;
   #pages = 0;
@@ -96,8 +89,6 @@ export class Stager {
   constructor(order: StageOrder, port: StagerPort) {
     this.#order = order;
     this.#port = port;
-    this.#batchBytes = Math.max(BATCH_BYTES, Math.ceil(order.memoryBytes / BATCHES));
-    this.#batch = new BatchWriter(new Uint8Array(this.#batchBytes));
     this.#roundBeganMs = port.nowMs();
     this.#state = preCopy(newPreCopy(port.policy), { kind: 'begin', nowMs: this.#roundBeganMs });
     void this.#begin();
@@ -138,9 +129,8 @@ export class Stager {
     if (this.#closed || report.id !== this.#order.opId) return;
     this.#roundBytes += report.payloadBytes;
     this.#pages = report.pages;
-    if (report.slice !== null) this.#gather(report.slice);
+    if (report.batch !== null) this.#store(report.batch);
     if (!report.roundEnded) return;
-    this.#flush();
     const { scanNs } = report;
     this.#tail = this.#tail.then(() => this.#roundEnded(scanNs / 1e6));
   }
@@ -153,40 +143,18 @@ export class Stager {
       return;
     }
     const shadow = new ArrayBuffer(bytes);
-    await touch(new Uint8Array(shadow, 0, memoryBytes), () => this.#closed);
+    const batchBytes = Math.max(BATCH_BYTES, Math.ceil(memoryBytes / BATCHES)) + BATCH_ROOM_BYTES;
+    const closed = (): boolean => this.#closed;
+    const buffers = Array.from({ length: BUFFERS }, () => new ArrayBuffer(batchBytes));
+    await touch(new Uint8Array(shadow, 0, memoryBytes), closed);
+    for (const buffer of buffers) await touch(new Uint8Array(buffer), closed);
     if (this.#closed) return;
-    const buffers = Array.from({ length: SLICES }, () => new ArrayBuffer(SLICE_ROOM_BYTES));
     this.#roundBeganMs = this.#port.nowMs();
     this.#port.send({ kind: 'copy', run, id: opId, shadow, buffers }, [shadow, ...buffers]);
   }
 
-  #gather(slice: Uint8Array): void {
-    if (!this.#batch.hasRoomFor(slice) || this.#isFull()) this.#flush();
-    this.#batch.add(slice);
-    this.#withheld.push(slice.buffer as ArrayBuffer);
-    this.#giveBuffers();
-  }
-
-  /** A5. */
-  #isFull(): boolean {
-    const small = this.#last && this.#batches.length < LAST_BATCHES;
-    return small && this.#batch.bytes.length >= LAST_BATCH_BYTES;
-  }
-
-  /** A2. */
-  #giveBuffers(): void {
-    if (this.#open > (this.#last ? LAST_OPEN_PUTS : OPEN_PUTS)) return;
-    const { run, opId: id } = this.#order;
-    for (const buffer of this.#withheld.splice(0))
-      this.#port.send({ kind: 'sent', run, id, buffer }, [buffer]);
-  }
-
-  #flush(): void {
-    if (this.#batch.empty) return;
-    const { bytes } = this.#batch;
-    this.#batch = new BatchWriter(new Uint8Array(this.#batchBytes));
+  #store(bytes: Uint8Array): void {
     const hash = this.#port.platform.sha256(bytes);
-    this.#open += 1;
     const put = this.#port.blobs.put(hash, bytes, { hashed: true });
     // Handled below, in order; without this an early failure would be nobody's.
     put.catch(() => undefined);
@@ -196,15 +164,19 @@ export class Stager {
       } catch (cause) {
         this.#giveUp(`a batch cannot be stored: ${String(cause)}`);
       }
-      this.#open -= 1;
       if (this.#closed) return;
-      this.#batches.push(hash);
-      const { shardId, moduleHash, target, source } = this.#order;
-      const index = this.#batches.length - 1;
-      this.#told.push({ atMs: this.#port.nowMs(), bytes: bytes.length });
-      this.#port.hint(target, { kind: 'arrive', shardId, moduleHash, index, hash, source });
-      this.#giveBuffers();
+      this.#stored(hash, bytes);
     });
+  }
+
+  #stored(hash: Hash, bytes: Uint8Array): void {
+    const { run, opId: id, shardId, moduleHash, target, source } = this.#order;
+    const index = this.#batches.push(hash) - 1;
+    this.#told.push({ atMs: this.#port.nowMs(), bytes: bytes.length });
+    this.#port.hint(target, { kind: 'arrive', shardId, moduleHash, index, hash, source });
+    const buffer = bytes.buffer as ArrayBuffer;
+    this.#port.send({ kind: 'sent', run, id, buffer }, [buffer]);
+    if (this.#batches.length > MOST_BATCHES) this.#giveUp('it takes too many batches');
   }
 
   async #roundEnded(scanMs: number): Promise<void> {

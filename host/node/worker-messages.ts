@@ -93,7 +93,7 @@ export type WorkerCommand =
       /** Only what this copy has not sent yet. Null: all. */
       readonly staged: StagedName | null;
     }
-  /** Copies the guest's memory in slices (copying.ts) → copied, copy-failed. `shadow`: zeros; `buffers`: for the slices. */
+  /** Copies the guest's memory in batches (copying.ts) → copied, copy-failed. `shadow`: zeros; `buffers`: for the batches. */
   | {
       readonly kind: 'copy';
       readonly run: Run;
@@ -162,10 +162,10 @@ export interface Captured {
 export interface Copied {
   readonly run: Run;
   readonly id: string;
-  /** Null: nothing had changed any more. Its buffer comes back with `sent`. */
-  readonly slice: Uint8Array | null;
-  readonly round: number;
+  /** Slices (capsule/staging.ts). Null: nothing had changed any more. Its buffer comes back with `sent`. */
+  readonly batch: Uint8Array | null;
   readonly roundEnded: boolean;
+  /** Memory that the batch holds. */
   readonly payloadBytes: number;
   /** Size of the memory, in 64 KiB pages. */
   readonly pages: number;
@@ -195,7 +195,7 @@ export type WorkerReport =
       readonly restoreUs: number;
     }
   | { readonly kind: 'load-failed'; readonly run: Run; readonly error: WorkerError }
-  /** A step of a copy that found something, or ended a round. */
+  /** A batch of a copy is full, or a round has ended. */
   | ({ readonly kind: 'copied' } & Copied)
   /** The copy is over without a result. */
   | { readonly kind: 'copy-failed'; readonly run: Run; readonly id: string }

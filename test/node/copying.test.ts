@@ -159,7 +159,7 @@ describe('a staged move', () => {
     const platform: Platform = { ...nodePlatform, monotonicNs: () => (nowNs += step) };
     const copying = new Copying(platform, (report) => reports.push(report));
     const memory = new Uint8Array(64 * 8 * WASM_PAGE_BYTES).fill(3);
-    const buffers = Array.from({ length: 64 }, () => new ArrayBuffer(700_000));
+    const buffers = Array.from({ length: 64 }, () => new ArrayBuffer(600_000));
     copying.begin(
       RUN,
       'op',
@@ -202,7 +202,7 @@ describe('a staged move', () => {
     const source = new Source();
     source.acks = false;
     source.memory.fill(5);
-    await source.run(() => undefined, 40);
+    await source.run(() => undefined, 300);
     expect([source.answers, source.stands]).toEqual([[], false]);
     expect(source.hints.length).toBeGreaterThan(0);
     // All batches but the last one: it still waits.
