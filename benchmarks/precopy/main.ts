@@ -5,8 +5,10 @@
  *
  * Measured, of each move between two node processes (there and back in turn):
  *   down    the guest stands still → it runs in the other process
- *   bar     one full scan + (last round + capsule) ÷ link + 5 ms; the scan is timed in this process, on an equal memory
- *   speed   fuel per second from the request until the guest stops, over that of the seconds before
+ *   bar     one full scan + (last round + capsule) ÷ link + 5 ms; the scan is timed in this process, on a memory of this size in
+ *           which as many lines have changed as the last round sent. Beside it the same with a scan that finds nothing
+ *   speed   fuel per second from the request until the guest stops, over that of the seconds before: there the median of short
+ *           windows, so that a checkpoint (none is made during a copy) does not count
  *   copy    from the request until the guest stops, and the rounds
  * Compared with what a stop without a copy would have to send: the whole memory ÷ link. The link: what a node reads of blobs passes
  * at that speed, one after the other (node.ts). Not measured: a real network, its latency, other machines.
@@ -34,8 +36,11 @@ import { loadGuest, sleep } from '../moves/cluster.js';
 
 const AA_LIMIT = 0.02;
 const HANDOVER_MS = 5;
+const LINE_BYTES = 64;
+/** So long after a move a shard's code is not yet what it will be, and its first checkpoint is made. */
+const SETTLE_MS = 6_000;
 /** The shard's speed before a move is measured over so long, twice. */
-const STEADY_MS = 1_500;
+const STEADY_MS = 2_500;
 const TICK_MS = 50;
 const PATIENCE_MS = 120_000;
 const NODE = fileURLToPath(new URL('./node.js', import.meta.url));
@@ -43,6 +48,8 @@ const NODE = fileURLToPath(new URL('./node.js', import.meta.url));
 interface Round {
   readonly downMs: number;
   readonly scanMs: number;
+  /** A scan that finds nothing. */
+  readonly idleScanMs: number;
   /** What was left for the stop: the last round and the capsule. */
   readonly lastBytes: number;
   readonly barMs: number;
@@ -51,6 +58,12 @@ interface Round {
   /** Speed during the copy over the speed before. */
   readonly speed: number;
   readonly again: number;
+}
+
+interface Setting {
+  readonly bytes: number;
+  readonly idleScanMs: number;
+  readonly bytesPerMs: number;
 }
 
 interface Node {
@@ -121,25 +134,29 @@ async function fuelOf(client: ControlClient, id: string): Promise<FuelAt> {
   return { fuel: Number(view.progress?.fuelUsed ?? view.fuelUsed), ms };
 }
 
-/** Fuel per ms over about so long, between two changes of the figure. */
+/** Fuel per ms: the median of the windows between two news of its progress, over about so long. */
 async function speedOver(client: ControlClient, id: string, ms: number): Promise<number> {
-  const first = await fuelOf(client, id);
-  await sleep(ms);
-  const last = await fuelOf(client, id);
-  return (last.fuel - first.fuel) / (last.ms - first.ms);
+  const rates: number[] = [];
+  let last = await fuelOf(client, id);
+  for (const until = performance.now() + ms; performance.now() < until; ) {
+    await sleep(TICK_MS);
+    const now = await fuelOf(client, id);
+    if (now.fuel === last.fuel) continue;
+    rates.push((now.fuel - last.fuel) / (now.ms - last.ms));
+    last = now;
+  }
+  return median(rates);
 }
 
 async function oneMove(
   cluster: Cluster,
   id: string,
-  scanMs: number,
-  bytesPerMs: number,
+  { idleScanMs, bytes, bytesPerMs }: Setting,
 ): Promise<Round> {
   const { client, nodes } = cluster;
-  await sleep(STEADY_MS);
+  await sleep(SETTLE_MS);
   const before = await speedOver(client, id, STEADY_MS);
   const again = await speedOver(client, id, STEADY_MS);
-  if (process.env['SHERD_LOG'] !== undefined) console.error('speeds', before, again);
   const { owner } = await client.shard(id);
   const target = nodes.find((node) => node.id !== owner) as Node;
   const moves = (await client.moves(id)).length;
@@ -159,13 +176,14 @@ async function oneMove(
     if (move !== undefined && move.downMs !== null) {
       const staged = cluster.log.slice(logged).join('; ');
       const [, made, last] = /staged in (\d+) rounds, the last one (\d+) bytes/.exec(staged) ?? [];
-      if (process.env['SHERD_LOG'] !== undefined) console.error(JSON.stringify(move));
       const rounds = Number(made ?? 0);
       const lastBytes = Number(last ?? 0) + move.capsuleBytes;
       if (rounds === 0) console.error(`not staged: ${staged}`);
+      const scanMs = scanTime(bytes, lastBytes / LINE_BYTES, 3);
       return {
         downMs: move.downMs,
         scanMs,
+        idleScanMs,
         lastBytes,
         barMs: scanMs + lastBytes / bytesPerMs + HANDOVER_MS,
         copyMs: Number(BigInt(move.stoppedNs) - askedNs) / 1e6,
@@ -178,16 +196,19 @@ async function oneMove(
   }
 }
 
-/** One scan of a memory of this size against an equal one, ms. */
-function scanTime(bytes: number): number {
+/** One scan of a memory of this size against one of which so many lines differ, ms. */
+function scanTime(bytes: number, lines: number, times: number): number {
   const memory = new Uint8Array(bytes).fill(1);
   const base = { capsule: '', below: [], pages: bytes / 65_536, bytes: memory.slice() };
-  const times = Array.from({ length: 7 }, () => {
+  // A stride without a common divisor with the number of lines: spread evenly, no line twice.
+  const all = bytes / LINE_BYTES;
+  for (let i = 0; i < lines; i++) memory[((i * 1_000_003) % all) * LINE_BYTES] = 2;
+  const took = Array.from({ length: times }, () => {
     const began = performance.now();
     scan({ memory, base }, nodePlatform);
     return performance.now() - began;
   });
-  return median(times);
+  return median(took);
 }
 
 export async function main(args: readonly string[], root: string): Promise<number> {
@@ -201,7 +222,8 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     `precopy · Node ${host.node}, V8 ${host.v8} · ${host.cpu}, ${host.cores} cores · ${mib} MiB, ${rate} MB/s written, link ${link} Mbit/s, ${rounds} rounds\n`,
   );
   const program = await loadGuest(root, 'benchmarks/precopy/guests/dirty.ts');
-  const scanMs = scanTime(mib * 2 ** 20);
+  const bytes = mib * 2 ** 20;
+  const setting = { bytes, bytesPerMs, idleScanMs: scanTime(bytes, 0, 7) };
   const cluster = await Cluster.start(bytesPerMs);
   const results: Round[] = [];
   try {
@@ -214,7 +236,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     while ((await client.shard(id)).progress === null) await sleep(TICK_MS);
     await sleep(5_000);
     for (let round = 0; round < rounds; round++) {
-      results.push(await oneMove(cluster, id, scanMs, bytesPerMs));
+      results.push(await oneMove(cluster, id, setting));
       const { downMs, barMs, speed, copyMs, rounds: made } = results.at(-1) as Round;
       console.log(
         `  ${round + 1}: down ${downMs.toFixed(1)} ms (bar ${barMs.toFixed(1)}), speed ${speed.toFixed(3)}, copied in ${made} rounds, ${copyMs.toFixed(0)} ms`,
@@ -223,7 +245,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   } finally {
     await cluster.close();
   }
-  return conclude(root, host, results, (mib * 2 ** 20) / bytesPerMs);
+  return conclude(root, host, results, bytes / bytesPerMs);
 }
 
 function conclude(
@@ -236,13 +258,18 @@ function conclude(
     bootstrap(results.length, (picked) => median(picked.map((i) => pick(results[i] as Round))));
   const down = of(({ downMs }) => downMs);
   const ratio = of(({ downMs, barMs }) => downMs / barMs);
+  const idle = of(
+    ({ downMs, barMs, scanMs, idleScanMs }) => downMs / (barMs - scanMs + idleScanMs),
+  );
   const speed = of((round) => round.speed);
   const again = of((round) => round.again);
   const rows = [
     ['down time, ms', estimateText(down)],
     ['÷ (scan + last round ÷ link + 5 ms)', estimateText(ratio)],
+    ['the same with a scan that finds nothing', estimateText(idle)],
     ['÷ whole memory ÷ link', estimateText(of(({ downMs }) => downMs / wholeMs))],
     ['one scan, ms', estimateText(of((round) => round.scanMs))],
+    ['one that finds nothing, ms', estimateText(of((round) => round.idleScanMs))],
     ['last round and capsule, KiB', estimateText(of(({ lastBytes }) => lastBytes / 1024))],
     ['copy, ms', estimateText(of(({ copyMs }) => copyMs))],
     ['rounds', estimateText(of((round) => round.rounds))],

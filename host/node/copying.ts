@@ -1,7 +1,7 @@
 /**
  * The worker's part of a staged move: copies the memory of guests into batches, a step between two quanta.
  *
- *     quantum │ step │ quantum │ quantum │ step │ …        a step: one chunk is compared, about 50–100 µs
+ *     quantum │ steps │ quantum │ … │ quantum │ steps │ …   a step: one chunk is compared and copied, 0.1–0.4 ms
  *             └ a slice of the batch, when something had changed     batch full ──▶ main thread (its buffer comes back)
  *
  *     round ended ──▶ main thread; nothing is copied until it says `next-round`, or captures what is left
@@ -26,8 +26,10 @@ import type { Run, WorkerReport } from './worker-messages.js';
 const SHARE = 0.08;
 /** Of the last round: they are stored, sent and taken in while the next one is made. */
 const LAST_BATCH_BYTES = 2 * 1024 * 1024;
-/** Unused time is not saved up beyond this: a step must not delay a pause. */
-const MOST_SAVED_NS = 200_000;
+/** Time is saved up for several steps in a row: each group of them costs the guest its caches once. */
+const GROUP_NS = 1_000_000;
+/** Unused time is not saved up beyond this. */
+const MOST_SAVED_NS = 1_500_000;
 
 /** What is copied. */
 export interface CopyGuest {
@@ -116,15 +118,21 @@ export class Copying {
     return { shadow: copy.shadow, unchanged: stood && copy.last && copy.waits };
   }
 
-  /** After each turn of guests. `idle`: there was nothing to run, so that nobody is delayed. */
-  turn(idle: boolean): void {
+  /**
+   * After each turn of guests. `idle`: there was nothing to run, so that nobody is delayed. `called`: somebody waits for this
+   * thread: not longer than one step.
+   */
+  turn(idle: boolean, called: () => boolean = () => false): void {
     if (this.#copies.size === 0) return;
     const now = this.#platform.monotonicNs();
     this.#savedNs = Math.min(MOST_SAVED_NS, this.#savedNs + Number(now - this.#atNs) * SHARE);
     this.#atNs = now;
     for (const [run, copy] of this.#copies) {
-      const may = this.#savedNs > 0 || idle || copy.last;
-      if (may && canStep(copy)) this.#step(run, copy);
+      if ((idle || copy.last) && canStep(copy)) this.#step(run, copy);
+      else if (this.#savedNs >= GROUP_NS) {
+        while (this.#savedNs > 0 && this.#copies.has(run) && canStep(copy) && !called())
+          this.#step(run, copy);
+      }
     }
   }
 

@@ -193,15 +193,19 @@ function hearBell(): void {
   for (const shardId of bell?.poll() ?? []) if (rotation.halt(shardId)) bell?.answer();
 }
 
+function isCalled(): boolean {
+  return Atomics.load(word, 0) !== seen;
+}
+
 /** One stretch of turns, until the event loop is due or there is nothing to do. */
 function stretch(): void {
   const until = performance.now() + EVENT_LOOP_MS;
   while (open) {
-    if (Atomics.load(word, 0) !== seen) obeyAll();
+    if (isCalled()) obeyAll();
     hearBell();
     const waitMs = rotation.turn();
     const idle = waitMs === null || waitMs > 0;
-    copying.turn(idle);
+    copying.turn(idle, isCalled);
     if (idle && !copying.hasWork) {
       Atomics.wait(word, 0, seen, Math.min(waitMs ?? LONGEST_SLEEP_MS, LONGEST_SLEEP_MS));
     }
