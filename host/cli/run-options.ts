@@ -115,7 +115,7 @@ export function addPlaceOptions(command: Command): Command {
       'move the shard to the next node again and again, like 500ms',
     )
     .option('--pause-at <fuel>', 'pause exactly there, into the file of -o')
-    .option('--pause-after <duration>', 'pause after that time, into the file of -o')
+    .option('--pause-after <duration>', 'pause when it has run for that time, into the file of -o')
     .option('-o, --output <x.capsule>', 'where a pause goes; Ctrl-C then pauses')
     .option('--thin', 'leave module and inputs out of the capsule file')
     .option('--key <file>', 'seal the capsule file with this key file (default: $SHERD_KEY_FILE)')

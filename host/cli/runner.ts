@@ -76,6 +76,8 @@ export type SessionContext = Omit<JobContext, 'submit'>;
 
 /** How long until a pause that could not be recorded is asked for again. */
 const PAUSE_AGAIN_MS = 500;
+/** How often one looks whether the shard runs. */
+const LOOK_MS = 20;
 /** How long a pause may take before the user is told what else can be done. */
 const PAUSE_PATIENCE_MS = 5_000;
 /** What goes wrong for a moment and then works is not worth a line. */
@@ -234,11 +236,17 @@ class Run {
         keepMoving(client, shardId, moveEveryMs, () => this.latest, signal).catch(reject);
       }
       if (pauseAfterMs !== undefined) {
-        waitMs(pauseAfterMs, signal)
+        this.#untilRunning(signal)
+          .then(() => waitMs(pauseAfterMs, signal))
           .then(() => (signal.aborted ? undefined : this.#askForPause(client, shardId)))
           .catch(reject);
       }
     });
+  }
+
+  /** Processes that start, and a place that has to get free, are no part of the time after which it is to pause. */
+  async #untilRunning(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && this.latest?.status !== 'running') await waitMs(LOOK_MS, signal);
   }
 
   /** Says once that the shard waits for something (a full disk …), when that lasts. */

@@ -105,6 +105,18 @@ describe('run', { timeout: SLOW }, () => {
 });
 
 describe('pause and resume', { timeout: SLOW }, () => {
+  it('after a time of running: what starting takes is no part of it', async () => {
+    const asked = ['--pause-after', '300ms', '--status', 't.json'];
+    expect((await run('run', ...asked, '-o', 'timed.capsule', 'spin.wasm')).code).toBe(75);
+    const first = (await statusOf('t.json')).figures;
+    expect(first.ranMs).toBeGreaterThanOrEqual(300);
+    const again = await run('resume', ...asked, '-o', 'timed-2.capsule', 'timed.capsule');
+    expect(again.code).toBe(75);
+    const second = (await statusOf('t.json')).figures;
+    expect(second.ranMs).toBeGreaterThanOrEqual(300);
+    expect(second.fuelUsed).toBeGreaterThan(first.fuelUsed);
+  });
+
   it('in another process, with nothing but the file', async () => {
     const args = [
       '--pause-at',
