@@ -102,8 +102,11 @@ export function makeDirectory(path: string, mode = 0o777): void {
   try {
     mkdirSync(path, { mode });
   } catch (error) {
-    const isThere = isErrno(error) && error.code === 'EEXIST';
-    if (!isThere || !statSync(path).isDirectory()) throw error;
+    if (!isErrno(error, 'EEXIST')) throw error;
+    if (statSync(path).isDirectory()) return;
+    // Older versions of Node.js say so when they look for something below it, newer ones do not.
+    const message = `ENOTDIR: not a directory, mkdir '${path}'`;
+    throw Object.assign(new Error(message, { cause: error }), { code: 'ENOTDIR', path });
   }
 }
 
