@@ -65,7 +65,7 @@ export interface Step {
   readonly sliceBytes: number;
   /** Memory that was looked at. */
   readonly scannedBytes: number;
-  /** Changed units × 64. */
+  /** Memory in the slice. */
   readonly payloadBytes: number;
   /** The round is complete: all of the memory was looked at once since it began. */
   readonly roundEnded: boolean;

@@ -7,10 +7,10 @@
  *     round ended ──▶ main thread; nothing is copied until it says `next-round`, or captures what is left
  *     last round: the guest stands still (rotation.ts), and every turn is a step
  *
- * Does: spend no more than SHARE of the time on it, keep within the buffers that it was given.
+ * Does: spend no more than SHARE of the time on it while the guest runs, keep within the buffers that it was given.
  * Does not: decide when it is enough (stager.ts), or touch a guest that runs: this thread is the one that runs it.
  *
- * C1  A guest without free buffers, or whose round is over, costs nothing.
+ * C1  A guest whose batch is full and has no free buffer, or whose round is over, costs nothing.
  * C2  A copy that cannot go on (the memory outgrew its shadow) is reported once, and is over.
  * C3  `complete` gives what the target has by now, which a capture is to be encoded against; then the copy is over. It is the
  *     memory itself when the last round is over and the guest has stood still since it began.
@@ -24,8 +24,7 @@ import type { Run, WorkerReport } from './worker-messages.js';
 
 /** Share of a thread's time that copying may take while a guest is running. */
 const SHARE = 0.08;
-/** Of the last round: they are stored, sent and taken in while the next one is made. */
-const LAST_BATCH_BYTES = 2 * 1024 * 1024;
+const NOT_LAST = { last: false, lastBatchBytes: 0 };
 /** Time is saved up for several steps in a row: each group of them costs the guest its caches once. */
 const GROUP_NS = 1_000_000;
 /** Unused time is not saved up beyond this. */
@@ -55,6 +54,7 @@ interface Copy {
   payloadBytes: number;
   waits: boolean;
   last: boolean;
+  lastBatchBytes: number;
   scanNs: number;
 }
 
@@ -86,8 +86,16 @@ export class Copying {
       return;
     }
     const source = new StageSource(guest.baseImage(), shadow, this.#platform);
-    const state = { batch: null, payloadBytes: 0, waits: false, last: false, scanNs: 0 };
-    this.#copies.set(run, { id, guest, shadow, source, buffers: [...buffers], ...state });
+    const state = { batch: null, payloadBytes: 0, waits: false, scanNs: 0 };
+    this.#copies.set(run, {
+      id,
+      guest,
+      shadow,
+      source,
+      buffers: [...buffers],
+      ...state,
+      ...NOT_LAST,
+    });
     this.#atNs = this.#platform.monotonicNs();
   }
 
@@ -96,11 +104,12 @@ export class Copying {
   }
 
   /** False: there is no such copy (any more). */
-  nextRound(run: Run, id: string, last: boolean): boolean {
+  nextRound(run: Run, id: string, lastBatchBytes: number | null): boolean {
     const copy = this.#copies.get(run);
     if (copy?.id !== id) return false;
     copy.waits = false;
-    copy.last = last;
+    copy.last = lastBatchBytes !== null;
+    copy.lastBatchBytes = lastBatchBytes ?? 0;
     return true;
   }
 
@@ -120,18 +129,26 @@ export class Copying {
 
   /**
    * After each turn of guests. `idle`: there was nothing to run, so that nobody is delayed. `called`: somebody waits for this
-   * thread: not longer than one step.
+   * thread: not longer than one step. `stands`: the guest does, for its last round.
    */
-  turn(idle: boolean, called: () => boolean = () => false): void {
+  turn(
+    idle: boolean,
+    called: () => boolean = () => false,
+    stands: (run: Run) => boolean = () => false,
+  ): void {
     if (this.#copies.size === 0) return;
     const now = this.#platform.monotonicNs();
     this.#savedNs = Math.min(MOST_SAVED_NS, this.#savedNs + Number(now - this.#atNs) * SHARE);
     this.#atNs = now;
     for (const [run, copy] of this.#copies) {
-      if ((idle || copy.last) && canStep(copy)) this.#step(run, copy);
+      if (!canStep(copy)) continue;
+      if (idle || (copy.last && stands(run))) this.#step(run, copy);
       else if (this.#savedNs >= GROUP_NS) {
         while (this.#savedNs > 0 && this.#copies.has(run) && canStep(copy) && !called())
           this.#step(run, copy);
+        // The next group is another copy's.
+        if (this.#copies.delete(run)) this.#copies.set(run, copy);
+        return;
       }
     }
   }
@@ -158,7 +175,7 @@ export class Copying {
     copy.scanNs += tookNs;
     this.#savedNs -= tookNs;
     this.#atNs += BigInt(tookNs);
-    const small = copy.last && copy.batch.bytes.length >= LAST_BATCH_BYTES;
+    const small = copy.last && copy.batch.bytes.length >= copy.lastBatchBytes;
     if (step.roundEnded || small || !copy.batch.hasRoom)
       this.#send(run, copy, memory.length / WASM_PAGE_BYTES, step.roundEnded);
   }

@@ -192,8 +192,9 @@ export class Rotation {
     const wasHeld = slot.held;
     const beganNs = this.#port.nowNs();
     const stoppedNs = slot.haltedNs ?? beganNs;
+    const wasHalted = slot.haltedNs !== null;
     if (!wasHeld) this.#hold(slot, stoppedNs);
-    if (hold) slot.haltedNs = null;
+    let goesOn = !wasHeld && !hold;
     try {
       const { bytes, hash } = slot.guest.encode(epoch, base);
       const encodeUs = Number(this.#port.nowNs() - beganNs) / 1_000;
@@ -209,10 +210,13 @@ export class Rotation {
         { kind: 'captured', captured: { ...captured, harvest, stoppedNs, encodeUs } },
         bufferOf(bytes),
       );
+      if (hold) slot.haltedNs = null;
     } catch (cause) {
+      // Whoever wanted it may not want it any more: nobody stands for an order that failed.
+      if (hold) goesOn = !wasHeld || wasHalted;
       this.#port.report({ kind: 'capture-failed', run, id, error: workerError(cause) });
     }
-    if (!wasHeld && !hold) this.#release(slot);
+    if (goesOn) this.#release(slot);
   }
 
   /**
@@ -247,7 +251,6 @@ export class Rotation {
   goOn(run: Run): void {
     const slot = this.#slots.get(run);
     if (slot === undefined || slot.haltedNs === null) return;
-    slot.haltedNs = null;
     this.#release(slot);
   }
 
@@ -371,7 +374,6 @@ export class Rotation {
   #endHalts(): void {
     for (const slot of this.#slots.values()) {
       if (slot.haltedNs === null || this.#port.nowNs() - slot.haltedNs < slot.haltForNs) continue;
-      slot.haltedNs = null;
       this.#release(slot);
     }
   }
@@ -399,12 +401,14 @@ export class Rotation {
 
   #release(slot: Slot): void {
     slot.held = false;
+    slot.haltedNs = null;
     slot.stood = false;
     slot.goingSinceNs = this.#port.nowNs();
     slot.guest.host.resumeClock();
     // The sleep is over later: the guest's clock stood still meanwhile.
     if (slot.wait?.kind === 'until') this.#beginWait(slot, slot.wait);
     slot.charge = Math.max(slot.charge, this.#leastCharge(slot));
+    this.#checkStop(slot); // it may have been set meanwhile
   }
 
   #drain(slot: Slot): void {

@@ -31,6 +31,10 @@ const BUFFERS = 4;
 const BATCH_BYTES = 4 * 1024 * 1024;
 const BATCHES = 64;
 const MOST_BATCHES = 250;
+/** Of the last round: they are stored, sent and taken in while the next one is made. */
+const LAST_BATCH_BYTES = 2 * 1024 * 1024;
+/** Tables and headers are a tenth of what they describe at most. */
+const WITH_TABLES = 1.1;
 /** The shadow's pages are touched so many bytes at a time. */
 const TOUCH_BYTES = 512 * 1024;
 const PAGE_BYTES = 4096;
@@ -79,11 +83,15 @@ export class Stager {
   #arrivedMs = 0;
   /** When the target was told of each, and its bytes. */
   readonly #told: { readonly atMs: number; readonly bytes: number }[] = [];
-  /** Most that the link carried in this round, bytes/ms: what else there is to wait for only makes it seem slower. */
-  #linkBytesPerMs = 0;
+  /** What the link carried in this round, and for how long something was on its way. */
+  #linkBytes = 0;
+  #linkMs = 0;
   #heard: () => void = () => undefined;
   #name: StagedName | null = null;
   #last = false;
+  readonly #batchBytes: number;
+  /** Batches that a round of all of the memory makes. */
+  readonly #roundBatches: number;
   #closed = false;
 
   constructor(order: StageOrder, port: StagerPort) {
@@ -91,7 +99,11 @@ export class Stager {
     this.#port = port;
     this.#roundBeganMs = port.nowMs();
     this.#state = preCopy(newPreCopy(port.policy), { kind: 'begin', nowMs: this.#roundBeganMs });
-    void this.#begin();
+    this.#batchBytes = Math.max(BATCH_BYTES, Math.ceil(order.memoryBytes / BATCHES));
+    this.#roundBatches = Math.ceil((order.memoryBytes * WITH_TABLES) / this.#batchBytes) + 1;
+    this.#begin().catch((cause: unknown) =>
+      this.#giveUp(`there is no memory for a copy: ${String(cause)}`),
+    );
   }
 
   /** What a capture may leave out; null = nothing: it is not ready. */
@@ -113,12 +125,13 @@ export class Stager {
 
   /** A hint: it may be lost, late or repeated. */
   arrived(index: number): void {
-    if (index < this.#arrived) return;
+    // One that is not stored yet is an earlier copy's.
+    if (index < this.#arrived || index >= this.#batches.length) return;
     const nowMs = this.#port.nowMs();
     const told = this.#told[index];
     if (told !== undefined) {
-      const tookMs = nowMs - Math.max(told.atMs, this.#arrivedMs);
-      this.#linkBytesPerMs = Math.max(this.#linkBytesPerMs, told.bytes / Math.max(1, tookMs));
+      this.#linkMs += nowMs - Math.max(told.atMs, this.#arrivedMs);
+      this.#linkBytes += told.bytes;
     }
     this.#arrived = index + 1;
     this.#arrivedMs = nowMs;
@@ -138,14 +151,14 @@ export class Stager {
   async #begin(): Promise<void> {
     const { run, opId, memoryBytes } = this.#order;
     const bytes = memoryBytes + HEADROOM_BYTES;
-    if (bytes > this.#port.freeBytes() * MEMORY_SHARE) {
+    const bufferBytes = this.#batchBytes + BATCH_ROOM_BYTES;
+    if (bytes + BUFFERS * bufferBytes > this.#port.freeBytes() * MEMORY_SHARE) {
       this.#giveUp('there is no memory for a copy');
       return;
     }
     const shadow = new ArrayBuffer(bytes);
-    const batchBytes = Math.max(BATCH_BYTES, Math.ceil(memoryBytes / BATCHES)) + BATCH_ROOM_BYTES;
     const closed = (): boolean => this.#closed;
-    const buffers = Array.from({ length: BUFFERS }, () => new ArrayBuffer(batchBytes));
+    const buffers = Array.from({ length: BUFFERS }, () => new ArrayBuffer(bufferBytes));
     await touch(new Uint8Array(shadow, 0, memoryBytes), closed);
     for (const buffer of buffers) await touch(new Uint8Array(buffer), closed);
     if (this.#closed) return;
@@ -193,9 +206,12 @@ export class Stager {
       sentBytes,
       tookMs,
       scanMs,
-      linkBytesPerMs: this.#linkBytesPerMs || this.#roundBytes / Math.max(1, tookMs),
+      linkBytesPerMs:
+        this.#linkMs > 0 ? this.#linkBytes / this.#linkMs : sentBytes / Math.max(1, tookMs),
+      roundsLeft: Math.floor((MOST_BATCHES - this.#batches.length) / this.#roundBatches),
     };
-    this.#linkBytesPerMs = 0;
+    this.#linkBytes = 0;
+    this.#linkMs = 0;
     const round = this.#state.rounds.length;
     this.#port.log(
       `round ${round}: ${sentBytes} bytes, ${Math.round(tookMs)} ms, of it copying ${Math.round(scanMs)} ms`,
@@ -210,7 +226,14 @@ export class Stager {
     }
     this.#last = verdict.kind === 'stop';
     const { run, opId: id } = this.#order;
-    this.#port.send({ kind: 'next-round', run, id, last: this.#last });
+    const lastBatchBytes = this.#last ? this.#lastBatchBytes() : null;
+    this.#port.send({ kind: 'next-round', run, id, lastBatchBytes });
+  }
+
+  /** As small as the names that are left allow, if all of the memory has changed. */
+  #lastBatchBytes(): number {
+    const names = Math.max(1, MOST_BATCHES - this.#batches.length - 1);
+    return Math.max(LAST_BATCH_BYTES, Math.ceil((this.#order.memoryBytes * WITH_TABLES) / names));
   }
 
   async #lastRoundEnded(): Promise<void> {

@@ -105,8 +105,8 @@ export type WorkerCommand =
       readonly kind: 'next-round';
       readonly run: Run;
       readonly id: string;
-      /** The guest stands still from now on: what this round sends is the last of it. */
-      readonly last: boolean;
+      /** Not null: the guest stands still from now on, and what this round sends, in batches of so many bytes, is the last of it. */
+      readonly lastBatchBytes: number | null;
     }
   /** The buffer of a slice that was sent. */
   | { readonly kind: 'sent'; readonly run: Run; readonly id: string; readonly buffer: ArrayBuffer }

@@ -184,8 +184,13 @@ function copy(command: Extract<WorkerCommand, { kind: 'copy' }>): void {
 }
 
 /** In the last one the guest stands still until the capture that should follow; without that it goes on. */
-function nextRound({ run, id, last }: Extract<WorkerCommand, { kind: 'next-round' }>): void {
-  if (copying.nextRound(run, id, last) && last) rotation.stand(run);
+function nextRound(command: Extract<WorkerCommand, { kind: 'next-round' }>): void {
+  const { run, id, lastBatchBytes } = command;
+  if (copying.nextRound(run, id, lastBatchBytes) && lastBatchBytes !== null) rotation.stand(run);
+}
+
+function hasStood(run: number): boolean {
+  return rotation.hasStood(run);
 }
 
 /** Who was rung for stands still. */
@@ -205,7 +210,7 @@ function stretch(): void {
     hearBell();
     const waitMs = rotation.turn();
     const idle = waitMs === null || waitMs > 0;
-    copying.turn(idle, isCalled);
+    copying.turn(idle, isCalled, hasStood);
     if (idle && !copying.hasWork) {
       Atomics.wait(word, 0, seen, Math.min(waitMs ?? LONGEST_SLEEP_MS, LONGEST_SLEEP_MS));
     }

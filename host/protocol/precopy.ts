@@ -56,6 +56,8 @@ export interface RoundFacts {
   readonly scanMs: number;
   /** What the link carries, bytes/ms; Infinity = nobody knows a limit. */
   readonly linkBytesPerMs: number;
+  /** Rounds of all of the memory for which there are names left, the last one included. Not given: enough. */
+  readonly roundsLeft?: number;
 }
 
 export type PreCopyEvent =
@@ -127,7 +129,8 @@ function afterRound(state: PreCopyState): PreCopyVerdict {
   const before = rounds.at(-2);
   if (last.sentBytes === 0) return stop('nothing is written any more', downMs);
   const shrinks = before === undefined || last.sentBytes < before.sentBytes * SHRINKS_TO;
-  if (shrinks && rounds.length < policy.maxRounds) return GO_ON;
+  const room = rounds.length < policy.maxRounds && (last.roundsLeft ?? 2) >= 2;
+  if (shrinks && room) return GO_ON;
   const why = shrinks
     ? `${rounds.length} rounds were made`
     : 'it is written as fast as it is copied';

@@ -27,7 +27,7 @@
  * D7  A move whose target is lost, or begins to drain, before the owner has answered is taken back (or goes elsewhere, when the owner
  *     must be emptied). One whose target is lost before it took the shard up goes straight to another node: nothing ran there, so
  *     there is nothing to recover.
- * D9  A client's wish lasts until a record shows that it was carried out: an action for it that came too late (the owner wrote a
+ * D9  A client's wish lasts until a record shows that it was carried out, or overtaken (by another move, a recovery, the end): an action for it that came too late (the owner wrote a
  *     checkpoint meanwhile) is decided anew on the newer record.
  */
 import { Leases } from '../core/leases.js';
@@ -190,8 +190,9 @@ export class Scheduler {
     const { granted, record } = entry;
     if (granted === null) return;
     entry.granted = null;
-    const moves = record.wanted?.op === 'move' || record.epoch !== granted.epoch;
-    if (moves || record.owner === granted.node) return;
+    const { status, wanted, epoch, owner } = record;
+    if (status === 'done' || status === 'paused') return;
+    if (wanted?.op === 'move' || epoch !== granted.epoch || owner === granted.node) return;
     entry.move = { target: granted.target };
     this.#wishes.add(entry);
   }
@@ -401,8 +402,9 @@ export class Scheduler {
     for (const entry of this.#toEvacuate) {
       const from = entry.record.owner;
       if (looks >= ROUND_MAX || from === null) return;
-      const target = this.#bestPlace(entry, from) ?? this.#anyPlace(entry);
       this.#toEvacuate.delete(entry);
+      if (entry.inFlight !== null) continue; // when that is over it is looked at again
+      const target = this.#bestPlace(entry, from) ?? this.#anyPlace(entry);
       if (target !== null) {
         this.#migrate(entry, target, `${from} is draining`);
         continue;
@@ -511,7 +513,7 @@ export class Scheduler {
 
   /**
    * Load that the shard leaves behind for less, after the move. Between nodes of one machine its cores stay as scarce as they are:
-   * what is gained is that shards wait less for a worker, if they do (D8).
+   * what is gained is that shards wait less for a worker, if they do (D4).
    */
   #gain(entry: ShardEntry, source: NodeEntry, target: NodeEntry): number {
     const book = this.#book;

@@ -87,7 +87,9 @@ class Source {
       this.copying.begin(RUN, command.id, guest, new Uint8Array(command.shadow), command.buffers);
     else if (command.kind === 'sent') this.copying.giveBack(RUN, command.id, command.buffer);
     else if (command.kind === 'next-round')
-      this.stands = this.copying.nextRound(RUN, command.id, command.last) && command.last;
+      this.stands =
+        this.copying.nextRound(RUN, command.id, command.lastBatchBytes) &&
+        command.lastBatchBytes !== null;
     else if (command.kind === 'end-copy') this.copying.end(RUN);
   }
 
@@ -96,7 +98,7 @@ class Source {
     for (let turn = 0; turn < turns && this.answers.length === 0; turn++) {
       if (!this.stands) between(turn);
       this.nowNs += 100_000n;
-      this.copying.turn(turn % 3 === 0);
+      this.copying.turn(turn % 3 === 0, undefined, () => this.stands);
       await turnOfLoop();
     }
   }
@@ -231,6 +233,19 @@ describe('a staged move', () => {
     }, 20_000);
     await source.run();
     expect(source.answers).toEqual([['op', true]]);
+  });
+
+  it('does not take the acknowledgements of an earlier copy for its own', async () => {
+    const source = new Source();
+    source.acks = false;
+    source.memory.fill(5);
+    await source.run((turn) => {
+      if (turn % 10 === 0) source.stager.arrived(200);
+    }, 300);
+    expect(source.hints.length).toBeGreaterThan(0);
+    expect(source.stands).toBe(false);
+    expect(source.commands).not.toContain('next-round');
+    source.stager.close();
   });
 
   it('is given up when the memory outgrows its copy', async () => {

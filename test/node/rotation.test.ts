@@ -352,6 +352,41 @@ describe('Rotation', () => {
     expect(stays()).toBe(true);
   });
 
+  it('goes on when the order that it stands for fails', () => {
+    const world = new World();
+    const guest = started(world, 1, 1_000);
+    guest.encode = () => {
+      throw new RangeError('no room');
+    };
+    for (const stand of [() => world.rotation.stand(1), () => undefined]) {
+      stand();
+      world.rotation.capture(1, 'c', true, 1);
+      const { fuelUsed } = guest;
+      turns(world, 3);
+      expect(guest.fuelUsed).toBeGreaterThan(fuelUsed);
+    }
+    expect(world.of('capture-failed').length).toBe(2);
+    // A checkpoint that fails on the way is not that order.
+    world.rotation.stand(1);
+    world.rotation.capture(1, 'c', false, 1);
+    const { fuelUsed } = guest;
+    turns(world, 3);
+    expect(guest.fuelUsed).toBe(fuelUsed);
+  });
+
+  it('stops where it was told to while it stood still', () => {
+    const world = new World();
+    const guest = started(world, 1, 1_000);
+    turns(world, 10);
+    world.rotation.halt('s-1');
+    const { fuelUsed } = guest;
+    world.rotation.setStop(1, fuelUsed);
+    world.now += 1_000_000_000n;
+    turns(world, 3);
+    expect(guest.fuelUsed).toBe(fuelUsed);
+    expect(world.of('reached').map(({ state }) => state.fuelUsed)).toEqual([fuelUsed]);
+  });
+
   it('a capture without hold goes on, with hold stays until it is told', () => {
     const world = new World();
     const guest = started(world, 1, 1_000);

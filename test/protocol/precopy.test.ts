@@ -54,6 +54,14 @@ const MIB = 1 << 20;
 const GIGABIT = 125_000;
 
 describe('pre-copy', () => {
+  it('makes its last round while there are names for it', () => {
+    const facts = { sentBytes: 1_000_000, tookMs: 100, scanMs: 10, linkBytesPerMs: 10_000 };
+    const after = (roundsLeft: number): string =>
+      preCopy(newPreCopy(), { kind: 'round', nowMs: 100, facts: { ...facts, roundsLeft } }).verdict
+        .kind;
+    expect([2, 1].map(after)).toEqual(['go-on', 'stop']);
+  });
+
   it('P1: comes to an end after maxRounds at the latest, whatever is measured', () => {
     fc.assert(
       fc.property(fc.array(facts, { minLength: 40, maxLength: 40 }), (rounds) => {
