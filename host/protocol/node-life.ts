@@ -30,8 +30,7 @@
  * N6  Commits cost no more than their share of the time (commit-clock.ts K1).
  * N7  A shard that cannot go on is set aside (paused) with all that is committed. Only one of which nothing is committed, and which
  *     nothing helps, ends as failed.
- * N8  A large memory is staged before a move: meanwhile the guest runs and commits as ever, until the last round of it
- *     (life-staging.ts).
+ * N8  A large memory is staged before a move: until its last round the guest runs and commits as ever (life-staging.ts).
  */
 import type { Seen } from '../types/brain.js';
 import { invariant } from '../types/errors.js';
