@@ -58,7 +58,7 @@ export const WASM_PAGE_BYTES = BLOCK_BYTES;
 export const MAX_WASM_PAGES = 65_536;
 
 const HEAD_BYTES = 12;
-const UNITS_PER_PAGE = PAGE_BYTES / UNIT_BYTES;
+export const UNITS_PER_PAGE = PAGE_BYTES / UNIT_BYTES;
 const V1_RUN_BYTES = 8;
 const V1_KIND_SHIFT = 30;
 const V1_COUNT_MASK = 2 ** V1_KIND_SHIFT - 1;

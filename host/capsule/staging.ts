@@ -38,7 +38,7 @@ import { applyDifference, copyPayload, scan } from '../core/scan.js';
 import { invariant, SherdError } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 import type { BaseImage } from '../types/state.js';
-import { MAX_WASM_PAGES, PAGE_BYTES, WASM_PAGE_BYTES } from './memory.js';
+import { MAX_WASM_PAGES, PAGE_BYTES, UNITS_PER_PAGE, WASM_PAGE_BYTES } from './memory.js';
 
 const FORMAT = 1;
 const HEADER_BYTES = 24;
@@ -53,7 +53,6 @@ const TABLE_ROOM_BYTES = (CHUNK_UNITS / 2 + 1) * 6;
 export const SLICE_ROOM_BYTES = HEADER_BYTES + TABLE_ROOM_BYTES + CHUNK_BYTES;
 
 const CHUNK_PAGES_4K = CHUNK_BYTES / PAGE_BYTES;
-const PAGE_UNITS = PAGE_BYTES / UNIT_BYTES;
 /** Changed pages of which this part has changed are sent whole. */
 const DENSE = 0.5;
 /** So many chunks are sent as pages until one is looked into again. */
@@ -196,7 +195,7 @@ export class StageSource {
   }
 }
 
-/** Gives it, too. */
+/** Brings the shadow up to date there; gives the pages. */
 function copyStretch(
   { first, count }: Stretch,
   memory: Uint8Array,
@@ -216,7 +215,7 @@ function packPages(
 ): Packed {
   const writer = new TableWriter(CHUNK_PAGES_4K);
   for (const { first, count } of stretches)
-    writer.add(DATA, first * PAGE_UNITS, count * PAGE_UNITS);
+    writer.add(DATA, first * UNITS_PER_PAGE, count * UNITS_PER_PAGE);
   const table = writer.finish();
   slice.set(table, HEADER_BYTES);
   const payloadAt = HEADER_BYTES + table.length;

@@ -24,7 +24,6 @@ import type { Run, WorkerReport } from './worker-messages.js';
 
 /** Share of a thread's time that copying may take while a guest is running. */
 const SHARE = 0.08;
-const NOT_LAST = { last: false, lastBatchBytes: 0 };
 /** Time is saved up for several steps in a row: each group of them costs the guest its caches once. */
 const GROUP_NS = 1_000_000;
 /** Unused time is not saved up beyond this. */
@@ -53,8 +52,8 @@ interface Copy {
   batch: BatchWriter | null;
   payloadBytes: number;
   waits: boolean;
-  last: boolean;
-  lastBatchBytes: number;
+  /** Of the last round; null: it is another one. */
+  lastBatchBytes: number | null;
   scanNs: number;
 }
 
@@ -86,16 +85,8 @@ export class Copying {
       return;
     }
     const source = new StageSource(guest.baseImage(), shadow, this.#platform);
-    const state = { batch: null, payloadBytes: 0, waits: false, scanNs: 0 };
-    this.#copies.set(run, {
-      id,
-      guest,
-      shadow,
-      source,
-      buffers: [...buffers],
-      ...state,
-      ...NOT_LAST,
-    });
+    const state = { batch: null, payloadBytes: 0, waits: false, lastBatchBytes: null, scanNs: 0 };
+    this.#copies.set(run, { id, guest, shadow, source, buffers: [...buffers], ...state });
     this.#atNs = this.#platform.monotonicNs();
   }
 
@@ -108,8 +99,7 @@ export class Copying {
     const copy = this.#copies.get(run);
     if (copy?.id !== id) return false;
     copy.waits = false;
-    copy.last = lastBatchBytes !== null;
-    copy.lastBatchBytes = lastBatchBytes ?? 0;
+    copy.lastBatchBytes = lastBatchBytes;
     return true;
   }
 
@@ -124,7 +114,7 @@ export class Copying {
     const copy = this.#copies.get(run);
     if (copy?.id !== id || copy.guest.memory().length > copy.shadow.length) return undefined;
     this.#copies.delete(run);
-    return { shadow: copy.shadow, unchanged: stood && copy.last && copy.waits };
+    return { shadow: copy.shadow, unchanged: stood && copy.lastBatchBytes !== null && copy.waits };
   }
 
   /**
@@ -142,7 +132,7 @@ export class Copying {
     this.#atNs = now;
     for (const [run, copy] of this.#copies) {
       if (!canStep(copy)) continue;
-      if (idle || (copy.last && stands(run))) this.#step(run, copy);
+      if (idle || (copy.lastBatchBytes !== null && stands(run))) this.#step(run, copy);
       else if (this.#savedNs >= GROUP_NS) {
         while (this.#savedNs > 0 && this.#copies.has(run) && canStep(copy) && !called())
           this.#step(run, copy);
@@ -175,8 +165,10 @@ export class Copying {
     copy.scanNs += tookNs;
     this.#savedNs -= tookNs;
     this.#atNs += BigInt(tookNs);
-    const small = copy.last && copy.batch.bytes.length >= copy.lastBatchBytes;
-    if (step.roundEnded || small || !copy.batch.hasRoom)
+    const full =
+      !copy.batch.hasRoom ||
+      (copy.lastBatchBytes !== null && copy.batch.bytes.length >= copy.lastBatchBytes);
+    if (step.roundEnded || full)
       this.#send(run, copy, memory.length / WASM_PAGE_BYTES, step.roundEnded);
   }
 

@@ -161,11 +161,7 @@ export class Rotation {
       this.#checkStop(slot);
       return;
     }
-    slot.held = false;
-    slot.haltedNs = null;
-    slot.stood = false;
-    slot.goingSinceNs = this.#port.nowNs();
-    slot.guest.host.resumeClock();
+    this.#letGo(slot);
     if (slot.wait !== null) this.#beginWait(slot, slot.wait);
     slot.charge = Math.max(slot.charge, this.#leastCharge(slot));
     if (!slot.started) {
@@ -192,7 +188,6 @@ export class Rotation {
     const wasHeld = slot.held;
     const beganNs = this.#port.nowNs();
     const stoppedNs = slot.haltedNs ?? beganNs;
-    const wasHalted = slot.haltedNs !== null;
     if (!wasHeld) this.#hold(slot, stoppedNs);
     let goesOn = !wasHeld && !hold;
     try {
@@ -213,7 +208,7 @@ export class Rotation {
       if (hold) slot.haltedNs = null;
     } catch (cause) {
       // Whoever wanted it may not want it any more: nobody stands for an order that failed.
-      if (hold) goesOn = !wasHeld || wasHalted;
+      if (hold) goesOn = !wasHeld || slot.haltedNs !== null;
       this.#port.report({ kind: 'capture-failed', run, id, error: workerError(cause) });
     }
     if (goesOn) this.#release(slot);
@@ -399,12 +394,17 @@ export class Rotation {
     slot.guest.host.suspendClock();
   }
 
-  #release(slot: Slot): void {
+  /** The only way out of being held. */
+  #letGo(slot: Slot): void {
     slot.held = false;
     slot.haltedNs = null;
     slot.stood = false;
     slot.goingSinceNs = this.#port.nowNs();
     slot.guest.host.resumeClock();
+  }
+
+  #release(slot: Slot): void {
+    this.#letGo(slot);
     // The sleep is over later: the guest's clock stood still meanwhile.
     if (slot.wait?.kind === 'until') this.#beginWait(slot, slot.wait);
     slot.charge = Math.max(slot.charge, this.#leastCharge(slot));

@@ -10,7 +10,7 @@
  *      │  capture(hold: true) ──────────────▶ capture, encode ── captured ──▶ stays stopped until run, end or drop
  *      │  end ──────────────────────────────▶ ── ended ──▶ (the run is gone then)
  *      │ ◀──────────── ended                  by itself
- *      │  copy ─────────────────────────────▶ between two quanta: ── copied ──▶ (slices, rounds) … until captured or end-copy
+ *      │  copy ─────────────────────────────▶ between two quanta: ── copied ──▶ (batches, rounds) … until captured or end-copy
  *      │  arrive … load ────────────────────▶ memory first, then the shard (a staged move's target)
  *
  * W1  A `run` number names one take-up of a shard by this node; it is never used twice in a process. Reports of a run
@@ -108,7 +108,7 @@ export type WorkerCommand =
       /** Not null: the guest stands still from now on, and what this round sends, in batches of so many bytes, is the last of it. */
       readonly lastBatchBytes: number | null;
     }
-  /** The buffer of a slice that was sent. */
+  /** The buffer of a batch that is stored. */
   | { readonly kind: 'sent'; readonly run: Run; readonly id: string; readonly buffer: ArrayBuffer }
   | { readonly kind: 'end-copy'; readonly run: Run }
   | { readonly kind: 'end'; readonly run: Run; readonly exit: ShardExit }

@@ -50,7 +50,7 @@ const SHRINKS_TO = 0.9;
 export interface RoundFacts {
   /** Bytes that were sent. */
   readonly sentBytes: number;
-  /** From the round's beginning until its last slice had left, ms. */
+  /** From the round's beginning until the target had all of it, ms. */
   readonly tookMs: number;
   /** Time that its scan took, without waiting for the link, ms. */
   readonly scanMs: number;

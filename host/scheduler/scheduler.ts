@@ -27,8 +27,8 @@
  * D7  A move whose target is lost, or begins to drain, before the owner has answered is taken back (or goes elsewhere, when the owner
  *     must be emptied). One whose target is lost before it took the shard up goes straight to another node: nothing ran there, so
  *     there is nothing to recover.
- * D9  A client's wish lasts until a record shows that it was carried out, or overtaken (by another move, a recovery, the end): an action for it that came too late (the owner wrote a
- *     checkpoint meanwhile) is decided anew on the newer record.
+ * D9  A client's wish lasts until a record shows that it was carried out, or overtaken (by another move, a recovery, the end): an
+ *     action for it that came too late (the owner wrote a checkpoint meanwhile) is decided anew on the newer record.
  */
 import { Leases } from '../core/leases.js';
 import type { BrainAction, BrainEvent, Forecast, Seen } from '../types/brain.js';

@@ -306,6 +306,13 @@ describe('a client asks for a move', () => {
     expect(bench.of('migrate').length).toBe(2);
   });
 
+  it('once, when its owner drains and the request came too late', () => {
+    const bench = two();
+    bench.feed({ kind: 'request-move', shardId: 's', target: null });
+    bench.node('a', { draining: true });
+    expect(kinds(bench.shard('s', { fuelUsed: 5n }))).toEqual(['migrate']);
+  });
+
   it('not again when only the last of many records of the move was seen', () => {
     const bench = two();
     bench.feed({ kind: 'request-move', shardId: 's', target: null });
