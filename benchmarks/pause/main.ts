@@ -1,7 +1,7 @@
 /**
  * benchmarks/pause: how long a guest in a worker thread goes on after its thread was asked to stop it.
  *
- *   node benchmarks/run.mjs pause [--kernels all] [--rounds 5] [--pauses 40] [--seed 1] [--node PATH]
+ *   node benchmarks/run.mjs pause [--kernels all] [--rounds 15] [--pauses 14] [--seed 1] [--node PATH]
  *                                 [--part NAME] [--merge NAME,NAME]
  *
  *   main thread    ask ──▶ message, control word
@@ -12,7 +12,7 @@
  * The thread is the one that nodes run guests in (host/node: pool, worker, rotation), with its own quantum; one core is the
  * guest's, the other asks. Every round runs each kernel's long call from its beginning and asks at random moments of it.
  * After every pause an idle ping, a question about the guest that stands still: what two messages between the threads cost
- * at that moment. All 44 kernels (about three minutes) are every kind of loop; `fib` has none, it only calls itself.
+ * at that moment. All 44 kernels (about seven minutes) are every kind of loop; `fib` has none, it only calls itself.
  *
  * Measured: latency of every pause by kernel (p50, p90, p99, longest), the bound that the compiler publishes beside it.
  * Not measured: capturing and encoding, other processes, requests (benchmarks/moves).
@@ -180,7 +180,7 @@ function report(root: string, name: string, run: PauseRun): number {
 
 export async function main(args: readonly string[], root: string): Promise<number> {
   const options = parseOptions(args, {
-    ...{ kernels: 'all', rounds: '5', pauses: '40', seed: '1', part: '', merge: '' },
+    ...{ kernels: 'all', rounds: '15', pauses: '14', seed: '1', part: '', merge: '' },
   });
   if (options.merge !== '') {
     const names = KERNELS.map(({ name }) => name);

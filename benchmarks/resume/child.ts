@@ -3,7 +3,9 @@
  *
  *   base      warm code; writes the capsule; then, for each line on stdin, long runs plain, as a shard, as a shard again,
  *             and as a shard up to the pause
- *   resumed   from the bytes of shard module and capsule to the end of the program: compiling included
+ *   resumed   from the bytes of shard module and capsule to the end of the program: compiling included; in quanta, as worker
+ *             threads run every guest (host/node/rotation.ts)
+ *   straight  the same in one go
  *   cold      never paused: from the bytes of the program to its end, compiling included
  *
  * Does: measure its own process. Does not: compare (main.ts).
@@ -13,15 +15,23 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { readShardModule } from '../../host/compile/index.js';
+import { Pace } from '../../host/node/pace.js';
 import { nodePlatform } from '../../host/node/platform.js';
+import { DEFAULT_QUANTUM_US } from '../../host/node/pool.js';
 import { type Instance, LoadedModule, MAX_BUDGET } from '../../host/runtime/index.js';
 import { packInstance, unpackInstance } from '../lib/capsules.js';
 import { type Timed, timeOnce, type Variant, WARM_UP, warmUp } from '../lib/timing.js';
 import type { Program } from '../overhead/programs.js';
-import { finish, plainVariant, sherdVariant, startInstance } from '../overhead/variants.js';
+import {
+  finish,
+  plainVariant,
+  resultOf,
+  sherdVariant,
+  startInstance,
+} from '../overhead/variants.js';
 
 export interface Job {
-  readonly kind: 'base' | 'resumed' | 'cold';
+  readonly kind: 'base' | 'resumed' | 'straight' | 'cold';
   readonly name: string;
   readonly programPath: string;
   readonly shardPath: string;
@@ -124,10 +134,25 @@ function resumed(job: Job): EndAnswer {
       const instance: Instance = unpackInstance(capsule, loaded);
       instance.warm();
       readyMs = performance.now() - startedMs;
-      return finish(instance, MAX_BUDGET);
+      return job.kind === 'straight' ? finish(instance, MAX_BUDGET) : finishInQuanta(instance);
     },
   });
   return { timed, readyMs };
+}
+
+/** To the end as a worker thread goes there: quanta of a length in time. */
+function finishInQuanta(instance: Instance): number {
+  const pace = new Pace(DEFAULT_QUANTUM_US * 1e3);
+  const { monotonicNs } = nodePlatform;
+  for (;;) {
+    const { budget } = pace;
+    const beganNs = monotonicNs();
+    const { setupNs } = instance;
+    instance.warm();
+    const result = instance.run(budget);
+    if (result.kind !== 'quantum') return resultOf(result);
+    pace.took(budget, Number(monotonicNs() - beganNs), instance.setupNs - setupNs);
+  }
 }
 
 function cold(job: Job): EndAnswer {
@@ -151,4 +176,4 @@ function answer(value: BaseAnswer | BaseRound | EndAnswer): void {
 
 const job = JSON.parse(process.argv[2]!) as Job;
 if (job.kind === 'base') await base(job);
-else answer(job.kind === 'resumed' ? resumed(job) : cold(job));
+else answer(job.kind === 'cold' ? cold(job) : resumed(job));

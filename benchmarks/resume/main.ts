@@ -14,6 +14,10 @@
  * `rest` of the never-paused run is the whole run minus the run up to the pause, both measured in warm code; a fresh
  * process would be slower there (V8 does not replace Wasm code on the stack), and is given as a column of its own.
  *
+ * The resumed run goes in quanta of 0.5 ms, as worker threads run every guest; the never-paused one in one go, which is
+ * harder to reach. One fresh process a kernel runs the rest in one go too (column `in one go`): what is called once and
+ * loops for long stays in the engine's baseline code there, resumed or not.
+ *
  * Every round: the warm process makes its runs, then fresh ones theirs, so that a drift of the machine hits both alike. The
  * shard's run is made twice there: the A/A pair.
  *
@@ -50,6 +54,8 @@ interface KernelResult {
   readonly name: string;
   readonly restMs: number;
   readonly readyMs: number;
+  /** The rest in one go, of one fresh process, by the never-paused one. */
+  readonly straight: number;
   readonly capsuleBytes: number;
   readonly guestStack: readonly string[];
   /** What is compared: rest of the run in ms, one a round, and what it is compared with. */
@@ -164,17 +170,23 @@ async function measureKernel(
         resumed: ask<EndAnswer>(root, job('resumed')),
         cold: ask<EndAnswer>(root, job('cold')),
       });
+    const straight = ask<EndAnswer>(root, job('straight'));
     const timed = rounds.flatMap(({ base: { plain, sherd, again }, resumed, cold }) => [
       ...[plain, sherd, again, resumed.timed, cold.timed],
     ]);
-    checkSums(kernel.name, timed);
-    return evaluate(kernel.name, base, rounds);
+    checkSums(kernel.name, [...timed, straight.timed]);
+    return evaluate(kernel.name, base, rounds, straight.timed.wallMs);
   } finally {
     await warm.end();
   }
 }
 
-function evaluate(name: string, base: BaseAnswer, rounds: readonly Round[]): KernelResult {
+function evaluate(
+  name: string,
+  base: BaseAnswer,
+  rounds: readonly Round[],
+  straightMs: number,
+): KernelResult {
   const values = (of: (round: Round) => number): readonly number[] => rounds.map(of);
   const rest = ({ base: { sherd, prefix } }: Round): number => sherd.wallMs - prefix.wallMs;
   const shard = values(rest);
@@ -197,6 +209,7 @@ function evaluate(name: string, base: BaseAnswer, rounds: readonly Round[]): Ker
     name,
     restMs: median(shard),
     readyMs: median(values((round) => round.resumed.readyMs)),
+    straight: straightMs / median(shard),
     capsuleBytes: base.capsuleBytes,
     guestStack: base.guestStack,
     pairs,
@@ -222,6 +235,7 @@ function table(
     r.name,
     r.restMs.toFixed(0),
     ...COMPARISONS.map((to) => estimateText(r.ratio[to])),
+    ratioText(r.straight),
     r.readyMs.toFixed(1),
     r.capsuleBytes,
     whereText(r.guestStack),
@@ -229,7 +243,7 @@ function table(
   return renderTable(
     [
       ...['kernel', 'rest ms', ...COMPARISONS.map((to) => TITLES[to])],
-      ...['ready ms', 'capsule bytes', 'paused in'],
+      ...['in one go', 'ready ms', 'capsule bytes', 'paused in'],
     ],
     [...rows, ['geomean', '', ...COMPARISONS.map((to) => estimateText(means[to]))]],
   );

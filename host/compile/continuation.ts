@@ -5,7 +5,7 @@
  *     (import "s" "load_i32" …)      functions of the frame store and of the bulk module that it uses
  *     (import "p" "12" (func …))     program functions it calls, by index
  *     (import "p" "$m" "$t0" "$g3"…) the instance's memory, tables, globals, tags
- *     (func (export "i") (param fuel) (result r… i32)   suffix copy, see emit.ts; exported to be optimised)
+ *     (func (param fuel) (result r… i32)              suffix copy, see emit.ts)
  *     (func (export "k") (param fuel) (result fuel)   calls $k, puts the results into registers))
  *
  * Does: intern types, collect imports as the emitter asks for them, write the module.
@@ -41,8 +41,6 @@ export interface ContinuationImport {
 export interface ContinuationModule {
   readonly bytes: Uint8Array;
   readonly imports: readonly ContinuationImport[];
-  /** Size of the continuation's own code, bytes. */
-  readonly codeBytes: number;
 }
 
 class ContinuationTarget implements EmitTarget {
@@ -254,13 +252,10 @@ export class ContinuationBuilder {
       out,
       7,
       new ByteWriter()
-        .u32(2)
+        .u32(1)
         .name('k')
         .u8(0)
-        .u32(inner + 1)
-        .name('i')
-        .u8(0)
-        .u32(inner),
+        .u32(inner + 1),
     );
     const codes = new ByteWriter(code.length + 128).u32(2).u32(code.length).append(code);
     const outer = wrapper(inner);
@@ -271,7 +266,7 @@ export class ContinuationBuilder {
       0,
       new ByteWriter().name('name').u8(0).u32(moduleName.length).put(moduleName.view()),
     );
-    return { bytes: out.finish(), imports: this.importList(target), codeBytes: code.length };
+    return { bytes: out.finish(), imports: this.importList(target) };
   }
 
   private sharedImports(target: ContinuationTarget): string[] {

@@ -181,6 +181,7 @@ export class Guests {
       get memoryBytes() {
         return instance.memoryBytes;
       },
+      warm: () => instance.warm(),
       run: (budget) => instance.run(budget),
       guestStack: () => instance.guestStack(),
       memory: () => instance.memoryView(),

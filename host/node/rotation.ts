@@ -63,6 +63,8 @@ export interface Guest {
   readonly setupNs: number;
   readonly maxFuel: bigint;
   readonly maxTimeMs: number;
+  /** Makes what `run` needs to begin. False: it was there. */
+  warm(): boolean;
   run(budget: number): RunResult;
   guestStack(): readonly string[];
   /** The buffer of `bytes` belongs to the caller. */
@@ -96,6 +98,8 @@ interface Slot {
   wakeNs: bigint;
   stopAtFuel: bigint | null;
   readonly pace: Pace;
+  /** What its next quantum begins with took so long to make, in turns before. */
+  warmedNs: number;
   charge: number;
   /** Time not held so far, and since when it is not held now. */
   ranNs: bigint;
@@ -141,6 +145,7 @@ export class Rotation {
       wakeNs: 0n,
       stopAtFuel: null,
       pace: new Pace(this.#quantumNs),
+      warmedNs: 0,
       charge: 0,
       ranNs: 0n,
       goingSinceNs: now,
@@ -319,21 +324,28 @@ export class Rotation {
     }
     const before = this.#port.nowNs();
     const { fuelUsed: fuelBefore, setupNs: setupBefore } = slot.guest;
-    let result: RunResult;
+    let result: RunResult | undefined;
     try {
-      result = slot.guest.run(budget);
+      // Making what it begins with takes a turn of its own: an order that came meanwhile is looked at before it runs.
+      if (!slot.guest.warm()) result = slot.guest.run(budget);
     } catch (cause) {
       this.#crashed(slot, cause);
       return;
     }
-    // An instance's clock stands still outside of `run`; a guest that is not held lives on while it waits for its turn.
-    slot.guest.host.resumeClock();
     const tookNs = Number(this.#port.nowNs() - before);
     slot.busyNs += BigInt(tookNs);
     slot.charge += Math.max(tookNs, 1_000) / slot.weight;
-    invariant(result.fuelUsed >= fuelBefore, 'fuel never runs back');
     const setupNs = slot.guest.setupNs - setupBefore;
-    if (result.kind === 'quantum') slot.pace.took(budget, tookNs, setupNs);
+    if (result === undefined) {
+      slot.warmedNs += setupNs;
+      return;
+    }
+    // An instance's clock stands still outside of `run`; a guest that is not held lives on while it waits for its turn.
+    slot.guest.host.resumeClock();
+    invariant(result.fuelUsed >= fuelBefore, 'fuel never runs back');
+    const { warmedNs } = slot;
+    slot.warmedNs = 0;
+    if (result.kind === 'quantum') slot.pace.took(budget, warmedNs + tookNs, warmedNs + setupNs);
     this.#drain(slot);
     this.#after(slot, result);
   }

@@ -217,10 +217,15 @@ export class Instance {
     return Number(exportedGlobal(this.linked.exports, EXPORT.growRefused).value) !== 0;
   }
 
-  /** Makes what the next `run` needs first (the innermost frame's continuation), so that it starts at once. */
-  warm(): void {
+  /**
+   * Makes what the next `run` needs first (the innermost frame's continuation), so that it starts at once. True: it had
+   * not been there.
+   */
+  warm(): boolean {
+    const before = this.continuations.size;
     const head = this.frames.peek();
     if (head !== undefined) this.continuationOf(head.func, head.safepoint);
+    return this.continuations.size > before;
   }
 
   /** Guest functions, innermost first, of a stopped shard. */

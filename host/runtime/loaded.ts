@@ -4,8 +4,8 @@
  * Does: compile the module and its continuations; link; know the initial memory image.
  * Does not: run (instance.ts).
  *
- * L1  One continuation module per (function, safepoint), compiled at most once; small ones by the optimising compiler
- *     at once (a loop in a continuation has no on-stack replacement), large ones as the engine likes.
+ * L1  One continuation module per (function, safepoint), compiled at most once. A loop in a continuation has no on-stack
+ *     replacement: its code gets faster from one call to the next, that is from quantum to quantum.
  * L2  Nothing here holds state of an instance.
  */
 import {
@@ -25,8 +25,6 @@ import type { ShardModule } from '../types/module.js';
 import type { Platform } from '../types/platform.js';
 import type { BaseImage } from '../types/state.js';
 
-/** Continuations with more code than this are left to the engine's own tiering: optimising them first takes too long. */
-const OPTIMISE_BELOW_BYTES = 3_000;
 /** A spare instance touches at most this much memory ahead of need (a page fault costs 12–20 µs). */
 const TOUCH_BYTES = 4 << 20;
 const SCAN_BYTES = 4096;
@@ -261,11 +259,7 @@ export class LoadedModule {
     if (known === undefined) {
       this.builder ??= new ContinuationBuilder(this.module);
       const built = this.builder.build(functionIndex, safepoint);
-      const optimise = built.codeBytes < OPTIMISE_BELOW_BYTES;
-      known = {
-        module: this.platform.compileWasm(built.bytes, { optimise }),
-        imports: built.imports,
-      };
+      known = { module: this.platform.compileWasm(built.bytes), imports: built.imports };
       this.continuations.set(key, known);
     }
     return known;

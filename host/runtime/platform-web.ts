@@ -2,7 +2,7 @@
  * The Platform port without any Node API: for browsers and every other host of Wasm and typed arrays.
  *
  * Does: give the same bytes as `host/node/platform.ts` (hash-wasm's SHA-256, typed-array compare).
- * Does not: promise the same speed; `optimise` has no effect (no engine offers it to pages).
+ * Does not: promise the same speed.
  *
  * W1  One hasher is made ahead, asynchronously; after that everything is synchronous.
  * W2  A browser's main thread may refuse synchronous compilation of large modules: use it in a worker.

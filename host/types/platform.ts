@@ -22,11 +22,8 @@ export interface Platform {
   monotonicNs(): bigint;
   /** Milliseconds since 1970, UTC. */
   wallMs(): number;
-  /**
-   * Compiles a module synchronously. `optimise: true` asks for the engine's optimising compiler before the
-   * first call (used for continuations, which have no on-stack replacement).
-   */
-  compileWasm(bytes: Uint8Array, options?: { readonly optimise?: boolean }): WebAssembly.Module;
+  /** Compiles a module synchronously; which of the engine's compilers makes its code, and when, is the engine's choice. */
+  compileWasm(bytes: Uint8Array): WebAssembly.Module;
   instantiateWasm(module: WebAssembly.Module, imports: WebAssembly.Imports): WebAssembly.Instance;
   /** core.wasm (assembly/core), compiled once. */
   coreModule(): WebAssembly.Module;

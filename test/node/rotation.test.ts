@@ -59,14 +59,24 @@ class FakeGuest implements Guest {
     guestMonotonicNs: () => this.world.now,
   };
 
+  #warm = true;
+
+  /** Stopping costs `stopNs`, paid before it runs on. */
+  warm(): boolean {
+    if (this.#warm || this.stopNs === 0) return false;
+    this.#warm = true;
+    this.setupNs += this.stopNs;
+    this.world.now += BigInt(this.stopNs);
+    return true;
+  }
+
   run(budget: number) {
     if (this.breaks) throw new Error('broken');
     expect(this.clockRuns).toBe(true);
     // As the runtime does it: the clock stands still outside of run.
     this.clockRuns = false;
     this.budgets.push(budget);
-    this.setupNs += this.stopNs;
-    this.world.now += BigInt(this.stopNs);
+    this.#warm = false;
     let left = BigInt(budget);
     const waitAt = [...this.waits.keys()].find(
       (at) => at >= this.fuelUsed && at - this.fuelUsed <= left,
@@ -163,6 +173,22 @@ describe('Rotation', () => {
       guest.setupNs / 1e6 + Number(guest.fuelUsed) / guest.fuelPerMs;
     expect(timeOf(dear) / timeOf(cheap)).toBeGreaterThan(0.9);
     expect(timeOf(dear) / timeOf(cheap)).toBeLessThan(1.1);
+  });
+
+  it('looks at orders between making what a quantum begins with and running it', () => {
+    const world = new World();
+    const guest = started(world, 1, 123_456);
+    guest.stopNs = 5_000_000;
+    turns(world, 20);
+    for (let ran = -1; guest.budgets.length !== ran + 1; turns(world, 1))
+      ran = guest.budgets.length;
+    const { fuelUsed, setupNs } = guest;
+    turns(world, 1);
+    expect(guest.setupNs).toBe(setupNs + guest.stopNs);
+    world.rotation.setStop(1, 0n);
+    turns(world, 3);
+    expect(guest.fuelUsed).toBe(fuelUsed);
+    expect(world.of('reached')).toHaveLength(1);
   });
 
   it('stops exactly at the fuel that was asked for, stays there, and goes on from there', () => {

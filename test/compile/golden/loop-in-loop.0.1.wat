@@ -197,5 +197,4 @@
     i32.const 0
     call 5
     local.get 0)
-  (export "k" (func 7))
-  (export "i" (func 6)))
+  (export "k" (func 7)))
