@@ -27,5 +27,6 @@ export function unpackInstance(capsule: Uint8Array, loaded: LoadedModule): Insta
   const decoded = decodeCapsule(capsule, loaded.platform, {
     moduleHash: loaded.module.moduleHash,
   });
-  return Instance.resume(loaded, bareHost(), decoded.state(loaded.baseImage()));
+  const fill = (memory: Uint8Array): void => decoded.fill(loaded.baseImage(), memory);
+  return Instance.resume(loaded, bareHost(), decoded.stateApart(), fill);
 }
