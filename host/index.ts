@@ -18,7 +18,13 @@
  *     SherdError when sherd failed, and with the signal's reason when it was aborted.
  */
 import { fileURLToPath } from 'node:url';
-import { decodeBundle, decodeCapsule, requireComplete } from './capsule/index.js';
+import {
+  decodeBundle,
+  decodeCapsule,
+  isPacked,
+  requireComplete,
+  unpackBytes,
+} from './capsule/index.js';
 import { loadProgram, loadProgramBytes } from './cli/program.js';
 import { chunksOf, snapshotDirectory } from './node/directories.js';
 import { newSpec } from './node/new-spec.js';
@@ -136,7 +142,8 @@ export async function resume(capsule: Capsule, options: ResumeOptions = {}): Pro
   if (!(capsule instanceof Uint8Array)) throw usageError('resume: not a Uint8Array');
   options.signal?.throwIfAborted();
   // A copy: the caller may use the memory again while the shard still reads from it.
-  const bundle = decodeBundle(capsule.slice(), nodePlatform);
+  const bytes = isPacked(capsule) ? unpackBytes(capsule, nodePlatform) : capsule.slice();
+  const bundle = decodeBundle(bytes, nodePlatform);
   const decoded = decodeCapsule(bundle.capsule, nodePlatform);
   requireComplete(bundle, decoded);
   const { header } = decoded;

@@ -1,5 +1,5 @@
 /**
- * `.capsule` files: bundles of a capsule with everything it needs.
+ * `.capsule` files: bundles of a capsule with everything it needs, packed; sealed when there is a key.
  *
  * Does: collect a paused shard's blobs into a bundle file; read a bundle file and put it back into a cluster.
  * Does not: define the format (capsule/bundle).
@@ -11,14 +11,17 @@ import {
   decodeBundle,
   decodeCapsule,
   encodeBundle,
+  isPacked,
   isSealed,
   type Keyring,
   neededBlobs,
   type Opened,
   openSealed,
+  packBytes,
   rebindCapsule,
   sealBytes,
   sealedBy,
+  unpackBytes,
 } from '../capsule/index.js';
 import type { ControlClient } from '../control/client.js';
 import { nodeCipher } from '../node/cipher.js';
@@ -72,18 +75,24 @@ export async function exportCapsuleFile(
   path: string,
   options: { readonly thin: boolean; readonly keyring: Keyring | undefined },
 ): Promise<number> {
-  const plain = await exportCapsule(client, view, options);
-  const bytes = options.keyring === undefined ? plain : await sealBundle(plain, options.keyring);
+  const bundle = await exportCapsule(client, view, options);
+  const packed = packBytes(bundle, nodePlatform);
+  const bytes =
+    options.keyring === undefined ? packed : await sealBundle(bundle, packed, options.keyring);
   await writeFileAtomically(path, bytes);
   return bytes.length;
 }
 
 /** Bound to the shard and epoch that the capsule itself names. */
-async function sealBundle(bundle: Uint8Array, keyring: Keyring): Promise<Uint8Array> {
+async function sealBundle(
+  bundle: Uint8Array,
+  packed: Uint8Array,
+  keyring: Keyring,
+): Promise<Uint8Array> {
   const { capsule } = decodeBundle(bundle, nodePlatform);
   const { shardId, epoch } = decodeCapsule(capsule, nodePlatform).header;
   const context = { kind: SEALED_KIND, shardId, epoch };
-  return sealBytes(bundle, context, keyring, nodePlatform, nodeCipher);
+  return sealBytes(packed, context, keyring, nodePlatform, nodeCipher);
 }
 
 export interface CapsuleFile {
@@ -204,7 +213,10 @@ function parseBundle(
   sealed: Opened | undefined,
   expect: { readonly shardId?: string; readonly epoch?: number },
 ): CapsuleFile {
-  const bundle = decodeBundle(bytes, nodePlatform);
+  const bundle = decodeBundle(
+    isPacked(bytes) ? unpackBytes(bytes, nodePlatform) : bytes,
+    nodePlatform,
+  );
   const decoded = decodeCapsule(bundle.capsule, nodePlatform);
   checkOrigin(decoded.header, sealed, expect);
   if (bundle.spec === undefined) {

@@ -12,6 +12,7 @@ import { hash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { SherdError } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 
@@ -28,6 +29,14 @@ export const nodePlatform: Platform = {
   wallMs: () => Date.now(),
   compileWasm: (bytes) => new WebAssembly.Module(bytes as BufferSource),
   instantiateWasm: (module, imports) => new WebAssembly.Instance(module, imports),
+  deflate: (bytes, level) => deflateRawSync(bytes, { level }),
+  inflate(bytes, mostBytes) {
+    try {
+      return inflateRawSync(bytes, { maxOutputLength: Math.max(1, mostBytes) });
+    } catch {
+      return undefined;
+    }
+  },
   coreModule() {
     core ??= new WebAssembly.Module(readFileSync(coreFile()));
     return core;

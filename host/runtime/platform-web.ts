@@ -1,12 +1,13 @@
 /**
  * The Platform port without any Node API: for browsers and every other host of Wasm and typed arrays.
  *
- * Does: give the same bytes as `host/node/platform.ts` (hash-wasm's SHA-256, typed-array compare).
+ * Does: give the same bytes as `host/node/platform.ts` (hash-wasm's SHA-256, fflate's DEFLATE, typed-array compare).
  * Does not: promise the same speed.
  *
  * W1  One hasher is made ahead, asynchronously; after that everything is synchronous.
  * W2  A browser's main thread may refuse synchronous compilation of large modules: use it in a worker.
  */
+import { deflateSync, inflateSync } from 'fflate';
 import { createSHA256 } from 'hash-wasm';
 import { SherdError } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
@@ -36,6 +37,16 @@ export async function webPlatform(options: WebPlatformOptions = {}): Promise<Pla
     wallMs: () => Date.now(),
     compileWasm: (bytes) => new WebAssembly.Module(bytes as BufferSource),
     instantiateWasm: (module, imports) => new WebAssembly.Instance(module, imports),
+    deflate: (bytes, level) => deflateSync(bytes, { level: level as 1 }),
+    inflate(bytes, mostBytes) {
+      try {
+        // One byte more: a stream that stands for more than it may is told from one that fits.
+        const plain = inflateSync(bytes, { out: new Uint8Array(mostBytes + 1) });
+        return plain.length > mostBytes ? undefined : plain;
+      } catch {
+        return undefined;
+      }
+    },
     coreModule() {
       core ??= new WebAssembly.Module(options.coreWasm ?? missingCore());
       return core;

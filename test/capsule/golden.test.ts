@@ -11,6 +11,7 @@ import {
   encodeBundle,
   encodeCapsule,
   rebindCapsule,
+  unpackBytes,
 } from '../../host/capsule/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import type { ShardState } from '../../host/types/state.js';
@@ -22,6 +23,7 @@ const HASHES = {
   'v2-capsule': '58e7da5feb0412ec8d3c4e3edf8793e43f933aea8f4891137cb108d93c82f4cb',
   'v2-bundle': '51accf4f6ad56a7f527539d5735a330fa50ebac6f3c49dbfd8bcba562332bfb7',
   'v2-delta': '988921be8582d3707f3fcd8ae04bc325a20cb7b3f17f064b60f5780270a14d4e',
+  'v1-packed': '39b7526bea5d5d486f482a2bc7294ca73b4620a212d73b028fa3f67a8651f1c5',
 } as const;
 type Name = keyof typeof HASHES;
 
@@ -79,6 +81,11 @@ describe('format versions', () => {
     expect(bundle.capsuleHash).toBe(HASHES[`${version}-capsule`]);
     expect(bundle.spec).toStrictEqual(spec);
     expect(bundle.blobs.size).toBe(1);
+  });
+
+  it('a packed file is still read exactly (which stream a compressor writes is its own business)', () => {
+    const bundle = unpackBytes(fixture('v1-packed'), nodePlatform);
+    expect(bundle).toStrictEqual(fixture('v2-bundle'));
   });
 
   it('a delta is still read exactly, on its base and on no other', () => {

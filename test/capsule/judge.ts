@@ -24,6 +24,7 @@ import {
   stateOfChain,
 } from '../../host/capsule/chain.js';
 import { readEnvelope } from '../../host/capsule/envelope.js';
+import { unpackBytes } from '../../host/capsule/packed.js';
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import {
@@ -47,6 +48,8 @@ import { argsOf, assemble, load, subjectOf } from '../exact/modules.js';
 import { programSpec } from '../exact/programs.js';
 
 /** Memory that a capsule's spec declares, in 64 KiB pages. */
+/** What a packed mutant may stand for. */
+const PACKED_LIMIT_BYTES = 16 << 20;
 export const LIMIT_PAGES = 64;
 const BUDGET = 3_000;
 const STOPS = 3;
@@ -175,7 +178,7 @@ export function allPrey(fixtures: string = import.meta.url): Prey[] {
     ...deltasOf(wasiSubject('forth.wasm', [], `${forth}\n`), 3),
   ];
   for (const seed of [1, 2, 3, 6, 7, 11]) {
-    const loaded = load(assemble(generateModule(seed, settingsOf(seed))), false);
+    const loaded = load(assemble(generateModule(seed, settingsOf(seed))));
     prey.push(
       ...capsulesOf({ ...subjectOf(`seed ${seed}`, loaded, argsOf(seed)), limitPages: 3 }, 3),
     );
@@ -378,4 +381,16 @@ export function judgeBundle(bytes: Uint8Array): Verdict {
     refusal(error, true);
     return 'refused by the decoder';
   }
+}
+
+/** Judges a mutant of a packed bundle. */
+export function judgePacked(bytes: Uint8Array): Verdict {
+  let bundle: Uint8Array;
+  try {
+    bundle = unpackBytes(bytes, nodePlatform, PACKED_LIMIT_BYTES);
+  } catch (error) {
+    refusal(error, true);
+    return 'refused by the decoder';
+  }
+  return judgeBundle(bundle);
 }

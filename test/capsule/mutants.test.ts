@@ -43,6 +43,8 @@ describe('mutants of real capsules and bundles', () => {
       'chain ran',
       'chain refused by the decoder',
       'chain refused by the runtime',
+      'packed accepted',
+      'packed refused by the decoder',
       'ran',
       'refused by the decoder',
       'refused by the runtime',

@@ -14,8 +14,17 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Random } from '../exact/random.js';
 import { bundleMutant } from './bundle-mutants.js';
-import { allPrey, judgeBundle, judgeCapsule, judgeChain, LIMIT_PAGES, type Prey } from './judge.js';
+import {
+  allPrey,
+  judgeBundle,
+  judgeCapsule,
+  judgeChain,
+  judgePacked,
+  LIMIT_PAGES,
+  type Prey,
+} from './judge.js';
 import { capsuleMutant, chainMutant } from './mutants.js';
+import { packedMutant } from './packed-mutants.js';
 
 const LINE_EVERY = 20_000;
 const MEASURE_EVERY = 20;
@@ -33,6 +42,11 @@ export async function trySeed(
   if (chosen.bundle !== undefined && random.chance(0.04)) {
     const bytes = bundleMutant(chosen.bundle, random);
     return { bytes, verdict: await guarded(bytes, () => `bundle ${judgeBundle(bytes)}`) };
+  }
+  if (chosen.bundle !== undefined && random.chance(0.02)) {
+    const inner = random.chance(0.5) ? chosen.bundle : bundleMutant(chosen.bundle, random);
+    const bytes = packedMutant(inner, random);
+    return { bytes, verdict: await guarded(bytes, () => `packed ${judgePacked(bytes)}`) };
   }
   if (chosen.below !== undefined) {
     const links = chainMutant([...chosen.below, chosen.capsule], random);

@@ -218,8 +218,8 @@ describe('random modules', () => {
         longest,
         farthest,
       ]);
-      const loaded = load(bytes, false, spacing);
-      added += loaded.module.sizes.safepoints - load(bytes, false, FAR).module.sizes.safepoints;
+      const loaded = load(bytes, spacing);
+      added += loaded.module.sizes.safepoints - load(bytes, FAR).module.sizes.safepoints;
       const effort = { spread: 20, dense: 20, singles: 1 };
       expect(examine(`seed ${seed}`, bytes, args, effort, loaded).differences).toEqual([]);
       if (!ended) continue;

@@ -12,7 +12,6 @@ import { nodePlatform } from '../../host/node/platform.js';
 import { LoadedModule } from '../../host/runtime/index.js';
 import { explainTrap } from '../../host/runtime/trap.js';
 import type { HostControl, HostFunctions } from '../../host/types/host.js';
-import type { Platform } from '../../host/types/platform.js';
 import type { TableState } from '../../host/types/state.js';
 import {
   every,
@@ -196,17 +195,11 @@ function comparable(loaded: LoadedModule, reference: Visible): (outcome: Outcome
   };
 }
 
-/** Leaves continuations to the engine's first tier: the same code, an order of magnitude sooner. */
-const quickPlatform: Platform = {
-  ...nodePlatform,
-  compileWasm: (bytes) => nodePlatform.compileWasm(bytes),
-};
-
-/** Compiles and loads. Not `optimised`: continuations run in the first tier. */
-export const load = (bytes: Uint8Array, optimised = true, spacing?: number): LoadedModule =>
+/** Compiles and loads. */
+export const load = (bytes: Uint8Array, spacing?: number): LoadedModule =>
   LoadedModule.load(
     compileProgram(bytes, nodePlatform, spacing === undefined ? {} : { spacing }),
-    optimised ? nodePlatform : quickPlatform,
+    nodePlatform,
   );
 
 export function subjectOf(name: string, loaded: LoadedModule, args: Args): Subject {

@@ -212,7 +212,7 @@ function differenceOf(seed: number): string | undefined {
   const text = generateModule(seed, settingsOf(seed));
   try {
     const bytes = assemble(text);
-    return examine(`seed ${seed}`, bytes, argsOf(seed), EFFORT, load(bytes, false)).differences[0];
+    return examine(`seed ${seed}`, bytes, argsOf(seed), EFFORT, load(bytes)).differences[0];
   } catch (error) {
     if (error instanceof WebAssembly.CompileError) throw error; // Z1
     return String(error);

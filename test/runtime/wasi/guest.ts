@@ -60,6 +60,12 @@ export class FakePlatform implements Platform {
   instantiateWasm(module: WebAssembly.Module, imports: WebAssembly.Imports): WebAssembly.Instance {
     return new WebAssembly.Instance(module, imports);
   }
+  deflate(): never {
+    throw new Error('not needed here');
+  }
+  inflate(): never {
+    throw new Error('not needed here');
+  }
   coreModule(): never {
     throw new Error('not needed here');
   }
