@@ -9,6 +9,7 @@ import { addDiff } from './commands/diff.js';
 import { addDown } from './commands/down.js';
 import { addDu } from './commands/du.js';
 import { addEvents } from './commands/events.js';
+import { addFork } from './commands/fork.js';
 import { addGc } from './commands/gc.js';
 import { addInspect } from './commands/inspect.js';
 import { addKey } from './commands/key.js';
@@ -41,6 +42,7 @@ const COMMANDS = [
   addLogs,
   addPause,
   addMove,
+  addFork,
   addKill,
   addResult,
   addEvents,

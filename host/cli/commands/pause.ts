@@ -66,7 +66,8 @@ export function addPause(program: Command): void {
     });
 }
 
-function untilPaused(
+/** Waits until it stands still, or has ended. */
+export function untilPaused(
   client: ControlClient,
   shard: string,
   patienceMs: number,
