@@ -11,7 +11,8 @@
  * M1  The run that moved and a run that never stopped have the same capsule at the end, bit for bit, else it throws.
  */
 import { gzipSync } from 'node:zlib';
-import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
+import { decodeCapsule, encodeCapsule, packBytes, unpackBytes } from '../../host/capsule/index.js';
+import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import {
   createGuestHost,
@@ -22,18 +23,27 @@ import {
 } from '../../host/runtime/index.js';
 import type { GuestHost, ShardSpec } from '../../host/types/host.js';
 import { compileGuest, plainSpec } from '../lib/guest.js';
+import { chooseKernels, loadProgram } from '../overhead/programs.js';
+import { argumentBytes } from '../overhead/variants.js';
 
 export interface Subject {
   readonly name: string;
   readonly args: readonly string[];
   /** Safepoints between two moves. */
   readonly stride: number;
+  /** It is a kernel of benchmarks/overhead, in its long form. */
+  readonly kernel?: boolean;
+  /** Its capsule, packed, is to be no larger. */
+  readonly mostBytes?: number;
 }
+
+const SMALL_BYTES = 4_096;
 
 export const SUBJECTS: readonly Subject[] = [
   { name: 'raytracer', args: ['960', '540', '6'], stride: 3_000_000 },
-  { name: 'nbody', args: ['5000000'], stride: 3_000_000 },
-  { name: 'perft', args: ['6'], stride: 3_000_000 },
+  { name: 'nbody', args: ['5000000'], stride: 3_000_000, mostBytes: SMALL_BYTES },
+  { name: 'perft', args: ['6'], stride: 3_000_000, mostBytes: SMALL_BYTES },
+  { name: 'fannkuch', args: [], stride: 3_000_000, kernel: true, mostBytes: SMALL_BYTES },
   { name: 'sat', args: ['--pigeons', '9'], stride: 3_000_000 },
   { name: 'gc', args: ['300000'], stride: 3_000_000 },
 ];
@@ -42,6 +52,9 @@ export interface Move {
   readonly capsuleBytes: number;
   readonly memoryBytes: number;
   readonly gzipBytes: number;
+  /** The capsule as files have it (capsule/packed.ts), and what packing it takes: no part of `frozen`. */
+  readonly packedBytes: number;
+  readonly packMs: number;
   readonly frames: number;
   readonly captureMs: number;
   readonly encodeMs: number;
@@ -69,6 +82,7 @@ async function load(
   root: string,
   subject: Subject,
 ): Promise<{ loaded: LoadedModule; spec: ShardSpec }> {
+  if (subject.kernel === true) return loadKernel(root, subject);
   const module = await compileGuest(root, `assembly/programs/${subject.name}.ts`);
   const spec = plainSpec(module, {
     programName: subject.name,
@@ -76,6 +90,19 @@ async function load(
     entryArgs: new Uint8Array(0),
     args: [subject.name, ...subject.args],
   });
+  return { loaded: LoadedModule.load(module, nodePlatform), spec };
+}
+
+async function loadKernel(
+  root: string,
+  { name }: Subject,
+): Promise<{ loaded: LoadedModule; spec: ShardSpec }> {
+  const [kernel] = chooseKernels(name);
+  if (kernel === undefined) throw new Error(`${name} is no kernel`);
+  const { bytes, longParameter } = await loadProgram(root, kernel);
+  const module = compileProgram(bytes, nodePlatform);
+  const entryArgs = argumentBytes(longParameter);
+  const spec = plainSpec(module, { programName: name, entry: 'run', entryArgs, args: [name] });
   return { loaded: LoadedModule.load(module, nodePlatform), spec };
 }
 
@@ -122,6 +149,9 @@ function move(
     return copy;
   });
   const [zipped, gzipMs] = timed(() => gzipSync(dumped));
+  const [packed, packMs] = timed(() => packBytes(bytes, nodePlatform));
+  if (Buffer.compare(unpackBytes(packed, nodePlatform), bytes) !== 0)
+    throw new Error(`${spec.programName}: a packed capsule is not what it was`);
   const [decoded, decodeMs] = timed(() => {
     const capsule = decodeCapsule(bytes, nodePlatform, { moduleHash: spec.moduleHash });
     return { state: capsule.state(loaded.baseImage()), frames: capsule.frames.length };
@@ -137,6 +167,8 @@ function move(
       capsuleBytes: bytes.length,
       memoryBytes: memory.length,
       gzipBytes: zipped.length,
+      packedBytes: packed.length,
+      packMs,
       frames: decoded.frames,
       captureMs,
       encodeMs,
