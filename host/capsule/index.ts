@@ -58,7 +58,7 @@ export {
   memoryMap,
   type RegionHints,
 } from './memory-map.js';
-export { isPacked, packBytes, unpackBytes } from './packed.js';
+export { isPacked, packBytes, packing, unpackBytes, unpacking } from './packed.js';
 export { type Rebinding, rebindCapsule } from './rebind.js';
 export { renderReport } from './render.js';
 export {

@@ -9,7 +9,7 @@
  *       │ SHRDP  │ u32    │bytes u32│bytes u64│ u64   │ 0..32 and 64..end   │
  *       └────────┴────────┴────────┴────────┴────────┴─────────────────────┴───────────
  *       piece = stored bytes << 1 | packed, u32 · a DEFLATE stream (RFC 1951) if packed, else the bytes as they are
- *               every piece but the last stands for `piece bytes` plain bytes
+ *               every piece but the last stands for `piece bytes` plain bytes: 1 MiB in version 1
  *
  * Capsules themselves are never packed: they are canonical, and a compressor's output is its version's own. So nothing is named
  * by packed bytes, and two machines may pack the same bundle differently.
@@ -19,11 +19,13 @@
  * 2,990 and 464,851, 3 ms; Brotli level 1 3,447 and 463,678, 7 ms. A file is written once and its size is what counts; Node has
  * Zstandard from version 22 on only, browsers and all versions of Node have DEFLATE.
  *
- * P1  Every bit is under the hash, which is compared before anything is unpacked.
+ * P1  Every bit is under the hash, which is compared before anything is unpacked. The first 16 bytes, and what they mean, never
+ *     change: any version's reader can tell a damaged file from a newer one.
  * P2  A file is never larger than what it stands for by more than its header and four bytes a piece.
  * P3  The plain size is checked against the caller's limit, and against what DEFLATE can reach with so many bytes, before
- *     memory is allocated; a piece that does not give exactly its size is refused. No more than the plain bytes and one piece
- *     are ever held.
+ *     memory is allocated; a piece that does not give exactly its size is refused. Beside the
+ *     file no more than the plain bytes and one piece are ever held.
+ * P4  What is too large to be unpacked is not packed: it stays as it is.
  */
 import { SherdError } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
@@ -43,7 +45,7 @@ const LEVEL = 6;
 const HURRIED_LEVEL = 1;
 /** DEFLATE gives at most 258 bytes for two bits (RFC 1951, 3.2.5). */
 const MOST_RATIO = 1_032;
-/** What a bundle can be at most: a memory of 4 GiB that differs in every unit, and 1 GiB beside it. */
+/** What is unpacked at most: a memory of 4 GiB that differs in every unit, and 1 GiB beside it. */
 const MOST_PLAIN_BYTES = 5 * 2 ** 30;
 
 /** True when the bytes begin like a packed file. */
@@ -51,8 +53,14 @@ export function isPacked(bytes: Uint8Array): boolean {
   return hasMagic(bytes, MAGIC);
 }
 
-/** Packs any bytes. */
+/** Packs any bytes; more than 5 GiB are given back as they are (P4). */
 export function packBytes(plain: Uint8Array, platform: Platform): Uint8Array {
+  return toEnd(packing(plain, platform));
+}
+
+/** The same, a step a piece (7 to 25 ms): the caller can do other things in between. */
+export function* packing(plain: Uint8Array, platform: Platform): Generator<void, Uint8Array> {
+  if (plain.length > MOST_PLAIN_BYTES) return plain;
   const level = plain.length > HURRY_BYTES ? HURRIED_LEVEL : LEVEL;
   const pieces: { readonly bytes: Uint8Array; readonly packed: boolean }[] = [];
   let totalBytes = HEADER_BYTES;
@@ -62,6 +70,7 @@ export function packBytes(plain: Uint8Array, platform: Platform): Uint8Array {
     const packed = deflated.length < piece.length;
     pieces.push({ bytes: packed ? deflated : piece, packed });
     totalBytes += SIZE_BYTES + (packed ? deflated : piece).length;
+    yield;
   }
   const file = new Uint8Array(totalBytes);
   const view = new DataView(file.buffer);
@@ -97,8 +106,17 @@ export function unpackBytes(
   platform: Platform,
   mostBytes = MOST_PLAIN_BYTES,
 ): Uint8Array {
+  return toEnd(unpacking(file, platform, mostBytes));
+}
+
+/** The same, a step a piece. */
+export function* unpacking(
+  file: Uint8Array,
+  platform: Platform,
+  mostBytes = MOST_PLAIN_BYTES,
+): Generator<void, Uint8Array> {
   const fail = (reason: string): SherdError => damaged(NOUN, 'envelope', reason);
-  const { pieceBytes, plainBytes } = checkHeader(file, platform, fail);
+  const plainBytes = checkHeader(file, platform, fail);
   if (plainBytes > mostBytes)
     throw fail(`it stands for ${plainBytes} bytes, more than ${mostBytes}`);
   if (plainBytes > (file.length - HEADER_BYTES) * MOST_RATIO)
@@ -106,31 +124,34 @@ export function unpackBytes(
   const plain = allocate(plainBytes, fail);
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   let at = HEADER_BYTES;
-  for (let to = 0; to < plainBytes; to += pieceBytes) {
+  for (let to = 0; to < plainBytes; to += PIECE_BYTES) {
     if (file.length - at < SIZE_BYTES) throw fail('cut short');
     const size = view.getUint32(at, true);
     const storedBytes = size >>> 1;
     at += SIZE_BYTES;
     if (storedBytes > file.length - at) throw fail('a piece is longer than the file');
-    const target = plain.subarray(to, Math.min(plainBytes, to + pieceBytes));
+    const target = plain.subarray(to, Math.min(plainBytes, to + PIECE_BYTES));
     fill(target, file.subarray(at, at + storedBytes), (size & 1) === 1, platform, fail);
     at += storedBytes;
+    yield;
   }
   if (at !== file.length) throw fail('bytes after the last piece');
   return plain;
 }
 
+function toEnd(steps: Generator<void, Uint8Array>): Uint8Array {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
+
 type Fail = (reason: string) => SherdError;
 
-function checkHeader(
-  file: Uint8Array,
-  platform: Platform,
-  fail: Fail,
-): { readonly pieceBytes: number; readonly plainBytes: number } {
+/** Gives the plain size. */
+function checkHeader(file: Uint8Array, platform: Platform, fail: Fail): number {
   if (!isPacked(file)) throw fail('it does not begin like one');
   if (file.length < HEADER_BYTES) throw fail(`only ${file.length} bytes`);
-  if (fileHash(file, platform) !== bytesToHex(file.subarray(HASHED_BYTES, HEADER_BYTES)))
-    throw fail('its bytes do not match their hash (changed, or cut short)');
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const version = view.getUint32(8, true);
   if (version !== VERSION) {
@@ -140,10 +161,12 @@ function checkHeader(
       { next: 'read it with the version of sherd that wrote it', exitCode: 2 },
     );
   }
+  if (fileHash(file, platform) !== bytesToHex(file.subarray(HASHED_BYTES, HEADER_BYTES)))
+    throw fail('its bytes do not match their hash (changed, or cut short)');
   if (view.getBigUint64(24, true) !== 0n) throw fail('reserved bytes are not zero');
   const pieceBytes = view.getUint32(12, true);
-  if (pieceBytes === 0 || pieceBytes > PIECE_BYTES) throw fail(`pieces of ${pieceBytes} bytes`);
-  return { pieceBytes, plainBytes: Number(view.getBigUint64(16, true)) };
+  if (pieceBytes !== PIECE_BYTES) throw fail(`pieces of ${pieceBytes} bytes`);
+  return Number(view.getBigUint64(16, true));
 }
 
 function allocate(bytes: number, fail: Fail): Uint8Array {

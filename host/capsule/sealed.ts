@@ -20,7 +20,9 @@
  * file has an AES key of its own, derived from a salt of 256 bits that is a keyed function of all that it says; within a file the
  * nonces count. Two files share key and nonces only if salts collide (2^128), that is, if they are the same file.
  *
- * What it shows to those without the key: that two files are equal, the size, the shard's id, its epoch, the key's id.
+ * Bundles are packed before they are sealed, by DEFLATE: the same state sealed under another version of it gives another file.
+ *
+ * What it shows to those without the key: that two files are equal, the size (packed, it tells how well the content can be packed), the shard's id, its epoch, the key's id.
  * No hash of the plain bytes is visible: the salt is one under a key. Hashes inside cover the plain bytes as ever.
  *
  * K1  The newest key seals, all keys open; a file of a key that is not there is refused with that key's id.

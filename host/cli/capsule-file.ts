@@ -17,11 +17,11 @@ import {
   neededBlobs,
   type Opened,
   openSealed,
-  packBytes,
+  packing,
   rebindCapsule,
   sealBytes,
   sealedBy,
-  unpackBytes,
+  unpacking,
 } from '../capsule/index.js';
 import type { ControlClient } from '../control/client.js';
 import { nodeCipher } from '../node/cipher.js';
@@ -76,7 +76,7 @@ export async function exportCapsuleFile(
   options: { readonly thin: boolean; readonly keyring: Keyring | undefined },
 ): Promise<number> {
   const bundle = await exportCapsule(client, view, options);
-  const packed = packBytes(bundle, nodePlatform);
+  const packed = await inTurns(packing(bundle, nodePlatform));
   const bytes =
     options.keyring === undefined ? packed : await sealBundle(bundle, packed, options.keyring);
   await writeFileAtomically(path, bytes);
@@ -137,7 +137,8 @@ export async function capsuleFileOf(
   options: ReadOptions = {},
 ): Promise<CapsuleFile> {
   try {
-    const { bundle, sealed } = await opened(bytes, options);
+    const { bundle: packed, sealed } = await opened(bytes, options);
+    const bundle = isPacked(packed) ? await inTurns(unpacking(packed, nodePlatform)) : packed;
     return {
       ...parseBundle(path, bundle, sealed, expectedOf(options.expect)),
       bytes: bytes.length,
@@ -207,16 +208,22 @@ function checkOrigin(
   );
 }
 
+/** Packing and unpacking take long for large states: signals and timers have their turn between two pieces. */
+async function inTurns(steps: Generator<void, Uint8Array>): Promise<Uint8Array> {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 function parseBundle(
   path: string,
   bytes: Uint8Array,
   sealed: Opened | undefined,
   expect: { readonly shardId?: string; readonly epoch?: number },
 ): CapsuleFile {
-  const bundle = decodeBundle(
-    isPacked(bytes) ? unpackBytes(bytes, nodePlatform) : bytes,
-    nodePlatform,
-  );
+  const bundle = decodeBundle(bytes, nodePlatform);
   const decoded = decodeCapsule(bundle.capsule, nodePlatform);
   checkOrigin(decoded.header, sealed, expect);
   if (bundle.spec === undefined) {

@@ -22,6 +22,8 @@ import {
   type ErrorLine,
   type ErrorReply,
   type EventLine,
+  type ForkReply,
+  type ForkRequest,
   type GcReply,
   type GcRequest,
   type ImportRequest,
@@ -206,6 +208,11 @@ export class ControlClient {
 
   async move(id: ShardId, request: MoveRequest = {}): Promise<ShardView> {
     return this.#json<ShardView>('POST', `${shardPath(id)}/move`, request, false);
+  }
+
+  /** Answers when the copies are there; `error` tells of a failure in between. */
+  async fork(id: ShardId, request: ForkRequest): Promise<ForkReply> {
+    return this.#json<ForkReply>('POST', `${shardPath(id)}/fork`, request, false);
   }
 
   async moves(id: ShardId): Promise<readonly MoveEntry[]> {
@@ -486,7 +493,8 @@ function errorOf(text: string): SherdError | undefined {
   }
 }
 
-function errorIn({ error }: ErrorReply): SherdError {
+/** The error that an answer tells of. */
+export function errorIn({ error }: ErrorReply): SherdError {
   return new SherdError(error.code, error.message, {
     at: error.at ?? undefined,
     next: error.next ?? undefined,

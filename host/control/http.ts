@@ -39,7 +39,8 @@ export function errorResponse(cause: unknown): Response {
   return Response.json(reply, { status: STATUS[reply.error.code] ?? 500 });
 }
 
-function replyOf(cause: unknown): ErrorReply {
+/** A failure as it goes over the wire. */
+export function replyOf(cause: unknown): ErrorReply {
   const error =
     cause instanceof SherdError
       ? cause

@@ -5,7 +5,13 @@
  * R2  Input is checked field by field before anything is done.
  */
 import { Hono } from 'hono';
-import type { EventLine, OutputLine, WatchLine } from '../types/api.js';
+import {
+  type EventLine,
+  FORK_COPIES_MAX,
+  type ForkReply,
+  type OutputLine,
+  type WatchLine,
+} from '../types/api.js';
 import { SherdError } from '../types/errors.js';
 import type { ShardId } from '../types/records.js';
 import {
@@ -15,6 +21,7 @@ import {
   jsonBody,
   ndjson,
   parseIndex,
+  replyOf,
   usage,
   Waker,
 } from './http.js';
@@ -25,6 +32,8 @@ import type { ControlServer } from './server.js';
 const WATCH_PAUSE_MS = 20;
 const INSPECT_MS = 2_000;
 const INSPECT_MAX_MS = 60_000;
+const FORK_MS = 10_000;
+const FORK_MAX_MS = 600_000;
 
 export function makeRoutes(
   control: ControlServer,
@@ -113,6 +122,27 @@ function addVerbs(app: Hono, { shards }: ControlServer): void {
   app.post('/v1/shards/:id/move', async (c) => {
     const target = (await jsonBody(c.req.raw)).optionalText('target');
     return c.json(await shards.move(c.req.param('id'), target));
+  });
+  app.post('/v1/shards/:id/fork', async (c) => {
+    const fields = await jsonBody(c.req.raw);
+    const copies = fields.integer('copies', 1);
+    if (copies < 1 || copies > FORK_COPIES_MAX)
+      throw usage(`copies must be 1 to ${FORK_COPIES_MAX}`);
+    const timeoutMs = Math.max(0, Math.min(FORK_MAX_MS, fields.number('timeoutMs', FORK_MS)));
+    const order = {
+      copies,
+      name: fields.optionalText('name'),
+      paused: fields.flag('paused'),
+      timeoutMs,
+    };
+    const { record, copies: made, failure } = await shards.fork(c.req.param('id'), order);
+    const reply: ForkReply = {
+      shard: record.id,
+      fuelUsed: record.fuelUsed.toString(),
+      copies: made,
+      error: failure === undefined ? null : replyOf(failure).error,
+    };
+    return c.json(reply);
   });
 }
 

@@ -1,7 +1,7 @@
 /**
  * What a client may do with shards: each verb as checked input and transitions of records.
  *
- * Does: submit, import, pause, resume, kill, move, remove, inspect, collect garbage, drain.
+ * Does: submit, import, pause, resume, kill, move, fork, remove, inspect, collect garbage, drain.
  * Does not: speak HTTP (routes.ts), place shards (brain.ts) or run them (node).
  *
  * V1  A verb returns when its request is in the record; the owner answers it by a later change of the record.
@@ -37,6 +37,7 @@ import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardId, ShardRecord, Wanted } from '../types/records.js';
 import type { Brain } from './brain.js';
 import type { Cluster } from './cluster.js';
+import { type Forked, type ForkOrder, forkShard } from './fork.js';
 import type { Moves } from './moves.js';
 import { aboutPart, blobGone } from './parts.js';
 import { addFiles, collectGarbage, GRACE_MS, outdated, type Retention } from './reach.js';
@@ -144,6 +145,15 @@ export class Shards {
     if (view.wanted?.op !== 'move') return view; // it is there already
     brain.prepare(node, record);
     return view;
+  }
+
+  /** Copies of it as it is now (fork.ts). */
+  async fork(id: ShardId, order: ForkOrder): Promise<Forked> {
+    const { cluster, nowMs, wallMs } = this.#context;
+    const actionId = this.#actionId('fork');
+    const look = (record: ShardRecord): void => this.#look(record.id, [record.owner]);
+    const context = { cluster, nowMs, wallMs, actionId, look, newId: newShardId };
+    return forkShard(context, id, order);
   }
 
   async remove(id: ShardId, force: boolean): Promise<void> {
@@ -314,13 +324,16 @@ export class Shards {
     id: ShardId,
     make: (record: ShardRecord, stamp: Stamp) => Transition,
   ): Promise<ShardView> {
-    const { cluster, brain } = this.#context;
+    const { cluster } = this.#context;
     const before = (await cluster.find(id)).record.owner;
     const seen = await cluster.change(id, make);
-    for (const node of new Set([before, seen.record.owner])) {
-      if (node !== null) brain.hint(node, { kind: 'look', shardId: id });
-    }
+    this.#look(id, [before, seen.record.owner]);
     return this.view(seen);
+  }
+
+  #look(id: ShardId, nodes: readonly (NodeId | null)[]): void {
+    for (const node of new Set(nodes))
+      if (node !== null) this.#context.brain.hint(node, { kind: 'look', shardId: id });
   }
 
   /** Asking renews their age (V3): no collection takes them before the record is there. */

@@ -16,6 +16,7 @@
  *     POST   /v1/shards/:id/resume      {}                                    → ShardView
  *     POST   /v1/shards/:id/kill        KillRequest                           → ShardView
  *     POST   /v1/shards/:id/move        MoveRequest                           → ShardView
+ *     POST   /v1/shards/:id/fork        ForkRequest                           → ForkReply
  *     GET    /v1/shards/:id/moves                                             → { moves: MoveEntry[] }
  *     GET    /v1/shards/:id/capsule                                           → bytes of the newest capsule blob
  *     GET    /v1/shards/:id/inspect     ?timeoutMs=N                          → InspectReply
@@ -117,6 +118,28 @@ export interface KillRequest {
 export interface MoveRequest {
   /** Absent: any other node that the scheduler picks. */
   readonly target?: NodeId;
+}
+
+/** Copies that one request makes at most. */
+export const FORK_COPIES_MAX = 10_000;
+
+export interface ForkRequest {
+  readonly copies: number;
+  /** Of the copies in reports; absent: the shard's own. */
+  readonly name?: string;
+  /** The copies stay paused until they are resumed. */
+  readonly paused?: boolean;
+  /** How long the shard may take to stop. */
+  readonly timeoutMs?: number;
+}
+
+export interface ForkReply {
+  readonly shard: ShardId;
+  /** Where the shard was, and the copies begin. */
+  readonly fuelUsed: string;
+  readonly copies: readonly ShardId[];
+  /** Why there are not as many as were asked for, or why the shard did not go on. */
+  readonly error: ErrorReply['error'] | null;
 }
 
 export interface ExitView {

@@ -48,9 +48,9 @@ import { argsOf, assemble, load, subjectOf } from '../exact/modules.js';
 import { programSpec } from '../exact/programs.js';
 
 /** Memory that a capsule's spec declares, in 64 KiB pages. */
+export const LIMIT_PAGES = 64;
 /** What a packed mutant may stand for. */
 const PACKED_LIMIT_BYTES = 16 << 20;
-export const LIMIT_PAGES = 64;
 const BUDGET = 3_000;
 const STOPS = 3;
 const SECTION =

@@ -85,7 +85,9 @@ describe('packed files', () => {
     for (let bit = 0; bit < 8 * good.length; bit++) {
       const file = good.slice();
       file[bit >> 3]! ^= 1 << (bit & 7);
-      expect(refusal(file).code).toBe('SHERD_CAPSULE_DAMAGED');
+      const isVersion = bit >> 3 >= 8 && bit >> 3 < 12;
+      const code = isVersion ? 'SHERD_CAPSULE_VERSION' : 'SHERD_CAPSULE_DAMAGED';
+      expect(refusal(file).code).toBe(code);
     }
     for (let length = 0; length < good.length; length++)
       expect(refusal(good.subarray(0, length)).code).toBe('SHERD_CAPSULE_DAMAGED');
@@ -94,6 +96,7 @@ describe('packed files', () => {
   it.each([
     ['a newer format', changed(8, (view) => view.setUint32(0, 2, true)), 'version 2'],
     ['pieces of no bytes', changed(12, (view) => view.setUint32(0, 0, true)), 'pieces of 0 bytes'],
+    ['many small pieces', changed(12, (view) => view.setUint32(0, 1, true)), 'pieces of 1 bytes'],
     [
       'pieces that are too large',
       changed(12, (view) => view.setUint32(0, MIB + 1, true)),

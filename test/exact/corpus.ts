@@ -9,7 +9,7 @@
  *
  * C1  Both optimisation levels of a module must show the same outcome in the plain engine, and each its own as a shard.
  * C2  Code is the engine's first tier, as it is in continuations that have just been made; with `npm run fuzz -- --turbofan` it
- *     is the optimising compiler's.
+ *     is the optimising compiler's (engines.test.ts goes between the two).
  * C3  One seed in three has additional polls close together (spacing.ts), at places of any kind.
  * C4  What the compiler refuses by name is counted, never hidden.
  */

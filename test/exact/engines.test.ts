@@ -5,6 +5,8 @@
  *
  *   this Node.js, fuel a ─▶ newest, fuel b ─▶ oldest, fuel c ─▶ newest … ─▶ end
  *
+ * And between processes whose code another of V8's compilers has made.
+ *
  * At every stop the capsule must be the one that this process makes at the same fuel; at the end all facts must be equal.
  */
 import { execFileSync } from 'node:child_process';
@@ -28,14 +30,18 @@ const PROGRAMS = [NEWEST, ...FURTHER, process.execPath];
 const HOPS = 8;
 const MODULES = 20;
 
-let pool: ProcessPool;
+let versions: ProcessPool;
+/** Processes in which the optimising compiler makes all code; here continuations run in the first tier's. */
+let optimising: ProcessPool;
 beforeAll(() => {
-  pool = new ProcessPool(PROGRAMS.length, PROGRAMS);
+  versions = new ProcessPool(PROGRAMS.length, PROGRAMS);
+  optimising = new ProcessPool(2, [process.execPath], ['--no-liftoff']);
 });
-afterAll(() => pool.close());
+afterAll(() => Promise.all([versions.close(), optimising.close()]));
 
-/** Carries a run through both versions in turn; each capsule must be the one that is made here. */
+/** Carries a run through the processes in turn; each capsule must be the one that is made here. */
 async function between(
+  pool: ProcessPool,
   subject: Subject,
   expected: Outcome,
   fuel: bigint,
@@ -74,17 +80,28 @@ describe('capsules between Node.js versions', () => {
   it.each(CASES)('$name', { timeout: 120_000 }, async (each) => {
     const subject = await loadCase(each);
     const expected = straight(subject);
-    expect(await between(subject, expected, expected.fuel!, HOPS)).toBe(HOPS);
+    expect(await between(versions, subject, expected, expected.fuel!, HOPS)).toBe(HOPS);
   });
 
   it(`${MODULES} random modules`, { timeout: 180_000 }, async () => {
-    let hops = 0;
-    for (let seed = 1; seed <= MODULES; seed++) {
-      const bytes = assemble(generateModule(seed));
-      const subject = subjectOf(`engines-${seed}`, load(bytes), argsOf(seed));
-      const expected = straight(subject);
-      hops += await between(subject, expected, expected.fuel ?? 20n, 4);
-    }
-    expect(hops).toBeGreaterThan(MODULES);
+    expect(await randomModules(versions, 1)).toBeGreaterThan(MODULES);
   });
 });
+
+describe('capsules between the compilers of one engine', () => {
+  it(`${MODULES} random modules`, { timeout: 180_000 }, async () => {
+    expect(await randomModules(optimising, 101)).toBeGreaterThan(MODULES);
+  });
+});
+
+/** Gives the number of hops. */
+async function randomModules(pool: ProcessPool, firstSeed: number): Promise<number> {
+  let hops = 0;
+  for (let seed = firstSeed; seed < firstSeed + MODULES; seed++) {
+    const bytes = assemble(generateModule(seed));
+    const subject = subjectOf(`engines-${seed}`, load(bytes), argsOf(seed));
+    const expected = straight(subject);
+    hops += await between(pool, subject, expected, expected.fuel ?? 20n, 4);
+  }
+  return hops;
+}

@@ -49,7 +49,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   types: ['msgpackr'],
   core: ['@assemblyscript/loader'],
   capsule: ['msgpackr'],
-  runtime: ['msgpackr', 'hash-wasm'],
+  runtime: ['msgpackr', 'hash-wasm', 'fflate'],
 };
 
 /** Single files with a package of their own: loaded lazily only. */

@@ -66,8 +66,7 @@ export function addPause(program: Command): void {
     });
 }
 
-/** Waits until it stands still, or has ended. */
-export function untilPaused(
+function untilPaused(
   client: ControlClient,
   shard: string,
   patienceMs: number,
