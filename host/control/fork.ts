@@ -7,10 +7,12 @@
  * Does: stop the shard where it is, make records, let it go on. Does not: read or store a blob: the copies' records name the same
  * capsule, module, spec and files, and each has capsules of its own only when it is kept, paused or moved.
  *
- * F1  A shard that ran goes on, whatever becomes of the copies. One that is paused or waits for a place stays so: its record says
+ * F1  A shard that ran goes on, whatever becomes of the copies; it waits for its turn when others wait for a place and all are
+ *     taken, as after any pause. One that is paused or waits for a place stays so: its record says
  *     all there is. (If the control process ends between pause and resume the shard stays paused.)
  * F2  A pause or kill that somebody else asked for is not touched: then nothing is forked.
- * F3  The first copy's record is there before the shard goes on: until it is, the shard's own record keeps the capsule.
+ * F3  The first copy's record is there before the shard goes on: until it is, the shard's own record keeps the capsule. It is
+ *     let go after the shard, which so never waits for a place that a copy of it has taken.
  * F4  The copies that were made are told even if one of them fails.
  */
 import {
@@ -62,22 +64,24 @@ export async function forkShard(
   const { record, ours } = await stand(context, id, order.timeoutMs);
   const copies: ShardId[] = [];
   let failure: unknown;
-  const copy = async (): Promise<void> => {
-    if (failure !== undefined || copies.length === order.copies) return;
-    await copyOf(context, record, order).then(
-      (made) => copies.push(made),
-      (cause: unknown) => {
-        failure = cause;
-      },
-    );
-  };
-  await copy();
+  try {
+    copies.push(await copyOf(context, record, { ...order, paused: order.paused || ours }));
+  } catch (cause) {
+    failure = cause;
+  }
   if (ours) {
     await goOn(context, id).catch((cause: unknown) => {
       failure = stillPaused(id, cause);
     });
   }
-  while (failure === undefined && copies.length < order.copies) await copy();
+  try {
+    const [first] = copies;
+    if (ours && !order.paused && first !== undefined) await goOn(context, first);
+    while (failure === undefined && copies.length < order.copies)
+      copies.push(await copyOf(context, record, order));
+  } catch (cause) {
+    failure ??= cause;
+  }
   return { record, copies, failure };
 }
 
