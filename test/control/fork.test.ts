@@ -2,10 +2,22 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createMemoryFabric } from '../../host/fabric/memory.js';
 import type { Fabric, Records } from '../../host/types/fabric.js';
-import { ENDLESS, hasRun, submit, sums, TestCluster, until } from './harness.js';
+import {
+  ENDLESS,
+  followed,
+  hasRun,
+  submit,
+  sums,
+  sumsOutput,
+  TestCluster,
+  until,
+} from './harness.js';
 
 const FAR = '99999999999999999';
 const RUNNING = sums(ENDLESS, 1_000_000);
+const LINES = 20;
+const TURNS = 50_000;
+const FUEL = 333_333n;
 
 let cluster: TestCluster;
 /** How many new records the control's store still takes. */
@@ -66,6 +78,29 @@ describe('fork', () => {
       });
   });
 
+  it('gives copies that print the rest and end as the shard does, with the same fuel', async () => {
+    const { client } = cluster;
+    const id = await submit(client, sums(LINES, TURNS), { pauseAtFuel: FUEL });
+    await client.untilStatus(id, ['paused']);
+    const { copies, fuelUsed } = await client.fork(id, { copies: 2 });
+    expect(fuelUsed).toBe(FUEL.toString());
+    await client.resume(id);
+    const whole = await followed(client, id);
+    expect(whole).toBe(sumsOutput(LINES, TURNS));
+    const end = await client.shard(id);
+    const printed = Number(FUEL / BigInt(TURNS));
+    for (const copy of copies) {
+      expect(await followed(client, copy)).toBe(
+        whole
+          .split(/(?<=\n)/)
+          .slice(printed)
+          .join(''),
+      );
+      const { fuelUsed: used, exit } = await client.shard(copy);
+      expect([used, exit?.code]).toEqual([end.fuelUsed, 7]);
+    }
+  });
+
   it('leaves a paused shard paused, and a pause that was asked for asked for', async () => {
     const { client } = cluster;
     const id = await submit(client, RUNNING);
@@ -96,7 +131,10 @@ describe('fork', () => {
     for (const copy of copies) await until(client, copy, hasRun);
   });
 
-  it('tells the copies that were made when one fails, and the shard goes on', async () => {
+  // A write that fails is tried for 10 s.
+  it('tells the copies that were made when one fails, and the shard goes on', {
+    timeout: 120_000,
+  }, async () => {
     const { client } = cluster;
     const id = await submit(client, RUNNING);
     await until(client, id, hasRun);
