@@ -26,6 +26,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileProgram, readShardModule } from '../../host/compile/index.js';
 import { pauseBound } from '../../host/compile/pause-bound.js';
+import { MODULES } from '../../host/node/guests.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import type { ShardModule } from '../../host/types/module.js';
 import { renderChart } from '../lib/chart.js';
@@ -41,8 +42,6 @@ const BAR_US = 1_000;
 /** The first request comes so long after the start at most, ms; the others follow after GAP_MS more than 1 ms at most. */
 const START_MS = 900;
 const GAP_MS = 6;
-/** A thread keeps as many compiled modules (host/node/guests.ts), so that only a kernel's first round is cold. */
-const THREAD_KERNELS = 32;
 const TAILS = [0.5, 0.9, 0.99, 1] as const;
 
 interface Result {
@@ -153,10 +152,11 @@ async function measure(root: string, chosen: string, plan: Plan): Promise<Result
   const subjects: Subject[] = [];
   for (const kernel of chooseKernels(chosen)) subjects.push(await subjectOf(root, kernel));
   const random = randomFrom(plan.seed);
-  const threads = subjects.filter((_, i) => i % THREAD_KERNELS === 0).map(() => new BenchThread());
+  // A thread keeps as many compiled modules: only a kernel's first round is cold.
+  const threads = subjects.filter((_, i) => i % MODULES === 0).map(() => new BenchThread());
   const placed = subjects.map((subject, i) => ({
     subject,
-    thread: threads[Math.floor(i / THREAD_KERNELS)]!,
+    thread: threads[Math.floor(i / MODULES)]!,
   }));
   try {
     for (let round = 0; round < plan.rounds; round++) {

@@ -1,5 +1,6 @@
 /**
- * Bundle: what a `.capsule` file holds (packed, see packed.ts, and sealed where there is a key). A capsule together with what it needs to carry on with nothing else at hand.
+ * Bundle: what a `.capsule` file holds (packed, see packed.ts, and sealed where there is a key). A capsule
+ * together with what it needs to carry on with nothing else at hand.
  *
  * Does: pack and unpack, every part named by its hash. Does not: decide what is needed beyond what the capsule names.
  *

@@ -151,7 +151,8 @@ export function damaged(noun: string, section: string, reason: string, at?: stri
   );
 }
 
-function newer(noun: string, reason: string, at?: string): SherdError {
+/** The refusal of what a later version wrote. */
+export function newer(noun: string, reason: string, at?: string): SherdError {
   return new SherdError('SHERD_CAPSULE_VERSION', `${noun} ${reason}`, {
     at,
     next: 'read it with the version of sherd that wrote it',

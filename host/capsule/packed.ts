@@ -23,14 +23,14 @@
  *     change: any version's reader can tell a damaged file from a newer one.
  * P2  A file is never larger than what it stands for by more than its header and four bytes a piece.
  * P3  The plain size is checked against the caller's limit, and against what DEFLATE can reach with so many bytes, before
- *     memory is allocated; a piece that does not give exactly its size is refused. Beside the
- *     file no more than the plain bytes and one piece are ever held.
+ *     memory is allocated; a piece that does not give exactly its size is refused. Beside the file no more than the plain
+ *     bytes and one piece are ever held.
  * P4  What is too large to be unpacked is not packed: it stays as it is.
  */
-import { SherdError } from '../types/errors.js';
+import type { SherdError } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 import { bytesToHex, hexToBytes } from './bytes.js';
-import { damaged, hasMagic, magicOf } from './envelope.js';
+import { damaged, hasMagic, magicOf, newer } from './envelope.js';
 
 const MAGIC = magicOf('SHRDP');
 const NOUN = 'packed file';
@@ -68,8 +68,9 @@ export function* packing(plain: Uint8Array, platform: Platform): Generator<void,
     const piece = plain.subarray(at, at + PIECE_BYTES);
     const deflated = platform.deflate(piece, level);
     const packed = deflated.length < piece.length;
-    pieces.push({ bytes: packed ? deflated : piece, packed });
-    totalBytes += SIZE_BYTES + (packed ? deflated : piece).length;
+    const stored = packed ? deflated : piece;
+    pieces.push({ bytes: stored, packed });
+    totalBytes += SIZE_BYTES + stored.length;
     yield;
   }
   const file = new Uint8Array(totalBytes);
@@ -154,13 +155,8 @@ function checkHeader(file: Uint8Array, platform: Platform, fail: Fail): number {
   if (file.length < HEADER_BYTES) throw fail(`only ${file.length} bytes`);
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const version = view.getUint32(8, true);
-  if (version !== VERSION) {
-    throw new SherdError(
-      'SHERD_CAPSULE_VERSION',
-      `${NOUN} has format version ${version}; this sherd reads ${VERSION}`,
-      { next: 'read it with the version of sherd that wrote it', exitCode: 2 },
-    );
-  }
+  if (version !== VERSION)
+    throw newer(NOUN, `has format version ${version}; this sherd reads ${VERSION}`);
   if (fileHash(file, platform) !== bytesToHex(file.subarray(HASHED_BYTES, HEADER_BYTES)))
     throw fail('its bytes do not match their hash (changed, or cut short)');
   if (view.getBigUint64(24, true) !== 0n) throw fail('reserved bytes are not zero');

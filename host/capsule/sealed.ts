@@ -22,7 +22,8 @@
  *
  * Bundles are packed before they are sealed, by DEFLATE: the same state sealed under another version of it gives another file.
  *
- * What it shows to those without the key: that two files are equal, the size (packed, it tells how well the content can be packed), the shard's id, its epoch, the key's id.
+ * What it shows to those without the key: that two files are equal, the size (packed, it tells how well the content can be
+ * packed), the shard's id, its epoch, the key's id.
  * No hash of the plain bytes is visible: the salt is one under a key. Hashes inside cover the plain bytes as ever.
  *
  * K1  The newest key seals, all keys open; a file of a key that is not there is refused with that key's id.

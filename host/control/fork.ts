@@ -18,8 +18,8 @@
 import {
   clearWanted,
   resume,
+  type Submission,
   setWanted,
-  submit,
   type Transition,
 } from '../protocol/shard-record.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -28,6 +28,9 @@ import type { Cluster } from './cluster.js';
 
 /** A change that was missed is found so late at most. */
 const LOOK_MS = 500;
+
+/** What a new shard's record is made of. */
+export type NewShard = Omit<Submission, 'id' | 'createdMs'>;
 
 export interface ForkOrder {
   readonly copies: number;
@@ -48,11 +51,11 @@ export interface Forked {
 export interface ForkContext {
   readonly cluster: Cluster;
   readonly nowMs: () => number;
-  readonly wallMs: () => number;
   readonly actionId: string;
   /** Tells a shard's owner to look at its record. */
   readonly look: (record: ShardRecord) => void;
-  readonly newId: () => ShardId;
+  /** Writes the record of a new shard, under an id of its own. */
+  readonly create: (copy: NewShard) => Promise<ShardId>;
 }
 
 /** Makes the copies. Throws when there is nothing to copy or the shard does not stop in time; later failures are told (F4). */
@@ -167,31 +170,16 @@ async function goOn({ cluster, actionId, look }: ForkContext, id: ShardId): Prom
 }
 
 /** One that never ran has no capsule: its copy begins as it did. */
-async function copyOf(
-  { cluster, wallMs, newId }: ForkContext,
+function copyOf(
+  { create }: ForkContext,
   record: ShardRecord,
-  order: ForkOrder,
+  { name = record.name, paused }: ForkOrder,
 ): Promise<ShardId> {
   const { spec, moduleHash, priority, capsule } = record;
   const { capsuleBytes, fuelUsed, memoryBytes, ranMs } = record;
-  const from =
-    capsule === null ? {} : { from: { capsule, capsuleBytes, fuelUsed, memoryBytes, ranMs } };
-  const name = order.name ?? record.name;
-  for (;;) {
-    const id = newId();
-    if (cluster.shards.has(id)) continue;
-    const input = {
-      id,
-      name,
-      spec,
-      moduleHash,
-      priority,
-      paused: order.paused,
-      createdMs: wallMs(),
-    };
-    await cluster.create(submit({ ...input, ...from }, cluster.stamp(null)));
-    return id;
-  }
+  const copy = { name, spec, moduleHash, priority, paused };
+  if (capsule === null) return create(copy);
+  return create({ ...copy, from: { capsule, capsuleBytes, fuelUsed, memoryBytes, ranMs } });
 }
 
 function ended(id: ShardId): SherdError {

@@ -20,7 +20,6 @@ import {
   refusalError,
   resume,
   type Stamp,
-  type Submission,
   setWanted,
   submit,
   type Transition,
@@ -37,7 +36,7 @@ import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardId, ShardRecord, Wanted } from '../types/records.js';
 import type { Brain } from './brain.js';
 import type { Cluster } from './cluster.js';
-import { type Forked, type ForkOrder, forkShard } from './fork.js';
+import { type Forked, type ForkOrder, forkShard, type NewShard } from './fork.js';
 import type { Moves } from './moves.js';
 import { aboutPart, blobGone } from './parts.js';
 import { addFiles, collectGarbage, GRACE_MS, outdated, type Retention } from './reach.js';
@@ -58,8 +57,6 @@ export interface ShardsContext {
   readonly nowMs: () => number;
   readonly wallMs: () => number;
 }
-
-type NewShard = Omit<Submission, 'id' | 'createdMs'>;
 
 export class Shards {
   readonly #context: ShardsContext;
@@ -87,12 +84,18 @@ export class Shards {
 
   /** Makes the record of a new shard (V3). */
   async submit(input: NewShard): Promise<ShardId> {
-    const { cluster, wallMs } = this.#context;
+    const { cluster } = this.#context;
     await this.#mustHave([input.spec, input.moduleHash]);
     const spec = decodeSpec((await cluster.fabric.blobs.get(input.spec)) ?? new Uint8Array(0));
     await this.#mustHave(inputsOf(spec));
     if (input.from !== undefined) await this.#checkCapsule(input, input.from);
     await this.#context.brain.study(input.moduleHash, spec.entry);
+    return this.#create(input);
+  }
+
+  /** Under an id that no shard has. */
+  async #create(input: NewShard): Promise<ShardId> {
+    const { cluster, wallMs } = this.#context;
     for (;;) {
       const id = newShardId();
       if (cluster.shards.has(id)) continue;
@@ -149,11 +152,11 @@ export class Shards {
 
   /** Copies of it as it is now (fork.ts). */
   async fork(id: ShardId, order: ForkOrder): Promise<Forked> {
-    const { cluster, nowMs, wallMs } = this.#context;
+    const { cluster, nowMs } = this.#context;
     const actionId = this.#actionId('fork');
     const look = (record: ShardRecord): void => this.#look(record.id, [record.owner]);
-    const context = { cluster, nowMs, wallMs, actionId, look, newId: newShardId };
-    return forkShard(context, id, order);
+    const create = (copy: NewShard): Promise<ShardId> => this.#create(copy);
+    return forkShard({ cluster, nowMs, actionId, look, create }, id, order);
   }
 
   async remove(id: ShardId, force: boolean): Promise<void> {

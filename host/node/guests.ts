@@ -27,7 +27,8 @@ import { BufferShelf } from './shelf.js';
 import type { Batch, StagedName, StagedRest, TakeUp } from './worker-messages.js';
 
 const CACHE_BYTES = 64 * 1024 * 1024;
-const MODULES = 32;
+/** Compiled modules that a thread keeps. */
+export const MODULES = 32;
 
 /** A guest whose memory can be copied while it does not run. */
 export type LoadedGuest = Guest & CopyGuest;

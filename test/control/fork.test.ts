@@ -26,7 +26,6 @@ let room: number;
 /** A store that refuses new records when there is no more room. */
 function limited(fabric: Fabric): Fabric {
   const records: Records = {
-    ...fabric.records,
     get: (key) => fabric.records.get(key),
     list: (prefix) => fabric.records.list(prefix),
     remove: (key, expected) => fabric.records.remove(key, expected),
