@@ -59,7 +59,8 @@ const at = (what: string, nodeId: string) => (event: TraceEvent) =>
 beforeAll(async () => {
   cwd = await mkdtemp(join(tmpdir(), 'cli-flow-'));
   await writeFile(join(cwd, 'long.fs'), `${FIB} 60 fib . cr\n`); // for years
-  await writeFile(join(cwd, 'short.fs'), `${FIB} 12 fib . cr\n`);
+  // A record that changes twice within a watch's turn is seen once: it runs long enough to be seen running.
+  await writeFile(join(cwd, 'short.fs'), `${FIB} 24 fib drop 12 fib . cr\n`);
   up = startSherd(['up', '--nodes', '2', '--workers', '1'], { cwd, env });
   await up.until('stop ');
   log = new EventLog(startSherd(['events', '-f', '--json'], { cwd, env }));
