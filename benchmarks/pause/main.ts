@@ -22,10 +22,14 @@
  * P3  A kernel's first round is cold: nothing of it, nor of its continuations, has been compiled in its thread. It counts like
  *     the others, and its longest pause is a column of its own.
  * P4  --part and --merge as in benchmarks/overhead.
+ * P5  The process is set up as a node's is (fabric/background.ts): its engine options, its helper threads behind those that carry
+ *     requests.
  */
+import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileProgram, readShardModule } from '../../host/compile/index.js';
 import { pauseBound } from '../../host/compile/pause-bound.js';
+import { calmEngine, ENGINE_OPTIONS } from '../../host/fabric/background.js';
 import { MODULES } from '../../host/node/guests.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import type { ShardModule } from '../../host/types/module.js';
@@ -188,7 +192,20 @@ function report(root: string, name: string, run: PauseRun): number {
   return judge(results);
 }
 
+/** P5. Undefined: this process is; else how the one that is has ended. */
+function likeNode(): number | undefined {
+  if (ENGINE_OPTIONS.every((option) => process.execArgv.includes(option))) {
+    calmEngine();
+    return undefined;
+  }
+  const env = { ...process.env, SHERD_BENCH_BUILT: '1' };
+  const all = [...process.execArgv, ...ENGINE_OPTIONS, ...process.argv.slice(1)];
+  return spawnSync(process.execPath, all, { stdio: 'inherit', env }).status ?? 1;
+}
+
 export async function main(args: readonly string[], root: string): Promise<number> {
+  const code = likeNode();
+  if (code !== undefined) return code;
   const options = parseOptions(args, {
     ...{ kernels: 'all', rounds: '15', pauses: '14', seed: '1', part: '', merge: '' },
   });

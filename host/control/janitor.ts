@@ -1,5 +1,6 @@
 /**
- * Collects garbage without being asked: every checkpoint leaves the capsule before it behind.
+ * Collects garbage without being asked: every checkpoint leaves the capsule before it behind, and a copy of a memory that has ended
+ * (node/stager) all of its batches.
  *
  * Does: count what falls away, begin a collection when it is much, or when a node says that the disk is full.
  * Does not: find out what is garbage (reach.ts), or remove finished shards (retention).
@@ -9,7 +10,7 @@
  * J3  A collection that fails is begun again later; nothing depends on it.
  */
 import type { GcReply } from '../types/api.js';
-import type { ShardRecord } from '../types/records.js';
+import type { ShardId, ShardRecord } from '../types/records.js';
 import type { Cluster } from './cluster.js';
 
 /** So much garbage begins a collection. */
@@ -31,6 +32,8 @@ export interface JanitorOptions {
 
 export class Janitor {
   readonly #options: JanitorOptions;
+  /** What the copies of shards' memories take. */
+  readonly #stagedBytes = new Map<ShardId, number>();
   #garbageBytes = 0;
   #isFull = false;
   #notBeforeMs = 0;
@@ -45,9 +48,13 @@ export class Janitor {
   start(): void {
     this.#unlisten = this.#options.cluster.listen({
       shard: ({ record }, before) => this.#changed(record, before),
-      shardGone: (_, last) => this.#fell(last.capsuleBytes + last.output.bytes),
+      shardGone: (id, last) => {
+        this.#staged(id, 0);
+        this.#fell(last.capsuleBytes + last.output.bytes);
+      },
       progress: ({ hint }) => {
         if (hint.trouble.includes('[SHERD_DISK]')) this.#isFull = true;
+        this.#staged(hint.shardId, hint.stagedBytes ?? 0);
       },
     });
     this.#timer = setInterval(() => void this.look(), LOOK_MS);
@@ -87,6 +94,15 @@ export class Janitor {
 
   #changed(now: ShardRecord, before: ShardRecord | undefined): void {
     if (before?.capsule != null && before.capsule !== now.capsule) this.#fell(before.capsuleBytes);
+    if (now.owner === null) this.#staged(now.id, 0);
+  }
+
+  /** A copy only grows: when there is less, it is another one, or none. */
+  #staged(id: ShardId, bytes: number): void {
+    const before = this.#stagedBytes.get(id) ?? 0;
+    if (bytes < before) this.#fell(before);
+    if (bytes === 0) this.#stagedBytes.delete(id);
+    else this.#stagedBytes.set(id, bytes);
   }
 
   #fell(bytes: number): void {

@@ -1,5 +1,5 @@
 /**
- * The worker's part of a staged move: copies the memory of guests into batches, a step between two quanta.
+ * The worker's part of a staged move or checkpoint: copies the memory of guests into batches, a step between two quanta.
  *
  *     quantum │ steps │ quantum │ … │ quantum │ steps │ …   a step: one chunk is compared and copied, 0.1–0.4 ms
  *             └ a slice of the batch, when something had changed     batch full ──▶ main thread (its buffer comes back)
@@ -12,8 +12,8 @@
  *
  * C1  A guest whose batch is full and has no free buffer, or whose round is over, costs nothing.
  * C2  A copy that cannot go on (the memory outgrew its shadow) is reported once, and is over.
- * C3  `complete` gives what the target has by now, which a capture is to be encoded against; then the copy is over. It is the
- *     memory itself when the last round is over and the guest has stood still since it began.
+ * C3  `complete` gives what the target has by now, which a capture is to be encoded against; then the copy is over, unless it is to be
+ *     kept. It is the memory itself when the last round is over and the guest has stood still since it began.
  */
 import { WASM_PAGE_BYTES } from '../capsule/index.js';
 import { BatchWriter, StageSource } from '../capsule/staging.js';
@@ -110,11 +110,13 @@ export class Copying {
   }
 
   /** C3. `stood`: the guest has not run since the last round began. Undefined: there is no such copy (any more). */
-  complete(run: Run, id: string, stood: boolean): Completed | undefined {
+  complete(run: Run, id: string, stood: boolean, keep: boolean): Completed | undefined {
     const copy = this.#copies.get(run);
     if (copy?.id !== id || copy.guest.memory().length > copy.shadow.length) return undefined;
-    this.#copies.delete(run);
-    return { shadow: copy.shadow, unchanged: stood && copy.lastBatchBytes !== null && copy.waits };
+    const unchanged = stood && copy.lastBatchBytes !== null && copy.waits;
+    copy.lastBatchBytes = null;
+    if (!keep) this.#copies.delete(run);
+    return { shadow: copy.shadow, unchanged };
   }
 
   /**

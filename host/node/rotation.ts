@@ -194,7 +194,9 @@ export class Rotation {
     const beganNs = this.#port.nowNs();
     const stoppedNs = slot.haltedNs ?? beganNs;
     if (!wasHeld) this.#hold(slot, stoppedNs);
-    let goesOn = !wasHeld && !hold;
+    // One that stands for its copy does so for the capture that completes it.
+    const stands = slot.stood && slot.haltedNs !== null && base !== undefined;
+    let goesOn = !hold && (!wasHeld || stands);
     try {
       const { bytes, hash } = slot.guest.encode(epoch, base);
       const encodeUs = Number(this.#port.nowNs() - beganNs) / 1_000;

@@ -89,6 +89,8 @@ export class ShardExecutor {
   #timer: NodeJS.Timeout | undefined;
   readonly #harvests: Harvests;
   #stager: Stager | null = null;
+  /** The capture that its copy is for. */
+  #stagedCapture = '';
   readonly #figures: MoveFigures;
   #progress: RunProgress | null = null;
   /** What was last published as going wrong. */
@@ -244,12 +246,12 @@ export class ShardExecutor {
         this.#stage(action);
         break;
       case 'unstage':
-        this.#stager?.close();
-        this.#stager = null;
+        this.#endStaging();
         break;
       case 'capture':
         this.#harvests.clear((buffer) => this.#recycle(buffer));
         this.#figures.asked();
+        this.#stagedCapture = action.staged === null ? '' : action.opId;
         this.#command((run) => ({
           kind: 'capture',
           run,
@@ -341,8 +343,12 @@ export class ShardExecutor {
     if (run !== null) this.#context.pool.send(run, make(run));
   }
 
-  /** Copies the guest's memory ahead, to be fetched by the target. */
+  /** Copies the guest's memory ahead, to be fetched by the target; or goes on with the copy for checkpoints. */
   #stage(action: Action<'stage'>): void {
+    const { opId, target } = action;
+    const kept = this.#stager;
+    if (target === null ? kept?.again(opId) : kept?.takeOver(opId, target)) return;
+    this.#endStaging();
     const run = this.#run;
     const record = this.record;
     if (run === null || record === null) return;
@@ -359,7 +365,7 @@ export class ShardExecutor {
       send: (command, transfer) => this.#context.pool.send(run, command, transfer),
       hint: (node, hint) => this.#publish(SUBJECT.node(node), hint),
       policy: this.#context.preCopy,
-      answer: (id, ready) => this.handle({ kind: 'staged', opId: id, ready }),
+      answer: (opId, ready, costMs) => this.handle({ kind: 'staged', opId, ready, costMs }),
       log: (detail) => log('staging', shardId, detail),
     });
   }
@@ -451,7 +457,10 @@ export class ShardExecutor {
 
   #forget(of: string): void {
     const { hadCapsule, blobs } = this.#harvests.forget(of, (buffer) => this.#recycle(buffer));
-    if (hadCapsule) this.#relocate();
+    if (hadCapsule) {
+      if (of === this.#stagedCapture) this.#stager?.committed();
+      this.#relocate();
+    }
     if (blobs.length > 0) this.#command((run) => ({ kind: 'durable', run, hashes: blobs }));
   }
 
@@ -488,8 +497,6 @@ export class ShardExecutor {
     this.#runId = null;
     this.#loadOp = null;
     this.#harvests.clear((buffer) => this.#context.shelf.put(buffer));
-    this.#stager?.close();
-    this.#stager = null;
     this.#figures.forget();
     this.#progress = null;
     for (const answer of this.#asks.values()) answer([]);
@@ -497,8 +504,14 @@ export class ShardExecutor {
   }
 
   #unroute(): void {
+    this.#endStaging();
     if (this.#run !== null) this.#context.route(this.#run, null);
     this.#run = null;
+  }
+
+  #endStaging(): void {
+    this.#stager?.close();
+    this.#stager = null;
   }
 
   async #fetchBlob(run: Run, hash: Hash): Promise<void> {
@@ -542,6 +555,7 @@ export class ShardExecutor {
       activity: progress?.activity ?? 'loading',
       trouble: this.#shownTrouble,
       share: progress?.share ?? 0,
+      stagedBytes: this.#stager?.listBytes ?? 0,
     };
     this.#publish(SUBJECT.progress(this.shardId), hint);
   }

@@ -1,11 +1,15 @@
 /**
- * The source's part of a staged move: batches from the worker go into the store, round after round.
+ * A copy of a running shard's memory in the store, for a move or for checkpoints: batches from the worker, round after round.
  *
  *     worker ──batches──▶ Stager ──▶ store      hint ──▶ target fetches them ahead
  *       ▲                  │ round ended → protocol/precopy
  *       ├── next-round ────┤
  *       └── the last round ┴──▶ ready: the capture names the batches │ given up: the capture takes all
  *           (it stands still)
+ *
+ *     without a target: round 0 (all of the memory) ─ last round ─ capture ═ committed ═▶ again: a last round ─ capture ═ …
+ *                       each appends to the list of batches; when its names or LIST_SHARE are used up, a new copy begins.
+ *                       A move takes such a copy over: its list goes to the target while nothing is copied, then rounds as above
  *
  * Does: gather, store, hint, keep the rounds' facts. Does not: find what changed (copying.ts), or decide (precopy).
  *
@@ -16,6 +20,8 @@
  * A4  A round is over when the target has it, as far as it says so: a target that lags behind would stand still for the rest.
  * A5  In the last round the shard stands still. Its batches are small and not waited for: finding, storing, sending and taking in
  *     go on side by side, and the capsule that follows has next to nothing of the memory.
+ * A6  A copy goes on only from a state that a record names (`committed`): what nobody names may be collected.
+ * A7  For the same reason batches that no record names yet are asked for every RENEW_MS; when one is gone, so is the copy.
  */
 import { encodeStagedImage } from '../capsule/staged-image.js';
 import { BATCH_ROOM_BYTES } from '../capsule/staging.js';
@@ -27,6 +33,8 @@ import type { NodeId, ShardId } from '../types/records.js';
 import type { Copied, Run, StagedName, WorkerCommand } from './worker-messages.js';
 
 const BUFFERS = 4;
+/** A third of what a collection spares. */
+const RENEW_MS = 10_000;
 /** A capsule names at most 255 blobs below it: large memories go in larger batches. */
 const BATCH_BYTES = 4 * 1024 * 1024;
 const BATCHES = 64;
@@ -38,6 +46,10 @@ const WITH_TABLES = 1.1;
 /** The shadow's pages are touched so many bytes at a time. */
 const TOUCH_BYTES = 512 * 1024;
 const PAGE_BYTES = 4096;
+/** Batches of a copy for checkpoints are at most so many times the memory: the older ones are written over in part. */
+const LIST_SHARE = 2;
+/** A move takes a copy over whose batches are at most so many times the memory: all of them have to go to the target. */
+const TAKE_OVER_SHARE = 1.5;
 /** A target that says nothing for so long is not waited for: what it lacks it fetches when the shard comes. */
 const SILENCE_MS = 2_000;
 /** Room for a memory that grows while it is copied. */
@@ -51,12 +63,13 @@ export interface StageOrder {
   readonly shardId: ShardId;
   readonly moduleHash: Hash;
   readonly source: NodeId;
-  readonly target: NodeId;
+  /** Null: a copy for checkpoints. */
+  readonly target: NodeId | null;
   readonly memoryBytes: number;
 }
 
 export interface StagerPort {
-  readonly blobs: Pick<Blobs, 'put'>;
+  readonly blobs: Pick<Blobs, 'put' | 'has'>;
   readonly platform: Platform;
   readonly policy: Partial<PreCopyPolicy>;
   nowMs(): number;
@@ -64,7 +77,8 @@ export interface StagerPort {
   freeBytes(): number;
   send(command: Extract<WorkerCommand, { run: Run }>, transfer?: readonly ArrayBuffer[]): void;
   hint(target: NodeId, hint: NodeHint): void;
-  answer(opId: string, ready: boolean): void;
+  /** `costMs`: what copying has taken from the guest's time since the last answer. */
+  answer(opId: string, ready: boolean, costMs: number): void;
   log(detail: string): void;
 }
 
@@ -87,8 +101,17 @@ export class Stager {
   #linkBytes = 0;
   #linkMs = 0;
   #heard: () => void = () => undefined;
+  /** Whom the next answer is for; the copy itself keeps the name that it began with. */
+  #opId: string;
+  #target: NodeId | null;
   #name: StagedName | null = null;
+  /** Batches that the name of the copy has, once a record has that name; -1: it has not. */
+  #committed = -1;
+  /** When each batch was put, or asked for. */
+  readonly #renewedMs: number[] = [];
   #last = false;
+  #listBytes = 0;
+  #costMs = 0;
   readonly #batchBytes: number;
   /** Batches that a round of all of the memory makes. */
   readonly #roundBatches: number;
@@ -96,6 +119,8 @@ export class Stager {
 
   constructor(order: StageOrder, port: StagerPort) {
     this.#order = order;
+    this.#opId = order.opId;
+    this.#target = order.target;
     this.#port = port;
     this.#roundBeganMs = port.nowMs();
     this.#state = preCopy(newPreCopy(port.policy), { kind: 'begin', nowMs: this.#roundBeganMs });
@@ -111,6 +136,59 @@ export class Stager {
     return this.#name;
   }
 
+  /** The capsule that names it is in the record. */
+  committed(): void {
+    this.#committed = this.#name?.batches.length ?? -1;
+  }
+
+  /** Brings a copy for checkpoints up to date, for the next one. False: there is none that could go on (A6). */
+  again(opId: string): boolean {
+    if (!this.#canGoOn(LIST_SHARE, 1)) return false;
+    this.#opId = opId;
+    this.#name = null;
+    const { run, opId: id } = this.#order;
+    this.#port.send({ kind: 'next-round', run, id, lastBatchBytes: this.#lastBatchBytes() });
+    return true;
+  }
+
+  /** Makes a copy for checkpoints one for a move. False as above. */
+  takeOver(opId: string, target: NodeId): boolean {
+    if (!this.#canGoOn(TAKE_OVER_SHARE, 2)) return false;
+    this.#opId = opId;
+    this.#name = null;
+    this.#target = target;
+    this.#last = false;
+    // Checkpoints that are made meanwhile are of everything: the record may name the list no more.
+    this.#committed = -1;
+    this.#renewedMs.fill(Number.NEGATIVE_INFINITY);
+    const nowMs = this.#port.nowMs();
+    this.#arrivedMs = nowMs;
+    this.#state = preCopy(newPreCopy(this.#port.policy), { kind: 'begin', nowMs });
+    for (const [index, hash] of this.#batches.entries()) {
+      this.#told[index] = { atMs: nowMs, bytes: this.#told[index]!.bytes };
+      this.#hint(target, index, hash);
+    }
+    this.#tail = this.#tail.then(async () => {
+      await this.#renew(RENEW_MS);
+      await this.#allArrived();
+      await this.#nextRound(false);
+    });
+    return true;
+  }
+
+  /** `share`: of the memory, for the list as it is. `rounds`: for which there are names. */
+  #canGoOn(share: number, rounds: number): boolean {
+    const names = MOST_BATCHES - this.#batches.length - 1;
+    const large = this.#listBytes > this.#order.memoryBytes * share;
+    const worn = large || names < rounds * this.#roundBatches;
+    return !this.#closed && this.#target === null && this.#committed >= 0 && !worn;
+  }
+
+  /** Bytes of all batches so far. */
+  get listBytes(): number {
+    return this.#listBytes;
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -118,9 +196,11 @@ export class Stager {
     this.#port.send({ kind: 'end-copy', run: this.#order.run });
   }
 
-  /** The worker's copy is over without a result. */
+  /** The worker's copy is over. */
   failed(id: string): void {
-    if (id === this.#order.opId) this.#giveUp('the memory has outgrown its copy');
+    if (id !== this.#order.opId) return;
+    if (this.#name === null) this.#giveUp('the memory has outgrown its copy');
+    else this.close();
   }
 
   /** A hint: it may be lost, late or repeated. */
@@ -145,6 +225,7 @@ export class Stager {
     if (report.batch !== null) this.#store(report.batch);
     if (!report.roundEnded) return;
     const { scanNs } = report;
+    this.#costMs += scanNs / 1e6;
     this.#tail = this.#tail.then(() => this.#roundEnded(scanNs / 1e6));
   }
 
@@ -179,22 +260,45 @@ export class Stager {
       }
       if (this.#closed) return;
       this.#stored(hash, bytes);
+      await this.#renew(RENEW_MS);
     });
   }
 
+  /** A7. Of those that were last asked for so long ago. */
+  async #renew(olderThanMs: number): Promise<void> {
+    for (let i = Math.max(0, this.#committed); i < this.#batches.length; i++) {
+      const nowMs = this.#port.nowMs();
+      if (this.#closed || nowMs - this.#renewedMs[i]! < olderThanMs) continue;
+      const there = await this.#port.blobs.has(this.#batches[i]!).catch(() => false);
+      if (!there) this.#giveUp('a batch is not in the store any more');
+      this.#renewedMs[i] = nowMs;
+    }
+  }
+
   #stored(hash: Hash, bytes: Uint8Array): void {
-    const { run, opId: id, shardId, moduleHash, target, source } = this.#order;
+    const { run, opId: id } = this.#order;
     const index = this.#batches.push(hash) - 1;
+    this.#renewedMs.push(this.#port.nowMs());
     this.#told.push({ atMs: this.#port.nowMs(), bytes: bytes.length });
-    this.#port.hint(target, { kind: 'arrive', shardId, moduleHash, index, hash, source });
+    this.#listBytes += bytes.length;
+    if (this.#target !== null) this.#hint(this.#target, index, hash);
     const buffer = bytes.buffer as ArrayBuffer;
     this.#port.send({ kind: 'sent', run, id, buffer }, [buffer]);
     if (this.#batches.length > MOST_BATCHES) this.#giveUp('it takes too many batches');
   }
 
+  #hint(target: NodeId, index: number, hash: Hash): void {
+    const { shardId, moduleHash, source } = this.#order;
+    this.#port.hint(target, { kind: 'arrive', shardId, moduleHash, index, hash, source });
+  }
+
   async #roundEnded(scanMs: number): Promise<void> {
     if (this.#last) {
       await this.#lastRoundEnded();
+      return;
+    }
+    if (this.#target === null) {
+      await this.#nextRound(true);
       return;
     }
     await this.#allArrived();
@@ -217,16 +321,23 @@ export class Stager {
       `round ${round}: ${sentBytes} bytes, ${Math.round(tookMs)} ms, of it copying ${Math.round(scanMs)} ms`,
     );
     this.#state = preCopy(this.#state, { kind: 'round', nowMs, facts });
-    this.#roundBytes = 0;
-    this.#roundBeganMs = nowMs;
     const { verdict } = this.#state;
     if (verdict.kind === 'abandon') {
       this.#giveUp(verdict.why);
       return;
     }
-    this.#last = verdict.kind === 'stop';
+    await this.#nextRound(verdict.kind === 'stop');
+  }
+
+  async #nextRound(last: boolean): Promise<void> {
     const { run, opId: id } = this.#order;
-    const lastBatchBytes = this.#last ? this.#lastBatchBytes() : null;
+    // The shard stands still in the last round: nothing is to become old in it.
+    if (last) await this.#renew(RENEW_MS / 2);
+    if (this.#closed) return;
+    this.#last = last;
+    this.#roundBytes = 0;
+    this.#roundBeganMs = this.#port.nowMs();
+    const lastBatchBytes = last ? this.#lastBatchBytes() : null;
     this.#port.send({ kind: 'next-round', run, id, lastBatchBytes });
   }
 
@@ -239,9 +350,12 @@ export class Stager {
   async #lastRoundEnded(): Promise<void> {
     if (this.#closed) return;
     const { rounds, verdict } = this.#state;
-    const why = verdict.kind === 'stop' ? verdict.why : '';
     const last = `the last one ${this.#roundBytes} bytes`;
-    this.#port.log(`staged in ${rounds.length + 1} rounds, ${last}: ${why}`);
+    this.#port.log(
+      verdict.kind === 'stop'
+        ? `staged in ${rounds.length + 1} rounds, ${last}: ${verdict.why}`
+        : `staged for a checkpoint, ${this.#batches.length} batches, ${last}`,
+    );
     await this.#finish();
   }
 
@@ -272,15 +386,21 @@ export class Stager {
       return;
     }
     if (this.#closed) return;
-    this.#name = { id: opId, image, pages, batches: this.#batches };
-    this.#port.answer(opId, true);
+    this.#name = { id: opId, image, pages, batches: [...this.#batches] };
+    this.#answer(true);
   }
 
   #giveUp(why: string): void {
     if (this.#closed || this.#name !== null) return;
     this.close();
     this.#port.log(`not staged: ${why}`);
-    this.#port.answer(this.#order.opId, false);
+    this.#answer(false);
+  }
+
+  #answer(ready: boolean): void {
+    const costMs = this.#costMs;
+    this.#costMs = 0;
+    this.#port.answer(this.#opId, ready, costMs);
   }
 }
 

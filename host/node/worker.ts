@@ -166,8 +166,9 @@ function load(takeUp: TakeUp): void {
 function capture(command: Extract<WorkerCommand, { kind: 'capture' }>): void {
   const { run, id, hold, epoch, staged } = command;
   const copy =
-    staged === null ? undefined : copying.complete(run, staged.id, rotation.hasStood(run));
+    staged === null ? undefined : copying.complete(run, staged.id, rotation.hasStood(run), !hold);
   if (staged === null || copy === undefined) {
+    if (staged !== null) report({ kind: 'copy-failed', run, id: staged.id });
     rotation.capture(run, id, hold, epoch);
     return;
   }
@@ -186,7 +187,8 @@ function copy(command: Extract<WorkerCommand, { kind: 'copy' }>): void {
 /** In the last one the guest stands still until the capture that should follow; without that it goes on. */
 function nextRound(command: Extract<WorkerCommand, { kind: 'next-round' }>): void {
   const { run, id, lastBatchBytes } = command;
-  if (copying.nextRound(run, id, lastBatchBytes) && lastBatchBytes !== null) rotation.stand(run);
+  if (!copying.nextRound(run, id, lastBatchBytes)) report({ kind: 'copy-failed', run, id });
+  else if (lastBatchBytes !== null) rotation.stand(run);
 }
 
 function hasStood(run: number): boolean {

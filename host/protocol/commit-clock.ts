@@ -23,6 +23,10 @@ export class CommitClock {
     return this.#costMs;
   }
 
+  get outputIsWaiting(): boolean {
+    return this.#outputBytes > 0;
+  }
+
   /** So much output waits now. */
   outputWaits(bytes: number, nowMs: number): void {
     if (bytes > 0 && this.#outputBytes === 0) this.#outputSinceMs = nowMs;

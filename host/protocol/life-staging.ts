@@ -1,23 +1,33 @@
 /**
- * The staged part of a move: what of the memory is copied to the target before the shard stops.
+ * The copies of a large memory that a life has made while its guest runs: towards another node for a move, or into the store for
+ * checkpoints.
  *
  *     move wanted ──begin──▶ going ──staged(ready)──▶ ready ──▶ capture(hold, staged) …
  *                              │ ──staged(not ready), too long──▶ spent ──▶ capture(hold), without
  *                              └── the move is not wanted any more, or to another target: end ──▶ none
  *
- * Does: remember one staging and what has become of it. Does not: copy, or decide when the copy is good enough (the executor
+ *     checkpoint due ──begin──▶ going ──staged(ready)──▶ ready ──▶ capture(staged) ──▶ kept: the next one copies only what was
+ *                              │                                                         written since; so does a move
+ *                              └──staged(not ready), too long──▶ spent ──▶ capture of everything
+ *
+ * Does: remember one copy and what has become of it. Does not: copy, or decide when the copy is good enough (the executor
  * does, with protocol/precopy).
  *
- * G1  A staging is for one run and one target. It delays a move by `stageMaxMs` at most, and never prevents it.
+ * G1  A copy is for one run and one target (none: for checkpoints). It delays a move by `stageMaxMs` at most, and never prevents it;
+ *     neither does it prevent a checkpoint. Output waits for a copy only when there is a kept one, which is soon brought up to date.
  * G2  It is nothing but a hint until the capture: to forget it, at any time, loses nothing.
+ * G3  After FIRST_TRIES first copies that came to nothing this run's checkpoints do without.
  */
 import type { NodeId } from '../types/records.js';
 import type { Goal, Guest } from './life-parts.js';
 import type { LifeAction, LifePolicy, RunFacts } from './life-types.js';
 
+const FIRST_TRIES = 2;
+
 interface Copy {
   readonly opId: string;
-  readonly target: NodeId;
+  /** Null: for checkpoints. */
+  readonly target: NodeId | null;
   readonly untilMs: number;
   state: 'going' | 'ready' | 'spent';
 }
@@ -31,44 +41,89 @@ export interface StagingFacts {
   readonly runId: string;
   readonly run: RunFacts;
   readonly epoch: number;
+  /** Output waits for a checkpoint. */
+  readonly urgent: boolean;
   readonly nowMs: number;
 }
 
 export class Staging {
+  readonly #newId: () => string;
+  readonly #out: LifeAction[];
   #copy: Copy | null = null;
+  /** The copy that a checkpoint was made of, which is there still. */
+  #kept: string | null = null;
+  /** First copies for checkpoints that came to nothing. */
+  #failed = 0;
+  #costMs = 0;
 
-  /** True: the move waits for its staging, and the guest lives on meanwhile. */
-  delays(facts: StagingFacts, policy: LifePolicy, newId: () => string, out: LifeAction[]): boolean {
-    const { goal, guest, run, runId, epoch, nowMs } = facts;
+  /** `out`: where what is to be done goes. */
+  constructor(newId: () => string, out: LifeAction[]) {
+    this.#newId = newId;
+    this.#out = out;
+  }
+
+  /** True: the move waits for its copy, and the guest lives on meanwhile. */
+  delays(facts: StagingFacts, policy: LifePolicy): boolean {
+    const { goal, nowMs } = facts;
     if (goal.kind !== 'move') {
-      this.end(out);
+      if (typeof this.#copy?.target === 'string') this.#end();
       return false;
     }
-    if (facts.hurried || guest !== 'running' || run.memoryBytes < policy.stageFromBytes)
-      return false;
-    const { target } = goal;
+    if (!pays(facts, policy)) return false;
     const copy = this.#copy;
-    if (copy?.target === target) {
-      if (copy.state === 'going' && nowMs >= copy.untilMs) copy.state = 'spent';
-      return copy.state === 'going';
-    }
-    this.end(out);
-    const opId = newId();
-    this.#copy = { opId, target, untilMs: nowMs + policy.stageMaxMs, state: 'going' };
-    out.push({ kind: 'stage', opId, runId, target, epoch });
+    if (copy?.target === goal.target) return goesOn(copy, nowMs);
+    if (copy !== null) this.#end();
+    this.#begin(facts, goal.target, policy);
     return true;
   }
 
-  /** The executor's answer. */
-  answered(opId: string, ready: boolean): void {
+  /** The same for a checkpoint that is due. */
+  delaysCheckpoint(facts: StagingFacts, policy: LifePolicy): boolean {
     const copy = this.#copy;
-    if (copy?.opId === opId && copy.state === 'going') copy.state = ready ? 'ready' : 'spent';
+    if (!pays(facts, policy) || typeof copy?.target === 'string') return false;
+    const waits = !facts.urgent || this.#kept !== null;
+    if (copy !== null) return goesOn(copy, facts.nowMs) && waits;
+    if (this.#failed >= FIRST_TRIES) return false;
+    this.#begin(facts, null, policy);
+    return waits;
   }
 
-  /** For a capture that is to be the last one here: the staging that it completes, or null, and then there is none any more. */
-  complete(out: LifeAction[]): string | null {
-    if (this.#copy?.state === 'ready') return this.#copy.opId;
-    this.end(out);
+  #begin(facts: StagingFacts, target: NodeId | null, { stageMaxMs }: LifePolicy): void {
+    const { runId, epoch, nowMs } = facts;
+    const opId = this.#newId();
+    this.#copy = { opId, target, untilMs: nowMs + stageMaxMs, state: 'going' };
+    if (target !== null) this.#kept = null;
+    this.#out.push({ kind: 'stage', opId, runId, target, epoch });
+  }
+
+  /** The executor's answer, and what the copy has taken from the guest's time. */
+  answered(opId: string, ready: boolean, costMs: number): void {
+    const copy = this.#copy;
+    if (copy?.opId !== opId || copy.state !== 'going') return;
+    copy.state = ready ? 'ready' : 'spent';
+    this.#costMs += costMs;
+    if (ready || copy.target !== null) return;
+    if (this.#kept === null) this.#failed += 1;
+    this.#kept = null;
+  }
+
+  /** What copies have cost since this was last asked, ms. */
+  takeCostMs(): number {
+    const costMs = this.#costMs;
+    this.#costMs = 0;
+    return costMs;
+  }
+
+  /** For a capture: the copy that it completes, or null. Of a capture that `hold`s nothing is left for another one. */
+  complete(hold: boolean): string | null {
+    const copy = this.#copy;
+    const fits = copy?.state === 'ready' && (copy.target === null) === !hold;
+    if (fits && !hold) {
+      this.#kept = copy.opId;
+      this.#copy = null;
+    }
+    if (fits) return copy.opId;
+    if (hold || copy?.state === 'spent') this.#end();
     return null;
   }
 
@@ -77,18 +132,42 @@ export class Staging {
     return this.#copy?.state === 'going';
   }
 
+  /** When a checkpoint is due that would be due at `plannedMs`: it waits for its copy, and the guest stands still until then. */
+  dueMs(plannedMs: number | null, nowMs: number): number | null {
+    const copy = this.#copy;
+    if (copy === null || copy.target !== null) return plannedMs;
+    if (copy.state === 'ready') return nowMs;
+    if (copy.state === 'spent') return plannedMs;
+    const early = this.#kept === null ? (plannedMs ?? copy.untilMs) : copy.untilMs;
+    return Math.min(early, copy.untilMs);
+  }
+
   /** When it has taken too long; null = nothing is waited for. */
   get untilMs(): number | null {
     return this.#copy?.state === 'going' ? this.#copy.untilMs : null;
   }
 
-  end(out: LifeAction[]): void {
-    if (this.#copy !== null) out.push({ kind: 'unstage', opId: this.#copy.opId });
-    this.forget();
+  #end(): void {
+    const opId = this.#copy?.opId ?? this.#kept;
+    if (opId !== null) this.#out.push({ kind: 'unstage', opId });
+    this.#copy = null;
+    this.#kept = null;
   }
 
   /** The run is over, and all that was under way for it. */
   forget(): void {
     this.#copy = null;
+    this.#kept = null;
+    this.#failed = 0;
+    this.#costMs = 0;
   }
+}
+
+function pays({ guest, hurried, run }: StagingFacts, policy: LifePolicy): boolean {
+  return !hurried && guest === 'running' && run.memoryBytes >= policy.stageFromBytes;
+}
+
+function goesOn(copy: Copy, nowMs: number): boolean {
+  if (copy.state === 'going' && nowMs >= copy.untilMs) copy.state = 'spent';
+  return copy.state === 'going';
 }

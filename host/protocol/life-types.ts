@@ -121,8 +121,13 @@ export type LifeEvent = { readonly nowMs: number; readonly wallMs?: number } & (
       readonly costMs: number;
     }
   | { readonly kind: 'store-failed'; readonly opId: string; readonly message: string }
-  /** The copy is good enough (`ready`), or is given up. */
-  | { readonly kind: 'staged'; readonly opId: string; readonly ready: boolean }
+  /** The copy is good enough (`ready`), or is given up. `costMs`: what it has taken from the guest's time. */
+  | {
+      readonly kind: 'staged';
+      readonly opId: string;
+      readonly ready: boolean;
+      readonly costMs: number;
+    }
   | { readonly kind: 'cas'; readonly opId: string; readonly answer: CasAnswer }
   /** Answer to `read`. `absent` = the store said that there is no such record (it may be old news). */
   | { readonly kind: 'read'; readonly opId: string; readonly answer: ReadAnswer }
@@ -154,13 +159,14 @@ export type LifeAction =
   | { readonly kind: 'go-on'; readonly runId: string; readonly stopAtFuel: bigint | null }
   /**
    * Copy the guest's memory towards the target while it runs (pre-copy), until what is left is small. → staged. It goes on, and
-   * may be used, until `unstage`, `drop`, or the run is over.
+   * may be used, until `unstage`, `drop`, or the run is over. Without a target it is for checkpoints: one that has completed a
+   * checkpoint is kept, and the next `stage` goes on with it.
    */
   | {
       readonly kind: 'stage';
       readonly opId: string;
       readonly runId: string;
-      readonly target: NodeId;
+      readonly target: NodeId | null;
       readonly epoch: number;
     }
   /** What was staged is not wanted any more. */
@@ -230,7 +236,7 @@ export interface LifePolicy {
   readonly loadTries: number;
   /** Crashes without a commit in between before the shard is given up. */
   readonly crashTries: number;
-  /** A memory of so many bytes is staged before its shard moves. */
+  /** A memory of so many bytes is staged before its shard moves, and for its checkpoints. */
   readonly stageFromBytes: number;
   /** Longest time that staging may delay a move, ms. */
   readonly stageMaxMs: number;

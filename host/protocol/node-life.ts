@@ -30,7 +30,7 @@
  * N6  Commits cost no more than their share of the time (commit-clock.ts K1).
  * N7  A shard that cannot go on is set aside (paused) with all that is committed. Only one of which nothing is committed, and which
  *     nothing helps, ends as failed.
- * N8  A large memory is staged before a move: until its last round the guest runs and commits as ever (life-staging.ts).
+ * N8  A large memory is copied before a move or a checkpoint: until the last round the guest runs and commits (life-staging.ts).
  */
 import type { Seen } from '../types/brain.js';
 import { invariant } from '../types/errors.js';
@@ -54,7 +54,7 @@ import {
   snapshotOf,
   stopFuelOf,
 } from './life-parts.js';
-import { Staging } from './life-staging.js';
+import { Staging, type StagingFacts } from './life-staging.js';
 import {
   DEFAULT_LIFE_POLICY,
   type LifeAction,
@@ -114,7 +114,7 @@ export class NodeLife {
   #uncapturable = false;
 
   #pipe: Pipe | null = null;
-  readonly #staging = new Staging();
+  readonly #staging = new Staging(() => this.#id('stage'), this.#out);
   #write: RecordWrite | null = null;
   readonly #commits = new CommitClock();
 
@@ -220,7 +220,7 @@ export class NodeLife {
         this.#applyStore(event);
         return;
       case 'staged':
-        this.#staging.answered(event.opId, event.ready);
+        this.#staging.answered(event.opId, event.ready, event.costMs);
         return;
       case 'cas':
         this.#news(this.#write?.onCas(event.opId, event.answer) ?? null);
@@ -476,7 +476,8 @@ export class NodeLife {
       return true;
     }
     if (this.#endAsked) return false;
-    if (!this.#stages(goal) && goal.kind !== 'run') {
+    const delayed = this.#staging.delays(this.#stagingFacts(goal), this.#policy);
+    if (!delayed && goal.kind !== 'run') {
       if (!this.#uncapturable) return this.#capture(true);
       this.#release('it cannot be captured', true);
       return this.#leave(record, goal, null, null);
@@ -494,27 +495,23 @@ export class NodeLife {
       this.#tell((runId) => ({ kind: standing ? 'go-on' : 'set-stop', runId, stopAtFuel }));
     }
     const due = this.#checkpointDueMs();
-    return due !== null && due <= this.#nowMs ? this.#capture(false) : false;
+    if (due === null || due > this.#nowMs) return false;
+    const facts = this.#stagingFacts(goal);
+    return this.#staging.delaysCheckpoint(facts, this.#policy) ? false : this.#capture(false);
   }
 
-  /** True: the move waits until its memory is staged. */
-  #stages(goal: Goal): boolean {
-    const facts = {
-      goal,
-      guest: this.#guest,
-      hurried: this.#stopping || this.#uncapturable,
-      runId: this.#runId ?? '',
-      run: this.#run,
-      epoch: this.#epoch,
-      nowMs: this.#nowMs,
-    };
-    return this.#staging.delays(facts, this.#policy, () => this.#id('stage'), this.#out);
+  #stagingFacts(goal: Goal): StagingFacts {
+    const hurried = this.#stopping || this.#uncapturable;
+    const urgent = this.#commits.outputIsWaiting;
+    const at = { epoch: this.#epoch, nowMs: this.#nowMs, runId: this.#runId ?? '' };
+    return { goal, guest: this.#guest, run: this.#run, hurried, urgent, ...at };
   }
 
   #capture(hold: boolean): false {
     const opId = this.#id('capture');
     this.#pipe = newPipe(opId, this.#nowMs, hold ? 'hold' : 'checkpoint');
-    const staged = hold ? this.#staging.complete(this.#out) : null;
+    const staged = this.#staging.complete(hold);
+    this.#pipe.costMs += this.#staging.takeCostMs();
     const epoch = this.#epoch;
     return this.#tell((runId) => ({ kind: 'capture', opId, runId, hold, epoch, staged }));
   }
@@ -559,7 +556,7 @@ export class NodeLife {
     const captures = this.#guest === 'running' && !this.#uncapturable && !this.#endAsked;
     if (record === undefined || !captures) return null;
     const progressed = this.#run.fuelUsed > record.fuelUsed && !this.#staging.goes;
-    return this.#commits.dueMs(progressed, this.#policy);
+    return this.#staging.dueMs(this.#commits.dueMs(progressed, this.#policy), this.#nowMs);
   }
 
   #tell(make: (runId: string) => LifeAction): false {

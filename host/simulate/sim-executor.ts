@@ -276,7 +276,7 @@ export class SimExecutor {
     const answer = dice.between([0, 10]);
     if (answer > 9) return;
     this.#later(dice.between([1, 3_000]), () => {
-      this.handle({ kind: 'staged', opId, ready: answer < 8 });
+      this.handle({ kind: 'staged', opId, ready: answer < 8, costMs: dice.between([0, 5]) });
     });
   }
 

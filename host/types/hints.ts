@@ -68,6 +68,8 @@ export interface ProgressHint {
   readonly trouble: string;
   /** Share of a core that it had since the last hint, 0..1. */
   readonly share?: number;
+  /** Bytes that a copy of its memory (for checkpoints, or a move) takes in the store. */
+  readonly stagedBytes?: number;
 }
 
 export type MoveHint =

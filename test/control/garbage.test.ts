@@ -287,4 +287,29 @@ describe('the janitor', () => {
     expect(graces).toHaveLength(2);
     expect(graces[1]).toBeLessThan(graces[0]!);
   });
+
+  it("counts a copy of a shard's memory when it has ended, or another one has begun", () => {
+    const { janitor, listener } = rig(1e9);
+    const say = (shardId: string, stagedBytes?: number): void =>
+      listener.progress?.({
+        hint: { shardId, trouble: '', ...(stagedBytes === undefined ? {} : { stagedBytes }) },
+        atMs: 0,
+      } as Parameters<NonNullable<ClusterListener['progress']>>[0]);
+    for (const bytes of [100, 150, 150, 400]) say('s', bytes);
+    say('t', 7);
+    expect(janitor.garbageBytes).toBe(0);
+    say('s', 120);
+    expect(janitor.garbageBytes).toBe(400);
+    say('s');
+    say('s', 0);
+    expect(janitor.garbageBytes).toBe(520);
+    listener.shardGone?.('t', { ...at('a'), capsuleBytes: 0 });
+    expect(janitor.garbageBytes).toBe(527);
+    say('s', 50);
+    listener.shard?.(
+      { record: { ...at('a'), owner: null, status: 'paused' }, revision: 9 },
+      at('a'),
+    );
+    expect(janitor.garbageBytes).toBe(577);
+  });
 });

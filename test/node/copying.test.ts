@@ -28,6 +28,8 @@ class Source {
   readonly hints: ArrivalHint[] = [];
   readonly answers: [string, boolean][] = [];
   readonly commands: WorkerCommand['kind'][] = [];
+  /** Blobs whose age was renewed. */
+  readonly asked: string[] = [];
   readonly stager: Stager;
   readonly copying: Copying;
   putFails = false;
@@ -36,7 +38,7 @@ class Source {
   stands = false;
   nowNs = 0n;
 
-  constructor(freeBytes = 2 ** 30) {
+  constructor(freeBytes = 2 ** 30, target: string | null = 'n2') {
     const platform: Platform = { ...nodePlatform, monotonicNs: () => this.nowNs };
     this.memory.fill(9, 4096, 8192);
     this.copying = new Copying(platform, (report) => this.#report(report));
@@ -46,12 +48,15 @@ class Source {
       shardId: 's-1',
       moduleHash: MODULE,
       source: 'n1',
-      target: 'n2',
+      target,
     };
     this.stager = new Stager(
       { ...order, memoryBytes: this.memory.length },
       {
-        blobs: { put: async (hash, content) => this.#put(hash, content as Uint8Array) },
+        blobs: {
+          put: async (hash, content) => this.#put(hash, content as Uint8Array),
+          has: async (hash) => this.#has(hash),
+        },
         platform,
         policy: {},
         nowMs: () => Number(this.nowNs) / 1e6,
@@ -66,6 +71,11 @@ class Source {
         log: () => undefined,
       },
     );
+  }
+
+  #has(hash: string): boolean {
+    this.asked.push(hash);
+    return this.store.has(hash);
   }
 
   async #put(hash: string, content: Uint8Array): Promise<void> {
@@ -133,12 +143,123 @@ describe('a staged move', () => {
     expect(source.hints.map(({ index, hash }) => [index, hash])).toEqual([
       ...image.batches.entries(),
     ]);
-    const { shadow, unchanged } = source.copying.complete(RUN, 'op', true)!;
+    const { shadow, unchanged } = source.copying.complete(RUN, 'op', true, false)!;
     expect(unchanged).toBe(true);
     const stored = imageOf(source, image.batches, image.pages);
     expect(Buffer.compare(stored, shadow.slice(0, stored.length))).toBe(0);
     expect(Buffer.compare(stored, source.memory)).toBe(0);
-    expect(source.copying.complete(RUN, 'op', true)).toBeUndefined();
+    expect(source.copying.complete(RUN, 'op', true, false)).toBeUndefined();
+  });
+
+  it('for checkpoints is kept: each one copies what was written since, and the whole list is the memory', async () => {
+    const source = new Source(2 ** 30, null);
+    let seed = 7;
+    const write = (times: number): void => {
+      for (let i = 0; i < times; i++) {
+        seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+        source.memory[seed % source.memory.length] = seed & 0xff;
+      }
+    };
+    await source.run(() => write(5));
+    let before = 0;
+    for (let checkpoint = 1; checkpoint <= 12; checkpoint++) {
+      const name = source.stager.name!;
+      expect(source.answers.length).toBe(1);
+      expect(source.hints).toEqual([]);
+      const { shadow, unchanged } = source.copying.complete(RUN, 'op', true, true)!;
+      expect(unchanged).toBe(true);
+      const stored = imageOf(source, name.batches, PAGES);
+      expect(Buffer.compare(stored, source.memory)).toBe(0);
+      expect(Buffer.compare(stored, shadow.subarray(0, stored.length))).toBe(0);
+      // One batch at most for a few hundred changed lines.
+      if (checkpoint > 1) expect(name.batches.length).toBeLessThanOrEqual(before + 1);
+      before = name.batches.length;
+      source.stands = false;
+      for (let turn = 0; turn < 50; turn++) source.copying.turn(true);
+      expect(source.stager.name).toBe(name);
+      if (checkpoint % 3 !== 0) write(100);
+      source.stager.committed();
+      source.answers.length = 0;
+      expect(source.stager.again(`next-${checkpoint}`)).toBe(true);
+      await source.run();
+      expect(source.answers).toEqual([[`next-${checkpoint}`, true]]);
+    }
+  });
+
+  it('is given up when a batch that no record names any more was collected', async () => {
+    const source = new Source(2 ** 30, null);
+    source.memory.fill(5);
+    await source.run();
+    source.copying.complete(RUN, 'op', true, true);
+    source.stager.committed();
+    source.answers.length = 0;
+    source.store.delete(source.stager.name!.batches[0]!);
+    expect(source.stager.takeOver('m', 'n2')).toBe(true);
+    await source.run();
+    expect(source.answers).toEqual([['m', false]]);
+  });
+
+  it('a copy for checkpoints is taken over by a move: the whole list goes to the target, and what was written since', async () => {
+    const source = new Source(2 ** 30, null);
+    source.memory.fill(3, 100_000, 200_000);
+    await source.run();
+    source.copying.complete(RUN, 'op', true, true);
+    expect(source.stager.takeOver('m', 'n2')).toBe(false);
+    source.stager.committed();
+    source.answers.length = 0;
+    source.stands = false;
+    source.memory.fill(4, 150_000, 160_000);
+    const before = source.stager.name!.batches;
+    expect(source.stager.takeOver('m', 'n2')).toBe(true);
+    expect(source.stager.again('c')).toBe(false);
+    await source.run(() => source.memory.fill(source.memory[5]! + 1, 0, 64));
+    expect(source.answers).toEqual([['m', true]]);
+    const { batches } = source.stager.name!;
+    expect(batches.slice(0, before.length)).toEqual(before);
+    expect(batches.length).toBeGreaterThan(before.length);
+    expect(source.hints.map(({ index, hash }) => [index, hash])).toEqual([...batches.entries()]);
+    // What was named by a record may be so no more.
+    expect(source.asked).toEqual(expect.arrayContaining([...before]));
+    expect(Buffer.compare(imageOf(source, batches, PAGES), source.memory)).toBe(0);
+    expect(source.copying.complete(RUN, 'op', true, false)!.unchanged).toBe(true);
+  });
+
+  it('a copy for checkpoints does not go on from what no record names, nor after its end, nor for a move', async () => {
+    const source = new Source(2 ** 30, null);
+    await source.run();
+    expect(source.stager.again('b')).toBe(false);
+    source.stager.committed();
+    source.stager.close();
+    expect(source.stager.again('b')).toBe(false);
+    const moved = new Source();
+    await moved.run();
+    moved.stager.committed();
+    expect(moved.stager.again('b')).toBe(false);
+  });
+
+  it('a copy for checkpoints ends when its list is twice the memory, or too long', async () => {
+    const dense = new Source(2 ** 30, null);
+    const sparse = new Source(2 ** 30, null);
+    for (const [source, most] of [
+      [dense, 3],
+      [sparse, 250],
+    ] as const) {
+      let checkpoints = 0;
+      for (let fill = 1; ; fill++) {
+        if (source === dense) source.memory.fill(fill);
+        else source.memory[fill] = fill;
+        await source.run();
+        checkpoints += 1;
+        source.copying.complete(RUN, 'op', true, true);
+        expect(source.stager.name!.batches.length).toBeLessThanOrEqual(250);
+        source.stager.committed();
+        source.answers.length = 0;
+        source.stands = false;
+        if (!source.stager.again(`op-${fill}`)) break;
+      }
+      expect(checkpoints).toBeLessThanOrEqual(most);
+      expect(checkpoints).toBeGreaterThan(most / 2);
+    }
   });
 
   it('copies nothing while nobody sends, while a round is decided on, and after its end', async () => {
@@ -215,7 +336,7 @@ describe('a staged move', () => {
     source.memory.fill(5);
     await source.run();
     expect(source.answers).toEqual([['op', false]]);
-    expect(source.copying.complete(RUN, 'op', true)).toBeUndefined();
+    expect(source.copying.complete(RUN, 'op', true, false)).toBeUndefined();
   });
 
   it('waits for the target to have a round, and not for one that says nothing', async () => {

@@ -122,6 +122,8 @@ function turns(world: World, count: number): void {
   for (let i = 0; i < count; i++) world.rotation.turn();
 }
 
+const BASE = { capsule: 'ab'.repeat(32), below: [], pages: 0, bytes: new Uint8Array(0) };
+
 describe('Rotation', () => {
   it('gives guests of equal weight equal time, whatever fuel they burn', () => {
     const world = new World();
@@ -392,12 +394,29 @@ describe('Rotation', () => {
       expect(guest.fuelUsed).toBeGreaterThan(fuelUsed);
     }
     expect(world.of('capture-failed').length).toBe(2);
-    // A checkpoint that fails on the way is not that order.
+    // A checkpoint that fails on the way is not that order, unless it completes the copy.
     world.rotation.stand(1);
     world.rotation.capture(1, 'c', false, 1);
     const { fuelUsed } = guest;
     turns(world, 3);
     expect(guest.fuelUsed).toBe(fuelUsed);
+    world.rotation.capture(1, 'c', false, 1, BASE);
+    turns(world, 3);
+    expect(guest.fuelUsed).toBeGreaterThan(fuelUsed);
+  });
+
+  it('goes on after the checkpoint that completes its copy, and only after that one', () => {
+    const world = new World();
+    const guest = started(world, 1, 1_000);
+    world.rotation.stand(1);
+    const { fuelUsed } = guest;
+    world.rotation.capture(1, 'c', false, 1);
+    turns(world, 3);
+    expect(guest.fuelUsed).toBe(fuelUsed);
+    world.rotation.capture(1, 'd', false, 1, BASE);
+    turns(world, 3);
+    expect(guest.fuelUsed).toBeGreaterThan(fuelUsed);
+    expect(world.of('captured').length).toBe(2);
   });
 
   it('stops where it was told to while it stood still', () => {

@@ -79,9 +79,9 @@ afterEach(() => cluster.close());
 
 const printing = (view: ShardView): boolean => view.output.bytes > 0;
 const other = (owner: string | null): string => cluster.nodes.find(({ id }) => id !== owner)!.id;
-/** How each staging ended; its rounds are logged, too. */
+/** How each staging of a move ended; its rounds are logged, too, and copies for checkpoints. */
 const stagings = (): string[] =>
-  log.filter((line) => line.includes(' staging ') && !/ round \d+: /.test(line));
+  log.filter((line) => / staging /.test(line) && !/ round \d+: | for a checkpoint/.test(line));
 
 /** Submits, and waits until the memory is filled. */
 async function begun(): Promise<{ id: string; owner: string }> {

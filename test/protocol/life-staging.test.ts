@@ -1,5 +1,6 @@
 /**
- * A move whose memory is staged first: when it is, what the guest does meanwhile, and every way in which it is not completed.
+ * Moves and checkpoints whose memory is copied first: when it is, what the guest does meanwhile, and every way in which the copy is
+ * not completed.
  */
 import { describe, expect, it } from 'vitest';
 import type { LifePolicy } from '../../host/protocol/life-types.js';
@@ -51,7 +52,7 @@ describe('a staged move', () => {
     expect(rig.open).toMatchObject([{ kind: 'capture', hold: false, staged: null }]);
     rig.settle();
     expect(rig.truth.record).toMatchObject({ owner: 'a', wanted: MOVE, output: { bytes: 3 } });
-    rig.feed({ kind: 'staged', opId: stage.opId, ready: true });
+    rig.feed({ kind: 'staged', opId: stage.opId, ready: true, costMs: 1 });
     rig.settle();
     expect(rig.truth.record).toMatchObject({ owner: 'b', status: 'assigned' });
   });
@@ -64,7 +65,7 @@ describe('a staged move', () => {
       rig.later(1_000);
     }
     expect(rig.open).toEqual([]);
-    rig.feed({ kind: 'staged', opId: stage.opId, ready: false });
+    rig.feed({ kind: 'staged', opId: stage.opId, ready: false, costMs: 1 });
     expect(rig.open.map(({ kind }) => kind)).toEqual(['capture']);
   });
 
@@ -73,7 +74,7 @@ describe('a staged move', () => {
     const stage = rig.take('stage');
     rig.run(5, 3);
     rig.later(50);
-    rig.feed({ kind: 'staged', opId: stage.opId, ready: true });
+    rig.feed({ kind: 'staged', opId: stage.opId, ready: true, costMs: 1 });
     expect(rig.open).toMatchObject([{ kind: 'capture', hold: false }]);
     rig.settle();
     expect(rig.truth.record.owner).toBe('b');
@@ -93,7 +94,7 @@ describe('a staged move', () => {
 
   it('given up, or too long under way: the move is made without it', () => {
     const givenUp = moving();
-    givenUp.feed({ kind: 'staged', opId: givenUp.take('stage').opId, ready: false });
+    givenUp.feed({ kind: 'staged', opId: givenUp.take('stage').opId, ready: false, costMs: 1 });
     expect(since(givenUp, 'stage')).toEqual(['stage', 'unstage', 'capture']);
     const late = moving();
     expect(late.life.wakeAtMs).toBeLessThanOrEqual(late.nowMs + MAX_MS);
@@ -156,7 +157,148 @@ describe('a staged move', () => {
     const first = rig.take('stage');
     rig.want({ op: 'move', actionId: 'n', target: 'c' });
     rig.see();
-    rig.feed({ kind: 'staged', opId: first.opId, ready: true });
+    rig.feed({ kind: 'staged', opId: first.opId, ready: true, costMs: 1 });
     expect(rig.open.map(({ kind }) => kind)).toEqual(['stage']);
+  });
+});
+
+/** A shard of 1,000 bytes whose first checkpoint is due, and computed something. */
+function checkpointing(policy: Partial<LifePolicy> = {}): Rig {
+  const rig = new Rig({ stageFromBytes: 1_000, stageMaxMs: MAX_MS, checkpointMs: 100, ...policy });
+  rig.memoryBytes = 1_000;
+  rig.started();
+  rig.run(5);
+  rig.later(100);
+  return rig;
+}
+
+/** The next checkpoint of it. */
+function again(rig: Rig): void {
+  rig.run(5);
+  rig.later(100);
+}
+
+const committed = (rig: Rig): bigint => rig.truth.record.fuelUsed;
+
+describe('a checkpoint of a large memory', () => {
+  it('is of a copy; the guest runs until that is ready, and is committed then', () => {
+    const rig = checkpointing();
+    expect(rig.open).toMatchObject([{ kind: 'stage', target: null, runId: rig.runId, epoch: 1 }]);
+    rig.run(5);
+    rig.later(1_000);
+    expect(rig.open.map(({ kind }) => kind)).toEqual(['stage']);
+    const { opId } = rig.take('stage');
+    rig.feed({ kind: 'staged', opId, ready: true, costMs: 1 });
+    expect(rig.open).toMatchObject([{ kind: 'capture', hold: false, staged: opId }]);
+    rig.settle();
+    expect(committed(rig)).toBe(10n);
+  });
+
+  it('the copy is kept for the next one and for a move, and ends with a pause', () => {
+    const rig = checkpointing();
+    rig.settle();
+    again(rig);
+    rig.settle();
+    expect(since(rig, 'stage')).toEqual([
+      ...['stage', 'capture', 'store', 'cas', 'forget'],
+      ...['stage', 'capture', 'store', 'cas', 'forget'],
+    ]);
+    expect(committed(rig)).toBe(10n);
+    rig.want({ op: 'pause', actionId: 'p', atFuel: null });
+    rig.see();
+    expect(rig.kinds().slice(-2)).toEqual(['unstage', 'capture']);
+    expect(rig.take('capture')).toMatchObject({ hold: true, staged: null });
+    const moved = checkpointing();
+    moved.settle();
+    moved.want(MOVE);
+    moved.see();
+    expect(moved.kinds().slice(-2)).toEqual(['forget', 'stage']);
+    expect(moved.open).toMatchObject([{ kind: 'stage', target: 'b' }]);
+    moved.settle();
+    expect(moved.truth.record.owner).toBe('b');
+  });
+
+  it('a smaller memory is captured at once', () => {
+    const rig = checkpointing({ stageFromBytes: 1_001 });
+    expect(rig.open).toMatchObject([{ kind: 'capture', hold: false, staged: null }]);
+  });
+
+  it('output does not wait for a first copy, but for one that is kept', () => {
+    const rig = checkpointing();
+    const { opId } = rig.take('stage');
+    rig.run(5, 3);
+    rig.later(50);
+    expect(rig.open).toMatchObject([{ kind: 'capture', hold: false, staged: null }]);
+    rig.settle();
+    expect(rig.truth.record.output.bytes).toBe(3);
+    expect(rig.kinds()).not.toContain('unstage');
+    rig.feed({ kind: 'staged', opId, ready: true, costMs: 1 });
+    // It stands still: its checkpoint is due at once.
+    expect(rig.open).toMatchObject([{ kind: 'capture', hold: false, staged: opId }]);
+    rig.settle();
+    rig.run(5, 4);
+    rig.later(50);
+    expect(rig.open.map(({ kind }) => kind)).toEqual(['stage']);
+    rig.later(50);
+    expect(rig.open.map(({ kind }) => kind)).toEqual(['stage']);
+    expect(rig.life.wakeAtMs).toBeGreaterThan(rig.nowMs + 1_000);
+    rig.settle();
+    expect(rig.truth.record.output.bytes).toBe(7);
+  });
+
+  it('given up, or too long under way: it is made without; after two first copies none is tried', () => {
+    const rig = checkpointing();
+    rig.feed({ kind: 'staged', opId: rig.take('stage').opId, ready: false, costMs: 0 });
+    expect(rig.kinds().slice(-2)).toEqual(['unstage', 'capture']);
+    rig.settle();
+    again(rig);
+    rig.later(MAX_MS);
+    expect(rig.kinds().slice(-2)).toEqual(['unstage', 'capture']);
+    rig.settle();
+    again(rig);
+    rig.feed({ kind: 'staged', opId: rig.take('stage').opId, ready: false, costMs: 0 });
+    rig.settle();
+    again(rig);
+    expect(rig.open).toMatchObject([{ kind: 'capture', hold: false, staged: null }]);
+    rig.settle();
+    expect(committed(rig)).toBe(20n);
+  });
+
+  it('a kept copy that cannot go on is no reason not to begin another one', () => {
+    const rig = checkpointing();
+    rig.settle();
+    for (let i = 0; i < 4; i++) {
+      again(rig);
+      rig.feed({ kind: 'staged', opId: rig.take('stage').opId, ready: false, costMs: 0 });
+      rig.settle();
+      again(rig);
+      rig.settle();
+    }
+    expect(committed(rig)).toBe(45n);
+  });
+
+  it('what the copy costs the guest counts: the next one is not due before its share of the time', () => {
+    const rig = checkpointing({ budgetShare: 0.1 });
+    rig.stageCostMs = 50;
+    rig.settle();
+    again(rig);
+    expect(rig.open).toEqual([]);
+    rig.later(450);
+    expect(rig.open.map(({ kind }) => kind)).toEqual(['stage']);
+  });
+
+  it('a crash and the end of the guest end it without a word', () => {
+    const rig = checkpointing();
+    rig.settle();
+    rig.feed({ kind: 'crashed', runId: rig.runId, message: 'boom', remedy: 'retry' });
+    rig.later(2_000);
+    rig.settle();
+    expect(rig.truth.record).toMatchObject({ owner: 'a', status: 'running' });
+    again(rig);
+    rig.settle();
+    rig.end();
+    rig.settle();
+    expect(rig.truth.record.status).toBe('done');
+    expect(rig.kinds()).not.toContain('unstage');
   });
 });

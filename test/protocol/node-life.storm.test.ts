@@ -193,7 +193,7 @@ function failureOf(action: LifeAction, permanent: boolean): Event | null {
         remedy: permanent ? 'none' : 'retry',
       };
     case 'stage':
-      return { kind: 'staged', opId: action.opId, ready: false };
+      return { kind: 'staged', opId: action.opId, ready: false, costMs: 1 };
     case 'capture':
       return { kind: 'capture-failed', opId: action.opId, message, permanent };
     case 'store':

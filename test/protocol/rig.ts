@@ -33,10 +33,14 @@ export class Rig {
   fuel = 0n;
   outputBytes = 0;
   costMs = 1;
+  stageCostMs = 0;
   memoryBytes = 64;
   limits = { maxFuel: 0n, maxTimeMs: 0 };
   #blob = 1_000;
-  #staged: string | null = null;
+  /** The copy that the executor has. */
+  #staged: Action<'stage'> | null = null;
+  /** It has completed a checkpoint. */
+  #kept = false;
   readonly #ready = new Set<string>();
 
   constructor(policy: Partial<LifePolicy> = {}, record: ShardRecord = owned('a', 1)) {
@@ -63,15 +67,18 @@ export class Rig {
   /** What is not there cannot be completed, and of two stagings one would be forgotten by the executor. */
   #watchStaging(action: LifeAction): void {
     if (action.kind === 'stage') {
-      expect(this.#staged).toBeNull();
-      this.#staged = action.opId;
+      if (!this.#kept) expect(this.#staged).toBeNull();
+      this.#staged = action;
+      this.#kept = false;
     } else if (action.kind === 'drop') this.#staged = null;
     else if (action.kind === 'unstage') {
-      expect(action.opId).toBe(this.#staged);
+      expect(action.opId).toBe(this.#staged?.opId);
       this.#staged = null;
     } else if (action.kind === 'capture' && action.staged !== null) {
-      expect([action.hold, action.staged]).toEqual([true, this.#staged]);
+      expect(action.staged).toBe(this.#staged?.opId);
+      expect(action.hold).toBe(this.#staged?.target !== null);
       expect(this.#ready.has(action.staged)).toBe(true);
+      this.#kept = !action.hold;
     }
   }
 
@@ -178,7 +185,7 @@ export class Rig {
         break;
       }
       case 'stage':
-        this.feed({ kind: 'staged', opId: action.opId, ready: true });
+        this.feed({ kind: 'staged', opId: action.opId, ready: true, costMs: this.stageCostMs });
         break;
       case 'end':
         this.end(action.exit);
