@@ -256,7 +256,7 @@ export function copyPayload(target: Uint8Array, input: ScanInput, scanned: Scann
 
 /** Writes a difference into a memory that holds its base. The table must have been checked against its size. */
 export function applyDifference(
-  difference: Difference,
+  difference: Pick<Difference, 'runs' | 'blocks' | 'table' | 'payload'>,
   target: Uint8Array,
   platform: Platform,
 ): void {

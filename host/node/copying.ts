@@ -134,7 +134,8 @@ export class Copying {
     this.#atNs = now;
     for (const [run, copy] of this.#copies) {
       if (!canStep(copy)) continue;
-      if (idle || (copy.lastBatchBytes !== null && stands(run))) this.#step(run, copy);
+      if (copy.lastBatchBytes !== null && stands(run)) this.#group(run, copy, called);
+      else if (idle) this.#step(run, copy);
       else if (this.#savedNs >= GROUP_NS) {
         while (this.#savedNs > 0 && this.#copies.has(run) && canStep(copy) && !called())
           this.#step(run, copy);
@@ -149,6 +150,13 @@ export class Copying {
   get hasWork(): boolean {
     for (const copy of this.#copies.values()) if (canStep(copy)) return true;
     return false;
+  }
+
+  /** The guest stands for it: as many steps as there are in GROUP_NS. */
+  #group(run: Run, copy: Copy, called: () => boolean): void {
+    const untilNs = this.#platform.monotonicNs() + BigInt(GROUP_NS);
+    do this.#step(run, copy);
+    while (canStep(copy) && !called() && this.#platform.monotonicNs() < untilNs);
   }
 
   #step(run: Run, copy: Copy): void {
