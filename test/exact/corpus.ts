@@ -116,7 +116,8 @@ export function examineTranslated(seed: number, effort: Effort, inputs: number):
   for (let n = 0; n < inputs; n++)
     for (const call of callables(loaded.module, seed * 16 + n)) {
       const subject = translatedSubject(`seed ${seed}`, loaded, call);
-      const report = examineSubject(subject, plainCall(bytes, loaded.module, call), viewOf, effort);
+      const reference = plainCall(bytes, loaded.module, call);
+      const report = examineSubject(subject, reference, viewOf(reference), effort);
       const where = `${call.entry}(${call.args.join()}): `;
       reports.push({ ...report, differences: report.differences.map((each) => where + each) });
     }

@@ -1,7 +1,8 @@
 /**
  * What fuzzing has found, as small modules: each once gave another result after some pauses.
  */
-import { describe, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { examineGenerated, examineTranslated } from './corpus.js';
 import { exactEverywhere } from './everywhere.js';
 
 const CASES: readonly (readonly [string, string])[] = [
@@ -145,5 +146,23 @@ const CASES: readonly (readonly [string, string])[] = [
 describe('once found by fuzzing', () => {
   it.each(CASES)('%s', (name, text) => {
     exactEverywhere(name, text);
+  });
+});
+
+describe('what the fuzzer itself once took for a difference', () => {
+  const effort = { spread: 20, dense: 15, singles: 1 };
+
+  it('a start function that traps: nobody can look into the memory of an instance that is not there', () => {
+    const { reports } = examineTranslated(40_004, effort, 1);
+    expect(reports.map(({ kind, differences }) => [kind, differences])).toEqual([
+      ['unreachable', []],
+      ['unreachable', []],
+    ]);
+  });
+
+  it('of two traps another one first, after Binaryen has optimised', () => {
+    const { reports } = examineGenerated(700_333, effort, 3);
+    expect(reports.map(({ kind }) => kind)).toContain('the optimiser has another trap first');
+    expect(reports.flatMap(({ differences }) => differences)).toEqual([]);
   });
 });

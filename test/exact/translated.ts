@@ -171,10 +171,17 @@ export const loadTranslated = (bytes: Uint8Array, spacing?: number): LoadedModul
     nodePlatform,
   );
 
-type View = Pick<Outcome, 'kind' | 'trap' | 'results' | 'memory' | 'output'>;
+/** `memory`: null when the module's start function trapped: then nobody has an instance to look into. */
+interface View extends Pick<Outcome, 'kind' | 'trap' | 'results' | 'output'> {
+  readonly memory: string | null;
+}
 
-export function viewOf({ kind, trap, results, memory, output }: Outcome): View {
-  return { kind, trap, results, memory, output };
+/** What of an outcome `reference` shows. */
+export function viewOf(reference: View): (outcome: Outcome) => View {
+  return ({ kind, trap, results, memory, output }) => {
+    const shown = reference.memory === null ? null : memory;
+    return { kind, trap, results, memory: shown, output };
+  };
 }
 
 /** What the plain engine makes of one call. */
@@ -188,20 +195,19 @@ export function plainCall(
   const imports = Object.fromEntries(
     [...functions].map(([module, fields]) => [module, Object.fromEntries(fields)]),
   );
-  const { exports } = new WebAssembly.Instance(
-    new WebAssembly.Module(bytes),
-    imports as WebAssembly.Imports,
-  );
+  const compiled = new WebAssembly.Module(bytes);
+  let exports: WebAssembly.Exports | undefined;
   let raw = '';
   let trap: string | null = null;
   try {
+    exports = new WebAssembly.Instance(compiled, imports as WebAssembly.Imports).exports;
     const value = (exports[entry] as (...args: unknown[]) => unknown)(...args);
     const values = (results.length === 1 ? [value] : (value ?? [])) as (number | bigint)[];
     raw = results.map((type, i) => rawValue(type, values[i]!)).join('');
   } catch (error) {
     trap = trapKind(error);
   }
-  const { memory } = exports;
+  const memory = exports?.memory;
   const bytesOf =
     memory instanceof WebAssembly.Memory ? new Uint8Array(memory.buffer) : new Uint8Array();
   const output = logged.length > 0 ? `log ${logged.join(' ')}` : '';
@@ -209,7 +215,7 @@ export function plainCall(
     kind: trap === null ? 'done' : 'trap',
     trap,
     results: raw,
-    memory: nodePlatform.sha256(bytesOf),
+    memory: exports === undefined ? null : nodePlatform.sha256(bytesOf),
     output,
   };
 }
