@@ -89,7 +89,8 @@ function measureCold(prepared: Prepared, rounds: number): KernelResult['coldMs']
     coldCalls(prepared.program, prepared.modules, nodePlatform, round),
   );
   const of = (way: ColdWay): number[] => samples.map((sample) => sample[way]);
-  return { plain: of('plain'), again: of('again'), sherd: of('sherd'), asyncify: of('asyncify') };
+  const plain = { plain: of('plain'), again: of('again') };
+  return { ...plain, sherd: of('sherd'), quanta: of('quanta'), asyncify: of('asyncify') };
 }
 
 async function measureQuantum(

@@ -13,6 +13,9 @@
  */
 
 import { compileProgram } from '../../host/compile/index.js';
+import { Pace } from '../../host/node/pace.js';
+import { nodePlatform } from '../../host/node/platform.js';
+import { DEFAULT_QUANTUM_US } from '../../host/node/pool.js';
 import { Instance, LoadedModule } from '../../host/runtime/index.js';
 import type { Platform } from '../../host/types/platform.js';
 import type { RunResult } from '../../host/types/state.js';
@@ -109,6 +112,21 @@ export function finish(instance: Instance, budget: number): number {
   }
 }
 
+/** To the end as a worker thread goes there: quanta of a length in time. */
+export function finishInQuanta(instance: Instance): number {
+  const pace = new Pace(DEFAULT_QUANTUM_US * 1e3);
+  const { monotonicNs } = nodePlatform;
+  for (;;) {
+    const { budget } = pace;
+    const beganNs = monotonicNs();
+    const { setupNs } = instance;
+    instance.warm();
+    const result = instance.run(budget);
+    if (result.kind !== 'quantum') return resultOf(result);
+    pace.took(budget, Number(monotonicNs() - beganNs), instance.setupNs - setupNs);
+  }
+}
+
 export function startInstance(loaded: LoadedModule, program: Program): Instance {
   return Instance.start(loaded, bareHost(), {
     entry: 'run',
@@ -128,6 +146,16 @@ export function sherdVariant(
     prepare: () => {
       const instance = startInstance(loaded, program);
       return () => finish(instance, budget);
+    },
+  };
+}
+
+function quantaVariant(program: Program, loaded: LoadedModule): Variant {
+  return {
+    name: 'sherd in quanta',
+    prepare: () => {
+      const instance = startInstance(loaded, program);
+      return () => finishInQuanta(instance);
     },
   };
 }
@@ -196,11 +224,12 @@ export function quantumVariants({ program, loaded }: Prepared): readonly Variant
   ];
 }
 
-export type ColdWay = 'plain' | 'again' | 'sherd' | 'asyncify';
+export type ColdWay = 'plain' | 'again' | 'sherd' | 'quanta' | 'asyncify';
 
 /**
- * Wall time of the first call in a module the engine has never seen; making the module and the instance is left out. Plain
- * twice: the A/A pair. The order is turned from round to round.
+ * Wall time of the first call in a module the engine has never seen; making the module and the instance is left out, making
+ * continuations is not. Plain twice: the A/A pair. sherd twice: in one go, and in quanta as worker threads run every guest. The order is
+ * turned from round to round.
  */
 export function coldCalls(
   program: Program,
@@ -212,6 +241,7 @@ export function coldCalls(
   const variants: Record<ColdWay, () => Variant> = {
     plain: () => plainVariant(NAMES.plain, program, mark),
     sherd: () => sherdVariant(NAMES.sherd, program, loadSherd(program, platform, mark), MAX_BUDGET),
+    quanta: () => quantaVariant(program, loadSherd(program, platform, `${mark}-quanta`)),
     again: () => plainVariant(NAMES.again, program, `${mark}-again`),
     asyncify: () => asyncifyVariant(NAMES.asyncify, program, modules.asyncify, mark),
   };

@@ -15,17 +15,15 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { readShardModule } from '../../host/compile/index.js';
-import { Pace } from '../../host/node/pace.js';
 import { nodePlatform } from '../../host/node/platform.js';
-import { DEFAULT_QUANTUM_US } from '../../host/node/pool.js';
 import { type Instance, LoadedModule, MAX_BUDGET } from '../../host/runtime/index.js';
 import { packInstance, unpackInstance } from '../lib/capsules.js';
 import { type Timed, timeOnce, type Variant, WARM_UP, warmUp } from '../lib/timing.js';
 import type { Program } from '../overhead/programs.js';
 import {
   finish,
+  finishInQuanta,
   plainVariant,
-  resultOf,
   sherdVariant,
   startInstance,
 } from '../overhead/variants.js';
@@ -138,21 +136,6 @@ function resumed(job: Job): EndAnswer {
     },
   });
   return { timed, readyMs };
-}
-
-/** To the end as a worker thread goes there: quanta of a length in time. */
-function finishInQuanta(instance: Instance): number {
-  const pace = new Pace(DEFAULT_QUANTUM_US * 1e3);
-  const { monotonicNs } = nodePlatform;
-  for (;;) {
-    const { budget } = pace;
-    const beganNs = monotonicNs();
-    const { setupNs } = instance;
-    instance.warm();
-    const result = instance.run(budget);
-    if (result.kind !== 'quantum') return resultOf(result);
-    pace.took(budget, Number(monotonicNs() - beganNs), instance.setupNs - setupNs);
-  }
 }
 
 function cold(job: Job): EndAnswer {
