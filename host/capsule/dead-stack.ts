@@ -13,8 +13,9 @@
  *                                                         each function compares the pointer with
  *
  * LLVM's functions do not set the pointer when they call nothing and need at most 128 bytes: their red zone, which a function
- * that is stopped in a loop may be using. So nothing is dead while a function is on the stack that may be one (compile/stack-use.ts),
- * and the 128 bytes stay anyway. AssemblyScript has none: it writes at the pointer and above, and only the collector reads that.
+ * that is stopped in a loop may be using; one with an aligned frame reaches further down than that. So nothing is dead while a
+ * function is on the stack that may be one (compile/stack-use.ts), and 128 bytes stay anyway. AssemblyScript has none: it writes at
+ * the pointer and above, and only the collector reads that.
  *
  * Does: say where the dead part is, from the module and the values of its globals. Does not: look at the memory.
  *

@@ -55,7 +55,7 @@ describe('--drop-dead', { timeout: SLOW }, () => {
 
   it('holds for all capsules of a shard that was submitted with it', async () => {
     const id = await cluster.submit('--drop-dead', 'spin.wasm');
-    await json('pause', id, '-o', 'spin.capsule');
+    expect((await run('pause', id, '-o', 'spin.capsule')).code).toBe(0);
     expect((await file('spin.capsule')).spec.dropDead).toBe(true);
     const refused = await run('resume', '--drop-dead', id);
     expect([refused.code, refused.stderr]).toEqual([

@@ -112,7 +112,7 @@ for (let i = 0; i < 3000; i++) {
   }
   if (i % 1000 == 999) __collect();
 }
-for (let at = list; at != null; at = at.next) sum += at!.value;
+for (let at: Node | null = list; at != null; at = at!.next) sum += at!.value;
 println(sum.toString());
 `;
 
@@ -129,8 +129,9 @@ describe('AssemblyScript', () => {
         path === '/p/churn.ts' ? CHURN : readSource(path);
       const { wasm } = await compileAssemblyScript('/p/churn.ts', read, options);
       const left = exactWithoutDead(programOf('churn', wasm), 5);
-      // The declared table, and all that TLSF has given back.
-      expect(median(left)).toBeGreaterThan(options.runtime === 'stub' ? 7_000 : 20_000);
+      // The declared table (most of the fuel is spent in filling it), and all that TLSF has given back.
+      if (options.runtime === 'stub') expect(new Set(left)).toEqual(new Set([0, 8_000]));
+      else expect(median(left)).toBeGreaterThan(20_000);
     },
   );
 });
