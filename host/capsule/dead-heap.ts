@@ -42,46 +42,70 @@ const KEPT_AT_END = 4;
 /** The dead parts of free blocks, ascending. None at the first doubt (F1). */
 export function freeBlocks(memory: DataView, root: number): DeadRange[] {
   if (root === 0 || root % ALIGN !== 0 || root + ROOT_BYTES > memory.byteLength) return [];
-  const free = walkBlocks(memory, root);
-  if (free === undefined || !listsAgree(memory, root, free)) return [];
+  const tail = memory.getUint32(root + TAIL_AT, true);
+  const first = root + FIRST_BLOCK_AT;
+  if (tail < first || tail + HEADER_BYTES > memory.byteLength) return [];
+  const free = new BlockSet(first, tail);
   const dead: DeadRange[] = [];
-  for (const [block, size] of free) {
-    const first = block + KEPT_AT_START;
-    const end = block + HEADER_BYTES + size - KEPT_AT_END;
-    if (first < end) dead.push({ first, end });
-  }
-  return dead;
+  return blocksAgree(memory, free, dead) && listsAgree(memory, root, free) ? dead : [];
 }
 
-/** Size of each free block by its address, ascending; undefined when a block or the tail is not as it must be. */
-function walkBlocks(memory: DataView, root: number): Map<number, number> | undefined {
-  const tail = memory.getUint32(root + TAIL_AT, true);
-  if (tail + HEADER_BYTES > memory.byteLength) return undefined;
-  const free = new Map<number, number>();
+/** Addresses of free blocks: a bit for each place where one can begin. */
+class BlockSet {
+  readonly #bits: Uint8Array;
+  count = 0;
+
+  constructor(
+    readonly first: number,
+    readonly tail: number,
+  ) {
+    this.#bits = new Uint8Array((tail - first) / (8 * ALIGN) + 1);
+  }
+
+  add(block: number): void {
+    const place = (block - this.first) / ALIGN;
+    this.#bits[place >>> 3]! |= 1 << (place & 7);
+    this.count++;
+  }
+
+  /** False: it was not there (any more). Any number may be asked for. */
+  take(block: number): boolean {
+    const place = (block - this.first) / ALIGN;
+    const bit = 1 << (place & 7);
+    if (place < 0 || !Number.isInteger(place) || ((this.#bits[place >>> 3] ?? 0) & bit) === 0)
+      return false;
+    this.#bits[place >>> 3]! ^= bit;
+    this.count--;
+    return true;
+  }
+}
+
+/** From the first block to the tail each is as it must be. Fills in the free ones and their dead parts. */
+function blocksAgree(memory: DataView, free: BlockSet, dead: DeadRange[]): boolean {
+  const { tail } = free;
   let leftFree = false;
-  let block = root + FIRST_BLOCK_AT;
+  let block = free.first;
   while (block < tail) {
     const info = memory.getUint32(block, true);
     const size = info - (info & TAGS);
     const right = block + HEADER_BYTES + size;
     const isFree = (info & FREE) !== 0;
-    if (size < SIZE_MIN || size % ALIGN !== SIZE_MIN || right > tail) return undefined;
-    if (((info & LEFT_FREE) !== 0) !== leftFree || (isFree && leftFree)) return undefined;
+    if (size < SIZE_MIN || size % ALIGN !== SIZE_MIN || right > tail) return false;
+    if (((info & LEFT_FREE) !== 0) !== leftFree || (isFree && leftFree)) return false;
     if (isFree) {
-      if (memory.getUint32(right - KEPT_AT_END, true) !== block) return undefined;
-      free.set(block, size);
+      if (memory.getUint32(right - KEPT_AT_END, true) !== block) return false;
+      free.add(block);
+      if (size > SIZE_MIN) dead.push({ first: block + KEPT_AT_START, end: right - KEPT_AT_END });
     }
     leftFree = isFree;
     block = right;
   }
-  const tailInfo = leftFree ? LEFT_FREE : 0;
-  return block === tail && memory.getUint32(tail, true) === tailInfo ? free : undefined;
+  return block === tail && memory.getUint32(tail, true) === (leftFree ? LEFT_FREE : 0);
 }
 
 /** Every free block is in the list of its class, once, and nothing else is; the bitmaps say which lists have members. */
-function listsAgree(memory: DataView, root: number, free: ReadonlyMap<number, number>): boolean {
+function listsAgree(memory: DataView, root: number, free: BlockSet): boolean {
   const flMap = memory.getUint32(root, true);
-  let seen = 0;
   if (flMap >>> FL_COUNT !== 0) return false;
   for (let fl = 0; fl < FL_COUNT; fl++) {
     const slMap = memory.getUint32(root + SL_MAPS_AT + 4 * fl, true);
@@ -92,14 +116,14 @@ function listsAgree(memory: DataView, root: number, free: ReadonlyMap<number, nu
       if (((slMap >>> sl) & 1) !== Number(head !== 0)) return false;
       let before = 0;
       for (let block = head; block !== 0; block = memory.getUint32(block + 8, true)) {
-        const size = free.get(block);
-        if (size === undefined || classOf(size) !== list || ++seen > free.size) return false;
-        if (memory.getUint32(block + 4, true) !== before) return false;
+        if (!free.take(block) || memory.getUint32(block + 4, true) !== before) return false;
+        const info = memory.getUint32(block, true);
+        if (classOf(info - (info & TAGS)) !== list) return false;
         before = block;
       }
     }
   }
-  return seen === free.size;
+  return free.count === 0;
 }
 
 /** The number of the list for blocks of this size. */

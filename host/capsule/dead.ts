@@ -136,7 +136,8 @@ function merged(ranges: DeadRange[]): DeadRange[] {
   return result;
 }
 
-function without(ranges: readonly DeadRange[], kept: DeadRange): DeadRange[] {
+function without(ranges: DeadRange[], kept: DeadRange): DeadRange[] {
+  if (kept.first === kept.end) return ranges;
   return ranges.flatMap(({ first, end }) => {
     const parts = [
       { first, end: Math.min(end, kept.first) },

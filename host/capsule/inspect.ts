@@ -68,7 +68,7 @@ export interface MemoryReport {
   readonly storedBytes: number;
   readonly zeroedBytes: number;
   readonly likeBaseBytes: number;
-  /** Dead memory (--drop-dead): left out as zeros. */
+  /** Size of what was dead (--drop-dead): zeros in the capsule, whatever was there. */
   readonly deadBytes: number;
   /** Of those: not zero, equal to the module's initial image; null when that is not the base, or was not given. */
   readonly likeNonZeroBaseBytes: number | null;
