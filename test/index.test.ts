@@ -220,6 +220,7 @@ describe('the library', () => {
       [{ maxFuel: 10n ** 30n }, /^maxFuel/],
       [{ maxTimeMs: 1.5 }, /^maxTimeMs/],
       [{ maxTimeMs: Number.POSITIVE_INFINITY }, /^maxTimeMs/],
+      [{ dropDead: 1 }, /^dropDead/],
     ];
     for (const [options, message] of refused) {
       await expect(library.start(module, options as StartOptions)).rejects.toMatchObject({

@@ -14,6 +14,7 @@
  *            listDirectory makeDirectory removeFile removeDirectory rename directories; lastError() lastErrno()
  *   random   randomBytes(n) randomU64() random()
  *   clock    monotonicNs() wallMs() sleep(ms)
+ *   dead     markDead(address, bytes) markLive(address): memory that capsules need not hold (--drop-dead)
  *
  * `console.*`, `Math.random`, `Date.now`, `performance.now`, `crypto.getRandomValues` and `process.argv/exit` of the
  * language work too, on the same functions.
@@ -27,4 +28,5 @@ export {
 } from "./files";
 export { random, randomBytes, randomU64 } from "./random";
 export { monotonicNs, sleep, wallMs } from "./clock";
+export { markDead, markLive } from "./dead";
 export { lastErrno, lastError } from "./wasi";

@@ -214,6 +214,8 @@ function moveTable(moved: readonly Moved[]): string {
     'memory KiB',
     'capsule KiB',
     'packed KiB',
+    'without dead',
+    'packed',
     'gzip dump KiB',
     'frames',
     'capture',
@@ -225,6 +227,7 @@ function moveTable(moved: readonly Moved[]): string {
     'dump',
     'dump+gzip',
     'packing',
+    'find dead',
   ];
   const of = (moves: readonly Move[], pick: (move: Move) => number): number =>
     median(moves.map(pick));
@@ -234,6 +237,8 @@ function moveTable(moved: readonly Moved[]): string {
     kib(of(moves, (move) => move.memoryBytes)),
     kib(of(moves, (move) => move.capsuleBytes)),
     kib(of(moves, (move) => move.packedBytes)),
+    kib(of(moves, (move) => move.leanBytes)),
+    kib(of(moves, (move) => move.leanPackedBytes)),
     kib(of(moves, (move) => move.gzipBytes)),
     of(moves, (move) => move.frames),
     ms(of(moves, (move) => move.captureMs)),
@@ -245,6 +250,7 @@ function moveTable(moved: readonly Moved[]): string {
     ms(of(moves, (move) => move.dumpMs)),
     ms(of(moves, (move) => move.dumpMs + move.gzipMs)),
     ms(of(moves, (move) => move.packMs)),
+    ms(of(moves, (move) => move.deadMs)),
   ]);
   return renderTable(header, rows);
 }

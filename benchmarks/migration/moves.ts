@@ -8,10 +8,18 @@
  *   resume     a new instance, memory written into it      }
  *   first      its first 1,000 safepoints: the continuation is compiled here if it is new
  *
+ * Beside it the capsule without dead memory (capsule/dead.ts): its size, and what finding that takes. Nothing goes on from it.
+ *
  * M1  The run that moved and a run that never stopped have the same capsule at the end, bit for bit, else it throws.
  */
 import { gzipSync } from 'node:zlib';
-import { decodeCapsule, encodeCapsule, packBytes, unpackBytes } from '../../host/capsule/index.js';
+import {
+  deadRanges,
+  decodeCapsule,
+  encodeCapsule,
+  packBytes,
+  unpackBytes,
+} from '../../host/capsule/index.js';
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import {
@@ -55,6 +63,10 @@ export interface Move {
   /** The capsule as files have it (capsule/packed.ts), and what packing it takes: no part of `frozen`. */
   readonly packedBytes: number;
   readonly packMs: number;
+  /** The same without dead memory, and the time to find that. */
+  readonly leanBytes: number;
+  readonly leanPackedBytes: number;
+  readonly deadMs: number;
   readonly frames: number;
   readonly captureMs: number;
   readonly encodeMs: number;
@@ -122,10 +134,11 @@ function runOn({ instance, host }: Placed, fuel: number): void {
   }
 }
 
-function pack(placed: Placed, loaded: LoadedModule, specHash: string) {
+function pack(placed: Placed, loaded: LoadedModule, specHash: string, dropDead = false) {
   const state = placed.instance.capture();
+  const dead = dropDead ? deadRanges(state, loaded.module) : [];
   const facts = { shardId: 's-bench', epoch: 1, specHash, references: placed.host.references() };
-  return () => encodeCapsule({ ...facts, state, base: loaded.baseImage() }, nodePlatform);
+  return () => encodeCapsule({ ...facts, state, base: loaded.baseImage(), dead }, nodePlatform);
 }
 
 function timed<T>(action: () => T): [T, number] {
@@ -152,6 +165,8 @@ function move(
   const [packed, packMs] = timed(() => packBytes(bytes, nodePlatform));
   if (Buffer.compare(unpackBytes(packed, nodePlatform), bytes) !== 0)
     throw new Error(`${spec.programName}: a packed capsule is not what it was`);
+  const [encodeLean, deadMs] = timed(() => pack(placed, loaded, specHash, true));
+  const lean = encodeLean().bytes;
   const [decoded, decodeMs] = timed(() => {
     const capsule = decodeCapsule(bytes, nodePlatform, { moduleHash: spec.moduleHash });
     return { state: capsule.state(loaded.baseImage()), frames: capsule.frames.length };
@@ -169,6 +184,9 @@ function move(
       gzipBytes: zipped.length,
       packedBytes: packed.length,
       packMs,
+      leanBytes: lean.length,
+      leanPackedBytes: packBytes(lean, nodePlatform).length,
+      deadMs: Math.max(0, deadMs - captureMs),
       frames: decoded.frames,
       captureMs,
       encodeMs,

@@ -122,11 +122,12 @@ export function encodeCapsule(
   platform: Platform,
   allocate?: Allocate,
 ): EncodedCapsule {
-  const { state, base, dead } = input;
+  const { state, base, dead = [] } = input;
   const memoryPlan = state.memory === null ? null : planMemory(state.memory, base, platform, dead);
+  const deadBytes = dead.reduce((sum, { first, end }) => sum + end - first, input.deadBytes ?? 0);
   const header = encodeHeader(
     state,
-    input,
+    { ...input, deadBytes },
     'capsule' in base && state.memory !== null ? base : null,
   );
   const host = encodePlain(state.host as object);

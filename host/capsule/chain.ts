@@ -166,9 +166,9 @@ export function imageOfChain(chain: Chain, image: BaseImage): CapsuleImage | und
 
 /** One full capsule of the newest state, in the present format (H4). */
 export function compactChain(chain: Chain, image: BaseImage, platform: Platform): EncodedCapsule {
-  const { shardId, epoch, specHash, references, unknown } = newestOf(chain).header;
+  const { shardId, epoch, specHash, references, deadBytes, unknown } = newestOf(chain).header;
   const state = stateOfChain(chain, image);
-  const facts = { shardId, epoch, specHash, references, unknown };
+  const facts = { shardId, epoch, specHash, references, deadBytes, unknown };
   return encodeCapsule({ ...facts, state, base: image }, platform);
 }
 

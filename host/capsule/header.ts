@@ -13,6 +13,7 @@
  *     fuelUsed calls growRefused droppedSegments pending
  *     droppedElements tables            only when not empty: element segments; [index, size, slot, function + 1, …] a table
  *     memory                            null or {pages, limitPages}
+ *     deadBytes                         only when not 0: so many bytes of the memory were dead, and are zeros here
  *     anything else                     kept as it is (`unknown`) and written again
  *
  * H1  Keys are sorted (encodePlain), so the order is fixed for all versions.
@@ -33,7 +34,7 @@ import type {
   Wait,
 } from '../types/state.js';
 import { bytesToHex, hexToBytes, isHash } from './bytes.js';
-import { MAX_WASM_PAGES } from './memory.js';
+import { MAX_WASM_PAGES, WASM_PAGE_BYTES } from './memory.js';
 
 const HASH_BYTES = 32;
 /** Longest chain of capsules, the full one included. */
@@ -62,6 +63,8 @@ export interface CapsuleHeader {
   readonly tables: readonly TableState[];
   readonly pending: PendingCall | null;
   readonly memory: { readonly pages: number; readonly limitPages: number } | null;
+  /** Bytes of the memory that were dead (dead.ts): whatever they were, they are zeros here. */
+  readonly deadBytes: number;
   /** Fields of later versions, kept on encoding. */
   readonly unknown: Readonly<Record<string, Plain>>;
 }
@@ -72,6 +75,8 @@ export interface HeaderFacts {
   readonly epoch: number;
   readonly specHash: Hash;
   readonly references: readonly Hash[];
+  /** Of a capsule that this one is made from. */
+  readonly deadBytes?: number;
   readonly unknown?: Readonly<Record<string, Plain>>;
 }
 
@@ -123,7 +128,9 @@ export function encodeHeader(
   };
   const below = base?.below.map(hexToBytes) ?? [];
   const chain = below.length > 0 ? { below } : {};
-  return encodePlain({ ...facts.unknown, ...known, ...references, ...chain });
+  const { deadBytes = 0 } = facts;
+  const dead = deadBytes > 0 ? { deadBytes } : {};
+  return encodePlain({ ...facts.unknown, ...known, ...references, ...chain, ...dead });
 }
 
 function checkBase({ memory }: ShardState, base: BaseName | null): void {
@@ -163,11 +170,14 @@ export function decodeHeader(bytes: Uint8Array, version: number, fail: Fail): Ca
     tables: fields.some('tables', isTable).map(unpackTable),
     pending: unpackPending(fields.take('pending'), fail),
     memory: unpackMemory(fields.take('memory'), fail),
+    deadBytes: fields.countOrNone('deadBytes'),
   };
   if (header.base !== null && header.memory === null) throw fail('a base without a memory');
   if (header.base === null && header.below.length > 0) throw fail('a chain without a base');
   if (header.base !== null && !isChain([header.base, ...header.below]))
     throw fail('the chain of bases is too long, or names a link twice');
+  if (header.deadBytes > (header.memory?.pages ?? 0) * WASM_PAGE_BYTES)
+    throw fail('more dead bytes than memory');
   if (!ascending(header.references)) throw fail('references are not sorted');
   if (!ascending(header.droppedElements)) throw fail('dropped elements are not sorted');
   if (!ascending(header.tables.map((t) => t.index))) throw fail('tables are not sorted');
@@ -223,6 +233,14 @@ class Fields {
     const list = this.list(key, each);
     if (list.length === 0) throw this.#fail(`field ${key} is empty`);
     return list;
+  }
+
+  /** A number that is there only when it is not 0. */
+  countOrNone(key: string): number {
+    if (!Object.hasOwn(this.#map, key)) return 0;
+    const value = this.count(key);
+    if (value === 0) throw this.#fail(`field ${key} is 0`);
+    return value;
   }
 
   take(key: string): unknown {

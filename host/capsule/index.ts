@@ -37,6 +37,7 @@ export {
   recoverChain,
   stateOfChain,
 } from './chain.js';
+export { deadRanges, prepareDead } from './dead.js';
 export { type CapsuleDiff, type Change, diffCapsules } from './diff.js';
 export { type CapsuleHeader, CHAIN_LINKS_MAX, neededBlobs } from './header.js';
 export {

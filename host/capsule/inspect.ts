@@ -68,6 +68,8 @@ export interface MemoryReport {
   readonly storedBytes: number;
   readonly zeroedBytes: number;
   readonly likeBaseBytes: number;
+  /** Size of what was dead (--drop-dead): zeros in the capsule, whatever was there. */
+  readonly deadBytes: number;
   /** Of those: not zero, equal to the module's initial image; null when that is not the base, or was not given. */
   readonly likeNonZeroBaseBytes: number | null;
   readonly runs: number;
@@ -283,6 +285,7 @@ function memoryReport(decoded: DecodedCapsule, base: BaseImage | undefined): Mem
     storedBytes,
     zeroedBytes,
     likeBaseBytes: spaceBytes - storedBytes - zeroedBytes,
+    deadBytes: header.deadBytes,
     likeNonZeroBaseBytes: known === undefined ? null : unitsKept(known, memory) * UNIT_BYTES,
     runs,
     ranges: largestRanges(memory),

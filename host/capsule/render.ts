@@ -161,6 +161,9 @@ function memoryLines(memory: MemoryReport): string[] {
       row('stored', memory.storedBytes, `in ${count(memory.runs)} runs`),
       row('zeroed by the program', memory.zeroedBytes),
       row('as in the base', memory.likeBaseBytes, `left out${like}`),
+      ...(memory.deadBytes === 0
+        ? []
+        : [row('dead', memory.deadBytes, 'zeros, whatever was there')]),
     ],
     [1],
   );

@@ -256,13 +256,16 @@ function parseBundle(
   };
 }
 
-/** What may be used from the beginning on. 0 = as the file says. */
-export type Limits = Pick<ShardSpec, 'maxMemoryPages' | 'maxFuel' | 'maxTimeMs'>;
+/** What may be used from the beginning on: 0 = as the file says. And whether dead memory is left out: false = as the file says. */
+export interface Limits extends Pick<ShardSpec, 'maxMemoryPages' | 'maxFuel' | 'maxTimeMs'> {
+  readonly dropDead: boolean;
+}
 
 /** The same program at the same place, with other limits. One that is used up already is refused. */
 export function withLimits(file: CapsuleFile, given: Limits): CapsuleFile {
   const { maxMemoryPages, maxFuel, maxTimeMs } = given;
-  if (maxMemoryPages === 0 && maxFuel === 0n && maxTimeMs === 0) return file;
+  const dropDead = given.dropDead && file.spec.dropDead !== true;
+  if (maxMemoryPages === 0 && maxFuel === 0n && maxTimeMs === 0 && !dropDead) return file;
   const { fuelUsed } = file.decoded.header;
   if (maxFuel > 0n && maxFuel <= fuelUsed)
     throw usedUp(file, '--max-fuel', `${fuelUsed} units of fuel`);
@@ -273,6 +276,7 @@ export function withLimits(file: CapsuleFile, given: Limits): CapsuleFile {
     maxMemoryPages: maxMemoryPages || file.spec.maxMemoryPages,
     maxFuel: maxFuel || file.spec.maxFuel,
     maxTimeMs: maxTimeMs || file.spec.maxTimeMs,
+    ...(dropDead ? ({ dropDead } as const) : {}),
   };
   const specBytes = encodeSpec(spec);
   const to = {

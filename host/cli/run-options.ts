@@ -30,6 +30,7 @@ export interface RunSettings {
   readonly maxMemoryPages: number;
   readonly maxFuel: bigint;
   readonly maxTimeMs: number;
+  readonly dropDead: boolean;
   readonly moveEveryMs: number | undefined;
   readonly pauseAtFuel: bigint | undefined;
   readonly pauseAfterMs: number | undefined;
@@ -57,6 +58,7 @@ export interface RawRunOptions {
   readonly maxMemory?: string;
   readonly maxFuel?: string;
   readonly maxTime?: string;
+  readonly dropDead?: boolean;
   readonly moveEvery?: string;
   readonly pauseAt?: string;
   readonly pauseAfter?: string;
@@ -93,12 +95,16 @@ export function addProgramOptions(command: Command): Command {
     .option('--name <name>', 'name of the shard in reports');
 }
 
-/** What it may use; from its beginning on, also when it goes on from a capsule. */
+/** What it may use, from its beginning on, and what its capsules hold: also when it goes on from a capsule. */
 export function addLimitOptions(command: Command): Command {
   return command
     .option('--max-memory <size>', "limit of the program's memory, like 64MiB")
     .option('--max-fuel <count>', 'limit of its fuel (safepoint passages), like 1e9')
-    .option('--max-time <duration>', 'limit of its running time, like 30s');
+    .option('--max-time <duration>', 'limit of its running time, like 30s')
+    .option(
+      '--drop-dead',
+      'leave dead memory out of its capsules: unused stack, free heap blocks, what it declares dead',
+    );
 }
 
 /** Where a run happens and how it is left. */
@@ -159,6 +165,7 @@ export function parseRunSettings(raw: RawRunOptions): RunSettings {
       raw.maxTime === undefined
         ? 0
         : positive(parseDurationMs(raw.maxTime, '--max-time'), '--max-time'),
+    dropDead: raw.dropDead === true,
     moveEveryMs: moveEveryMs === undefined ? undefined : positive(moveEveryMs, '--move-every'),
     pauseAtFuel,
     pauseAfterMs,

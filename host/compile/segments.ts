@@ -4,15 +4,16 @@
  *   (memory 1)  (data (i32.const 65534) "abcdef")       65534 + 6 > 65536: such a program can never run anywhere
  *   (table 2 funcref)  (elem (i32.const 1) $f $g)       1 + 2 > 2
  *
- * Does: evaluate offsets and say which segment does not fit. Does not: look at passive and declared segments.
+ * Does: evaluate offsets, say which segment does not fit, where data begins. Does not: check passive and declared segments.
  *
  * G1  Only what is certain is said: an offset that is not known here (a global's) is the engine's business.
  */
 import { EXIT, SherdError } from '../types/errors.js';
 import { ByteReader } from './bytes.js';
-import type { WasmModule } from './module.js';
+import { scanSections, type WasmModule } from './module.js';
 
 const PAGE_BYTES = 65_536;
+const DATA_SECTION = 11;
 
 /** The value of a constant i32 expression, or undefined where a global takes part. Steps over its `end`. */
 function offset(r: ByteReader): number | undefined {
@@ -97,7 +98,7 @@ function elements(module: WasmModule, tell: Tell): void {
 }
 
 function data(module: WasmModule, tell: Tell): void {
-  const r = section(module, 11);
+  const r = section(module, DATA_SECTION);
   if (r === undefined || module.memory === undefined) return;
   const size = module.memory.minPages * PAGE_BYTES;
   const count = r.count('data');
@@ -123,4 +124,18 @@ export function checkSegments(module: WasmModule): void {
   };
   elements(module, tell);
   data(module, tell);
+}
+
+/** Where the data segments of a module begin, in order; undefined for one that is passive or whose place a global says. */
+export function dataStarts(bytes: Uint8Array): (number | undefined)[] {
+  const found = scanSections(bytes).find(({ id }) => id === DATA_SECTION);
+  if (found === undefined) return [];
+  const r = new ByteReader(bytes, found.bodyStart, found.end);
+  return Array.from({ length: r.count('data') }, () => {
+    const flags = r.u32();
+    if (flags === 2) r.u32();
+    const at = flags === 1 ? undefined : offset(r);
+    r.skip(r.u32());
+    return at;
+  });
 }

@@ -239,6 +239,7 @@ export function copyPayload(target: Uint8Array, input: ScanInput, scanned: Scann
   invariant(packed.length === PACKED_BYTES, 'as much was packed as could be');
   const { memory, dead = [] } = input;
   let to = 0;
+  let next = 0;
   eachRun(table, (kind, first, count) => {
     if (kind !== DATA) return;
     const skipped = Math.min(Math.max(packed.length - to, 0), count * UNIT_BYTES);
@@ -247,7 +248,8 @@ export function copyPayload(target: Uint8Array, input: ScanInput, scanned: Scann
     to += skipped;
     target.set(memory.subarray(at, at + bytes), to);
     const here = to;
-    eachDead(dead, 0, at, bytes, (from, end) => {
+    while ((dead[next]?.end ?? Number.POSITIVE_INFINITY) <= at) next++;
+    eachDead(dead, next, at, bytes, (from, end) => {
       target.fill(0, here + from - at, here + end - at);
     });
     to += bytes;

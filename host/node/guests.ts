@@ -8,7 +8,7 @@
  * G2  A capsule is refused before anything of it runs when its module is not the one that the record names.
  * G3  A capsule's buffer is this thread's alone; once restored nothing refers to it, and it is used for the next one.
  */
-import { decodeCapsule, encodeCapsule } from '../capsule/index.js';
+import { deadRanges, decodeCapsule, encodeCapsule, prepareDead } from '../capsule/index.js';
 import { MAX_WASM_PAGES, WASM_PAGE_BYTES } from '../capsule/memory.js';
 import { readBatch } from '../capsule/staging.js';
 import { readShardModule } from '../compile/index.js';
@@ -169,6 +169,7 @@ export class Guests {
     const platform = this.#platform;
     const allocate = (bytes: number): Uint8Array => this.shelf.allocate(bytes);
     const { specHash, shardId } = takeUp;
+    if (spec.dropDead === true) prepareDead(loaded.module);
     return {
       host,
       maxFuel: spec.maxFuel,
@@ -191,7 +192,10 @@ export class Guests {
         const state = instance.capture();
         const base = staged ?? loaded.baseImage();
         const references = host.references();
-        const input = { state, base, specHash, epoch, shardId, references };
+        // A staged image has the dead parts already: to say that they are zero would only make the last stop longer.
+        const drop = spec.dropDead === true && staged === undefined;
+        const dead = drop ? deadRanges(state, loaded.module) : [];
+        const input = { state, base, dead, specHash, epoch, shardId, references };
         return encodeCapsule(input, platform, allocate);
       },
       encodeTrees: () => encodeTrees(host.trees()),

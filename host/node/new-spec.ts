@@ -19,6 +19,7 @@ export interface NewSpec extends Pick<ShardSpec, Given> {
   /** Undefined: a random one. */
   readonly seed: string | undefined;
   readonly priority: number;
+  readonly dropDead: boolean;
 }
 
 /** `at` names the program in errors. */
@@ -40,5 +41,6 @@ export function newSpec(module: ShardModule, given: NewSpec, at: string): ShardS
     maxFuel,
     maxTimeMs,
     priority,
+    ...(given.dropDead ? ({ dropDead: true } as const) : {}),
   };
 }

@@ -31,6 +31,8 @@ export interface StartOptions {
   readonly maxMemoryBytes?: number;
   readonly maxFuel?: bigint;
   readonly maxTimeMs?: number;
+  /** Capsules hold zeros where the memory is known to be dead: smaller. Default: all of it is kept. */
+  readonly dropDead?: boolean;
   /** Ends the shard; `result` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -48,6 +50,7 @@ export interface CheckedStart {
   readonly maxMemoryPages: number;
   readonly maxFuel: bigint;
   readonly maxTimeMs: number;
+  readonly dropDead: boolean;
 }
 
 const PAGES_MAX = 65_536;
@@ -75,6 +78,7 @@ export function checkStartOptions(options: StartOptions): CheckedStart {
     maxMemoryPages: pages(options.maxMemoryBytes),
     maxFuel: fuel('maxFuel', options.maxFuel ?? 0n),
     maxTimeMs: milliseconds(options.maxTimeMs ?? 0),
+    dropDead: flag('dropDead', options.dropDead ?? false),
   };
 }
 
@@ -157,6 +161,11 @@ function pages(bytes: number | undefined): number {
   const count = typeof bytes === 'number' ? Math.floor(bytes / WASM_PAGE_BYTES) : Number.NaN;
   if (!(count >= 1)) throw usageError('maxMemoryBytes: less than one Wasm page of 65536 bytes');
   return Math.min(count, PAGES_MAX);
+}
+
+function flag(option: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw usageError(`${option}: not true or false`);
+  return value;
 }
 
 function milliseconds(value: number): number {

@@ -4,7 +4,8 @@
  * Does: encode, decode, and check input that nobody vouches for. Does not: store anything.
  *
  *   spec  = { v: 1, programName, moduleHash: 32 bytes, entry, entryArgs, args, env, stdin: file, dirs: [tree, …],
- *             seed: 16 bytes, maxMemoryPages, maxFuel, maxTimeMs, priority }            keys sorted (types/pack.ts)
+ *             seed: 16 bytes, maxMemoryPages, maxFuel, maxTimeMs, priority, and dropDead: true or nothing }
+ *           keys sorted (types/pack.ts)
  *   trees = [1, tree, …]          tree = [guestPath, readOnly, dir]
  *   node  = [0, mtimeNs, name, node, name, node, …]          directory
  *         | [1, mtimeNs, executable, file]                   file
@@ -53,6 +54,7 @@ export function encodeSpec(spec: ShardSpec): Uint8Array {
     maxFuel: spec.maxFuel,
     maxTimeMs: spec.maxTimeMs,
     priority: spec.priority,
+    ...(spec.dropDead === true ? { dropDead: true } : {}),
   });
 }
 
@@ -79,6 +81,7 @@ export function decodeSpec(bytes: Uint8Array): ShardSpec {
     maxFuel: read.u64(fields.maxFuel, 'maxFuel'),
     maxTimeMs: read.count(fields.maxTimeMs, 'maxTimeMs'),
     priority: read.integer(fields.priority, 'priority'),
+    ...(fields.dropDead === true ? ({ dropDead: true } as const) : {}),
   };
   checkGuestPaths(read, dirs);
   demandCanonical(read, bytes, encodeSpec(spec));

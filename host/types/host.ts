@@ -90,6 +90,8 @@ export interface ShardSpec {
   readonly maxFuel: bigint;
   readonly maxTimeMs: number;
   readonly priority: number;
+  /** Capsules hold zeros where the memory is known to be dead (capsule/dead.ts). Absent: they hold all of it. */
+  readonly dropDead?: true;
 }
 
 /** A piece of file content: a blob and its length. All but the last chunk of a file are CHUNK_BYTES long. */

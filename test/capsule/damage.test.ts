@@ -210,6 +210,8 @@ describe('well-hashed nonsense', () => {
       withHeader({ references: [2, 1].map((n) => new Uint8Array(32).fill(n)) }),
     ],
     ['a memory beyond 4 GiB', withHeader({ memory: { pages: 65_537, limitPages: 65_537 } })],
+    ['dead bytes that are none', withHeader({ deadBytes: 0 })],
+    ['more dead bytes than memory', withHeader({ deadBytes: 2 ** 40 })],
     ['an unknown wait', withHeader({ pending: { name: 'x', args: [], wait: { kind: 'never' } } })],
     [
       'an argument that is text',

@@ -360,9 +360,9 @@ function demandCanonical(decoded: DecodedCapsule, state: ShardState, base: Memor
 }
 
 function encodedAgain(decoded: DecodedCapsule, state: ShardState, base: MemoryBase): Uint8Array {
-  const { shardId, epoch, specHash, references, unknown } = decoded.header;
-  return encodeCapsule({ state, base, shardId, epoch, specHash, references, unknown }, nodePlatform)
-    .bytes;
+  const { shardId, epoch, specHash, references, deadBytes, unknown } = decoded.header;
+  const facts = { shardId, epoch, specHash, references, deadBytes, unknown };
+  return encodeCapsule({ ...facts, state, base }, nodePlatform).bytes;
 }
 
 /** Judges a mutant of a bundle: as the command line reads one. */

@@ -8,7 +8,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import wabt from 'wabt';
-import { PRINT } from '../setup/print.js';
+import { fillMemory, PRINT } from '../setup/print.js';
 
 const FD_WRITE =
   '(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))';
@@ -70,6 +70,15 @@ export const TEXT = {
   /** Exports no _start but two functions that could be meant, and one that takes a parameter. */
   entries: `(module (memory (export "memory") 1)
     (func (export "one")) (func (export "two")) (func (export "three") (param i32)))`,
+  /** Fills 32 KiB that it declares dead, prints their first word before and after a long loop: it reads what it must not read. */
+  declares: `(module ${FD_WRITE} (memory (export "memory") 2) ${PRINT}
+    (global (export "sherd_dead") i32 (i32.const 60000))
+    (data (i32.const 60000) "\\01\\00\\00\\00\\00\\00\\01\\00\\00\\80\\00\\00")
+    (func (export "_start") (local $j i32) (local $sum i32) ${fillMemory(32)}
+      (call $print (i32.load (i32.const 65536)))
+      (local.set $j (i32.const 100000))
+      (loop $wait (br_if $wait (local.tee $j (i32.sub (local.get $j) (i32.const 1)))))
+      (call $print (i32.load (i32.const 65536)))))`,
   /** Imports something that no host gives. */
   foreign: '(module (import "env" "launch" (func)) (func (export "_start") (call 0)))',
 } as const;

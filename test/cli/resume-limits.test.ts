@@ -43,7 +43,7 @@ describe('resume with limits', { timeout: SLOW }, () => {
 
   it('the time quota of the file goes on where it was', async () => {
     const before = await readCapsuleFile(join(cwd, 'x.capsule'));
-    const limits = { maxMemoryPages: 0, maxFuel: 0n, maxTimeMs: 4_000 };
+    const limits = { maxMemoryPages: 0, maxFuel: 0n, maxTimeMs: 4_000, dropDead: false };
     expect(() => withLimits({ ...before, ranMs: 4_000 }, limits)).toThrow(
       /has used 4000 ms already/,
     );

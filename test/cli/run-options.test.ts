@@ -26,6 +26,7 @@ describe('parseRunSettings', () => {
       pauseAt: '123456',
       output: 'x.capsule',
       seed: 'ABC',
+      dropDead: true,
     });
     expect(settings).toMatchObject({
       nodes: 3,
@@ -41,6 +42,7 @@ describe('parseRunSettings', () => {
       pauseAtFuel: 123_456n,
       capsuleFile: 'x.capsule',
       seed: 'abc'.padStart(32, '0'),
+      dropDead: true,
     });
   });
 
@@ -51,6 +53,7 @@ describe('parseRunSettings', () => {
       maxMemoryPages: 0,
       maxFuel: 0n,
       maxTimeMs: 0,
+      dropDead: false,
       thin: false,
     });
   });

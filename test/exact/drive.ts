@@ -12,7 +12,8 @@
  */
 import { createHash } from 'node:crypto';
 import { bareHost } from '../../benchmarks/lib/bare-host.js';
-import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
+import { deadRanges, decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
+import type { DeadRange } from '../../host/core/scan.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import {
   createGuestHost,
@@ -158,7 +159,7 @@ export class Journey {
   }
 
   /** Captures and encodes; the run can go on in place afterwards. */
-  pack(): Capsule {
+  pack(dead: readonly DeadRange[] = []): Capsule {
     const { subject, platform, host, instance } = this;
     const fuel = instance.fuelUsed;
     const state = instance.capture();
@@ -169,10 +170,27 @@ export class Journey {
       subject.spec === undefined ? NO_SPEC : platform.sha256(encodeSpec(subject.spec));
     const base = subject.loaded.baseImage();
     const encoded = encodeCapsule(
-      { state, base, specHash, epoch: 1, shardId: 's-exact', references },
+      { state, base, dead, specHash, epoch: 1, shardId: 's-exact', references },
       platform,
     );
     return { bytes: encoded.bytes, hash: encoded.hash, fuel };
+  }
+
+  /**
+   * The same without dead memory, compared with the full one: equal but for the dead ranges, which are zero; then they are filled
+   * with what nobody wants to read. Gives how many bytes they have.
+   */
+  hopWithoutDead(): number {
+    const { loaded } = this.subject;
+    const state = this.instance.capture();
+    const dead = deadRanges(state, loaded.module);
+    const expected = this.instance.memorySnapshot();
+    for (const { first, end } of dead) expected.fill(0, first, end);
+    this.unpack(this.pack(dead).bytes);
+    if (Buffer.compare(this.instance.memoryView(), expected) !== 0)
+      throw new Error(`memory differs at fuel ${this.fuel}`);
+    for (const { first, end } of dead) this.instance.memoryView().fill(0xa5, first, end);
+    return dead.reduce((sum, { first, end }) => sum + end - first, 0);
   }
 
   /** Through a capsule into a fresh instance, which takes the place of the old one. */

@@ -45,7 +45,7 @@ const tree = fc
   .record({ guestPath: name, readOnly: fc.boolean(), root: node })
   .filter((t): t is DirectoryTree => t.root.kind === 'dir');
 const trees = fc.uniqueArray(tree, { selector: (t) => t.guestPath, maxLength: 3 });
-const spec: fc.Arbitrary<ShardSpec> = fc.record({
+const plainSpec = fc.record({
   v: fc.constant(1 as const),
   programName: text,
   moduleHash: hash,
@@ -61,6 +61,10 @@ const spec: fc.Arbitrary<ShardSpec> = fc.record({
   maxTimeMs: fc.maxSafeNat(),
   priority: fc.maxSafeInteger(),
 });
+const spec: fc.Arbitrary<ShardSpec> = fc.oneof(
+  plainSpec,
+  plainSpec.map((each) => ({ ...each, dropDead: true as const })),
+);
 
 function sorted(entries: Record<string, TreeNode>): [string, TreeNode][] {
   return Object.entries(entries).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));

@@ -69,6 +69,12 @@ async function resumeShard(id: string, raw: Options): Promise<void> {
       `pause it into one first: sherd pause ${id} -o x.capsule`,
     );
   }
+  if (raw.dropDead === true) {
+    throw usageError(
+      '--drop-dead goes with a capsule file',
+      'a shard has it from its beginning: sherd submit --drop-dead',
+    );
+  }
   const client = clientOf(raw.fabric === undefined ? {} : { fabric: raw.fabric });
   const view = await client.resume(id);
   await report(raw, view, `${id}  ${view.status} at fuel ${view.fuelUsed}\n`);
