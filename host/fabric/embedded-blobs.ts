@@ -106,14 +106,15 @@ export class EmbeddedBlobs implements Blobs {
   async get(hash: Hash, options: GetOptions = {}): Promise<Uint8Array | undefined> {
     checkHash(hash);
     this.#checkOpen();
-    const content = await this.#readWhole(hash, options.into);
-    if (content === undefined) return undefined;
+    const whole = await this.#readWhole(hash, options.into);
+    if (whole === undefined) return undefined;
+    const { content, isMarked } = whole;
     const digest = createHash('sha256');
     for (let at = 0; at < content.length; at += CHUNK_BYTES) {
       digest.update(content.subarray(at, at + CHUNK_BYTES));
       if (at >= AT_ONCE_BYTES) await nextTurn(); // big blobs do not hold the process up
     }
-    this.#verify(hash, digest.digest('hex'));
+    this.#verify(hash, digest.digest('hex'), isMarked);
     return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
   }
 
@@ -141,7 +142,7 @@ export class EmbeddedBlobs implements Blobs {
         if (held !== undefined) yield held;
         held = part;
       }
-      this.#verify(hash, digest.digest('hex'));
+      this.#verify(hash, digest.digest('hex'), this.#isMarked(hash));
       if (held !== undefined) yield held;
     } finally {
       await file.close();
@@ -151,8 +152,9 @@ export class EmbeddedBlobs implements Blobs {
   async has(hash: Hash): Promise<boolean> {
     checkHash(hash);
     this.#checkOpen();
-    if (!existsSync(this.#path(hash)) && this.#packedThere(hash) === undefined) return false;
-    if (this.#isMarked(hash) && !(await this.#isSoundAgain(hash))) return false;
+    const packed = existsSync(this.#path(hash)) ? undefined : this.#packedThere(hash);
+    if (packed === undefined && !existsSync(this.#path(hash))) return false;
+    if (this.#isMarked(hash, packed) && !(await this.#isSoundAgain(hash))) return false;
     return new Promise((resolve, reject) => {
       this.#asked.push({ hash, resolve, reject });
       if (this.#asked.length === 1) queueMicrotask(() => this.#answer());
@@ -287,15 +289,23 @@ export class EmbeddedBlobs implements Blobs {
   }
 
   /** Undefined: it is not there. */
-  async #readWhole(hash: Hash, into: ArrayBuffer | undefined): Promise<Buffer | undefined> {
+  async #readWhole(
+    hash: Hash,
+    into: ArrayBuffer | undefined,
+  ): Promise<{ readonly content: Buffer; readonly isMarked: boolean } | undefined> {
     const path = this.#path(hash);
     try {
-      return readSmall(path, into) ?? (await readLarge(path, into));
+      if (existsSync(path)) {
+        const content = readSmall(path, into) ?? (await readLarge(path, into));
+        return { content, isMarked: this.#isMarked(hash) };
+      }
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw this.#unreadable(hash, error);
     }
     try {
-      return this.#packs.read(hash, (bytes) => roomFor(bytes, into));
+      const packed = this.#packs.read(hash, (bytes) => roomFor(bytes, into));
+      if (packed === undefined) return undefined;
+      return { content: packed.content, isMarked: packed.found.damagedMs > 0 };
     } catch (error) {
       throw this.#unreadable(hash, error);
     }
@@ -467,9 +477,11 @@ export class EmbeddedBlobs implements Blobs {
     }
   }
 
-  #isMarked(hash: Hash): boolean {
-    if (existsSync(this.#path(hash))) return existsSync(this.#path(hash) + DAMAGED_MARK);
-    return (this.#packs.find(hash)?.damagedMs ?? 0) > 0;
+  /** `packed`: where it lies, if that is known already. */
+  #isMarked(hash: Hash, packed?: Packed): boolean {
+    const path = this.#path(hash);
+    if (packed === undefined && existsSync(path)) return existsSync(path + DAMAGED_MARK);
+    return ((packed ?? this.#packs.find(hash))?.damagedMs ?? 0) > 0;
   }
 
   /** Of what is marked: it is not what the mark was made for any more, and sound (B3). */
@@ -489,9 +501,9 @@ export class EmbeddedBlobs implements Blobs {
     }
   }
 
-  #verify(hash: Hash, actual: Hash): void {
+  #verify(hash: Hash, actual: Hash, isMarked: boolean): void {
     if (actual === hash) {
-      if (this.#isMarked(hash)) this.#unmark(hash);
+      if (isMarked) this.#unmark(hash);
       return;
     }
     this.#markDamaged(hash);

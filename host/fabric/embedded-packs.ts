@@ -71,6 +71,11 @@ export interface Packed {
   readonly damagedMs: number;
 }
 
+export interface PackedContent {
+  readonly content: Buffer;
+  readonly found: Packed;
+}
+
 interface OwnPack {
   readonly id: number;
   readonly file: number;
@@ -102,14 +107,14 @@ export class Packs {
   }
 
   /** Its bytes, in the room that `allocate` gives; undefined when it is not here. Too few when its pack was cut short. */
-  read(hash: Hash, allocate: (bytes: number) => Buffer): Buffer | undefined {
+  read(hash: Hash, allocate: (bytes: number) => Buffer): PackedContent | undefined {
     let before: Packed | undefined;
     for (;;) {
       const found = this.find(hash);
       if (found === undefined) return undefined;
-      if (found.bytes === 0) return allocate(0);
+      if (found.bytes === 0) return { content: allocate(0), found };
       const content = readPlace(this.#path(found.pack), found, allocate);
-      if (content !== undefined) return content;
+      if (content !== undefined) return { content, found };
       if (found.pack === before?.pack) return undefined; // not moved: its pack is missing
       before = found;
     }

@@ -16,10 +16,10 @@ export async function asFile(directory: string, hash: string): Promise<string> {
   if (existsSync(path)) return path;
   const { store, release } = leaseStore(paths.records);
   const packs = new Packs(paths.packs, store, false);
-  const bytes = packs.read(hash, Buffer.alloc);
-  if (bytes !== undefined) {
+  const packed = packs.read(hash, Buffer.alloc);
+  if (packed !== undefined) {
     mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, bytes);
+    writeFileSync(path, packed.content);
     store.write(() => packs.remove(hash));
   }
   await release();
