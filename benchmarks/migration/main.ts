@@ -1,7 +1,10 @@
 /**
  * benchmarks/migration: what it costs to make a running shard a value, and to make it run again.
  *
- *   node benchmarks/run.mjs migration [--rounds 15] [--moves 12] [--calls 2000] [--programs all|none|raytracer,…] [--job yes|no]
+ *   node benchmarks/run.mjs migration [--rounds 15] [--moves 12] [--calls 2000] [--programs all|none|raytracer,…]
+ *     [--states yes|no] [--job yes|no]
+ *
+ * In two parts, for a machine that one has for minutes only: --programs none --job no, and --states no --job no.
  *
  * Measured: (1) encode and decode of synthetic states, beside a full dump, full dump + gzip, v8.serialize, structured clone and a plain
  * memcpy of the same memory; CPU time, interleaved in one process, medians, ratio to memcpy with a 90 % bootstrap bound, an A/A
@@ -12,7 +15,8 @@
  * Not measured: other machines, deltas against an earlier one. Tails of moves between processes:
  * benchmarks/moves.
  *
- * G1  Garbage is collected before each timed call, outside of it: what one way leaves behind is no cost of the next.
+ * G1  Garbage is collected before each timed call, outside of it: what one way leaves behind is no cost of the next. (Not while
+ *     warming up: it would take ten times as long as the calls.)
  * G2  The A/A pair's geometric mean must be within 1 ± AA_LIMIT, else the run is void: it says so and exits with 1.
  */
 import { setFlagsFromString } from 'node:v8';
@@ -31,7 +35,7 @@ import {
 import { estimateText, renderTable } from '../lib/table.js';
 import { interleave, type Variant, warmUp } from '../lib/timing.js';
 import type { ObservedMove } from '../moves/cluster.js';
-import { callLines, sizeLines, TOUCHED_STATE, touchedLine } from './bars.js';
+import { callLines, type Sizes, sizeLines, TOUCHED_STATE, touchedLine } from './bars.js';
 import { frozenMsOf, moveMainJob } from './job.js';
 import { type Move, type Moved, moveProgram, SUBJECTS } from './moves.js';
 import { measureSmall, OURS, type SmallResult } from './small.js';
@@ -85,6 +89,7 @@ async function measure(
   rounds: number,
 ): Promise<Map<string, number[]>> {
   const repeats = new Map<string, number>();
+  let measuring = false;
   const variants: Variant[] = WAYS.map((way) => {
     const bytes = way.encode(sample.state, sample.base).slice();
     const call = (): number =>
@@ -92,7 +97,7 @@ async function measure(
         ? Math.sign(way.encode(sample.state, sample.base).length)
         : Math.sign(way.decode(bytes, sample.base).length);
     const prepare = (): (() => number) => {
-      collectGarbage();
+      if (measuring) collectGarbage();
       return () => {
         let checksum = 0;
         for (let i = 0; i < (repeats.get(way.name) ?? 1); i++) checksum = call();
@@ -102,18 +107,26 @@ async function measure(
     return { name: way.name, prepare };
   });
   for (const variant of variants) {
+    // Before the warm-up, so that its calls are as long; and after it, when they have become shorter.
+    repeats.set(variant.name, repeatsOf(variant, 1));
     await warmUp(variant, WARM_UP);
-    const call = variant.prepare();
-    const started = process.hrtime.bigint();
-    call();
-    const ms = Number(process.hrtime.bigint() - started) / 1e6;
-    repeats.set(variant.name, Math.max(1, Math.min(200, Math.round(CALL_MS / ms))));
+    repeats.set(variant.name, repeatsOf(variant, repeats.get(variant.name) ?? 1));
   }
+  measuring = true;
   repeats.set('capsule A/A', repeats.get('capsule') ?? 1);
   const times = await interleave(variants, rounds);
   return new Map(
     [...times.cpu].map(([name, list]) => [name, list.map((ms) => ms / (repeats.get(name) ?? 1))]),
   );
+}
+
+/** So many calls take about CALL_MS. `now`: how many the variant makes. */
+function repeatsOf(variant: Variant, now: number): number {
+  const call = variant.prepare();
+  const started = process.hrtime.bigint();
+  call();
+  const ms = Number(process.hrtime.bigint() - started) / 1e6;
+  return Math.max(1, Math.min(200, Math.round((CALL_MS * now) / ms)));
 }
 
 async function measureSample(sample: Sample, rounds: number): Promise<SampleResult> {
@@ -140,11 +153,21 @@ function wayOf(result: SampleResult, name: string): WayResult {
   return result.ways.find((way) => way.name === name) as WayResult;
 }
 
-/** Noise of the run: the same code twice, over all samples and both directions. */
-function noise(results: readonly SampleResult[]): Estimate {
+/** Noise of the run: the same code twice, over all samples and programs and both directions. */
+function noise(results: readonly SampleResult[], small: readonly SmallResult[]): Estimate {
+  const directions = ['encode', 'decode'] as const;
+  if (results.length === 0)
+    return geomeanRatio(
+      small.flatMap(({ ways }) =>
+        directions.map((direction) => ({
+          values: ways['sherd A/A']?.[direction] ?? [],
+          base: ways[OURS]?.[direction] ?? [],
+        })),
+      ),
+    );
   return geomeanRatio(
     results.flatMap((result) =>
-      (['encode', 'decode'] as const).map((direction) => ({
+      directions.map((direction) => ({
         values: wayOf(result, 'capsule A/A').times[direction],
         base: wayOf(result, 'capsule').times[direction],
       })),
@@ -308,6 +331,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     moves: '12',
     calls: '2000',
     programs: 'all',
+    states: 'yes',
     job: 'yes',
   });
   const rounds = Number(options.rounds);
@@ -316,8 +340,9 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     `migration · Node ${host.node}, V8 ${host.v8} · ${host.cpu}, ${host.cores} cores · ${rounds} rounds\n`,
   );
   const results: SampleResult[] = [];
-  for (const shape of SHAPES) results.push(await measureSample(makeSample(shape), rounds));
-  console.log(`${codecTable(results)}\n`);
+  for (const shape of options.states === 'no' ? [] : SHAPES)
+    results.push(await measureSample(makeSample(shape), rounds));
+  if (results.length > 0) console.log(`${codecTable(results)}\n`);
   const small = await measureSmalls(root, options.programs, Number(options.calls));
   if (small.length > 0)
     console.log(`small programs in a warm worker thread, ms a call\n${callTable(small)}\n`);
@@ -330,22 +355,25 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   const job = options.job === 'no' ? [] : await moveMainJob(root, Number(options.moves));
   if (job.length > 0)
     console.log(`the main job between three node processes, ms\n${jobTable(job)}\n`);
-  const aa = noise(results);
-  const bars = [...sizeLines(moved), touchedLine(sizesOf(results)), ...callLines(small)];
+  const aa = noise(results, small);
+  const bars = [...sizeLines(moved), ...sizesOf(results).map(touchedLine), ...callLines(small)];
+  const fileName = `migration${results.length === 0 ? '-programs' : ''}`;
   const subtitle = `Node ${host.node}, ${host.cpu}; medians of ${rounds} interleaved rounds, whiskers 90 % bounds`;
   const json = { machine: host, rounds, noise: aa, bars, results, small, moved, job };
   const files = [
-    writeResult(root, 'migration.json', `${JSON.stringify(json, null, 1)}\n`),
-    writeResult(root, 'migration.svg', chart(results, subtitle)),
+    writeResult(root, `${fileName}.json`, `${JSON.stringify(json, null, 1)}\n`),
+    ...(results.length > 0 ? [writeResult(root, `${fileName}.svg`, chart(results, subtitle))] : []),
   ];
   console.log(`wrote ${files.join(', ')}`);
   return verdict(results, small, bars, aa);
 }
 
-function sizesOf(results: readonly SampleResult[]) {
-  const result = results.find(({ name }) => name === TOUCHED_STATE) as SampleResult;
-  const bytes = new Map(result.ways.map((way) => [way.name, way.bytes]));
-  return { name: result.name, touchedBytes: result.dirtyBytes, bytes };
+function sizesOf(results: readonly SampleResult[]): Sizes[] {
+  const found = results.filter(({ name }) => name === TOUCHED_STATE);
+  return found.map(({ name, dirtyBytes, ways }) => {
+    const bytes = new Map(ways.map((way) => [way.name, way.bytes]));
+    return { name, touchedBytes: dirtyBytes, bytes };
+  });
 }
 
 function verdict(
@@ -372,8 +400,10 @@ function verdict(
     geomean(
       results.map((each) => wayOf(each, name).encodeMs / wayOf(each, 'capsule').encodeMs),
     ).toFixed(1);
-  console.log(
-    `encoding takes ${overPeer('full dump')} × as long by full dump, ${overPeer('full dump+gzip')} × with gzip, ${overPeer('v8.serialize')} × by v8.serialize, ${overPeer('structured clone')} × by structured clone\n\n${barTable(bars)}`,
-  );
+  if (results.length > 0)
+    console.log(
+      `encoding takes ${overPeer('full dump')} × as long by full dump, ${overPeer('full dump+gzip')} × with gzip, ${overPeer('v8.serialize')} × by v8.serialize, ${overPeer('structured clone')} × by structured clone`,
+    );
+  if (bars.length > 0) console.log(`\n${barTable(bars)}`);
   return bars.every(({ met }) => met) ? 0 : 1;
 }
