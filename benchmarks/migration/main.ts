@@ -1,23 +1,27 @@
 /**
  * benchmarks/migration: what it costs to make a running shard a value, and to make it run again.
  *
- *   node benchmarks/run.mjs migration [--rounds 15] [--moves 12] [--programs all|none|raytracer,…] [--job yes|no]
+ *   node benchmarks/run.mjs migration [--rounds 15] [--moves 12] [--calls 2000] [--programs all|none|raytracer,…]
+ *     [--states yes|no] [--job yes|no]
  *
- * Measured: (1) encode and decode of synthetic states, beside a full dump, full dump + gzip, v8.serialize and a plain
+ * In two parts, for a machine that one has for minutes only: --programs none --job no, and --states no --job no.
+ *
+ * Measured: (1) encode and decode of synthetic states, beside a full dump, full dump + gzip, v8.serialize, structured clone and a plain
  * memcpy of the same memory; CPU time, interleaved in one process, medians, ratio to memcpy with a 90 % bootstrap bound, an A/A
- * pair. (2) The wall-clock latency of capture + encode of a small state: p50 and p99 over 2,000 single calls. (3) Moves of real
+ * pair. (2) The wall-clock time of capture + encode, and of decode + resume, of small programs in a warm worker thread, beside
+ * the same peers: p50 and p99 of single calls. (3) Moves of real
  * programs within this process, each checked against a run that never stopped, with the same memory as a full dump. (4) The
  * main job's moves between three node processes.
  * Not measured: other machines, deltas against an earlier one. Tails of moves between processes:
  * benchmarks/moves.
  *
- * G1  Garbage is collected before each timed call, outside of it: what one way leaves behind is no cost of the next.
+ * G1  Garbage is collected before each timed call, outside of it: what one way leaves behind is no cost of the next. (Not while
+ *     warming up: it would take ten times as long as the calls.)
  * G2  The A/A pair's geometric mean must be within 1 ± AA_LIMIT, else the run is void: it says so and exits with 1.
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
-import { nodePlatform } from '../../host/node/platform.js';
+import { type BarLine, barTable } from '../lib/bars.js';
 import { renderChart } from '../lib/chart.js';
 import { machine, parseOptions, writeResult } from '../lib/options.js';
 import {
@@ -31,14 +35,14 @@ import {
 import { estimateText, renderTable } from '../lib/table.js';
 import { interleave, type Variant, warmUp } from '../lib/timing.js';
 import type { ObservedMove } from '../moves/cluster.js';
+import { callLines, type Sizes, sizeLines, TOUCHED_STATE, touchedLine } from './bars.js';
 import { frozenMsOf, moveMainJob } from './job.js';
 import { type Move, type Moved, moveProgram, SUBJECTS } from './moves.js';
+import { measureSmall, OURS, type SmallResult } from './small.js';
 import { makeSample, type Sample, SHAPES } from './states.js';
 import { verify, WAYS } from './ways.js';
 
 const AA_LIMIT = 0.02;
-const SMALL_BAR_MS = 1;
-const LATENCY_CALLS = 2_000;
 const WARM_UP = { minMs: 60, minCalls: 5, settled: 0.1, maxMs: 1_500 };
 /** Short calls are repeated until they take about this long, so that the clock's own cost does not count. */
 const CALL_MS = 5;
@@ -58,6 +62,7 @@ const COLOURS: Readonly<Record<string, string>> = {
   'full dump': '#7d8fa8',
   'full dump+gzip': '#c2693f',
   'v8.serialize': '#b9a24a',
+  'structured clone': '#8a6fa8',
 };
 
 interface WayResult {
@@ -84,6 +89,7 @@ async function measure(
   rounds: number,
 ): Promise<Map<string, number[]>> {
   const repeats = new Map<string, number>();
+  let measuring = false;
   const variants: Variant[] = WAYS.map((way) => {
     const bytes = way.encode(sample.state, sample.base).slice();
     const call = (): number =>
@@ -91,7 +97,7 @@ async function measure(
         ? Math.sign(way.encode(sample.state, sample.base).length)
         : Math.sign(way.decode(bytes, sample.base).length);
     const prepare = (): (() => number) => {
-      collectGarbage();
+      if (measuring) collectGarbage();
       return () => {
         let checksum = 0;
         for (let i = 0; i < (repeats.get(way.name) ?? 1); i++) checksum = call();
@@ -101,18 +107,26 @@ async function measure(
     return { name: way.name, prepare };
   });
   for (const variant of variants) {
+    // Before the warm-up, so that its calls are as long; and after it, when they have become shorter.
+    repeats.set(variant.name, repeatsOf(variant, 1));
     await warmUp(variant, WARM_UP);
-    const call = variant.prepare();
-    const started = process.hrtime.bigint();
-    call();
-    const ms = Number(process.hrtime.bigint() - started) / 1e6;
-    repeats.set(variant.name, Math.max(1, Math.min(200, Math.round(CALL_MS / ms))));
+    repeats.set(variant.name, repeatsOf(variant, repeats.get(variant.name) ?? 1));
   }
+  measuring = true;
   repeats.set('capsule A/A', repeats.get('capsule') ?? 1);
   const times = await interleave(variants, rounds);
   return new Map(
     [...times.cpu].map(([name, list]) => [name, list.map((ms) => ms / (repeats.get(name) ?? 1))]),
   );
+}
+
+/** So many calls take about CALL_MS. `now`: how many the variant makes. */
+function repeatsOf(variant: Variant, now: number): number {
+  const call = variant.prepare();
+  const started = process.hrtime.bigint();
+  call();
+  const ms = Number(process.hrtime.bigint() - started) / 1e6;
+  return Math.max(1, Math.min(200, Math.round((CALL_MS * now) / ms)));
 }
 
 async function measureSample(sample: Sample, rounds: number): Promise<SampleResult> {
@@ -139,11 +153,21 @@ function wayOf(result: SampleResult, name: string): WayResult {
   return result.ways.find((way) => way.name === name) as WayResult;
 }
 
-/** Noise of the run: the same code twice, over all samples and both directions. */
-function noise(results: readonly SampleResult[]): Estimate {
+/** Noise of the run: the same code twice, over all samples and programs and both directions. */
+function noise(results: readonly SampleResult[], small: readonly SmallResult[]): Estimate {
+  const directions = ['encode', 'decode'] as const;
+  if (results.length === 0)
+    return geomeanRatio(
+      small.flatMap(({ ways }) =>
+        directions.map((direction) => ({
+          values: ways['sherd A/A']?.[direction] ?? [],
+          base: ways[OURS]?.[direction] ?? [],
+        })),
+      ),
+    );
   return geomeanRatio(
     results.flatMap((result) =>
-      (['encode', 'decode'] as const).map((direction) => ({
+      directions.map((direction) => ({
         values: wayOf(result, 'capsule A/A').times[direction],
         base: wayOf(result, 'capsule').times[direction],
       })),
@@ -180,31 +204,27 @@ function codecTable(results: readonly SampleResult[]): string {
   return renderTable(header, rows);
 }
 
-interface Latency {
-  readonly name: string;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-}
-
-/** Single calls, none left out: what one shard waits for. */
-function latencies(sample: Sample): Latency[] {
-  const facts = { shardId: 's-bench', epoch: 1, specHash: 'c'.repeat(64), references: [] };
-  const encode = () =>
-    encodeCapsule({ ...facts, state: sample.state, base: sample.base }, nodePlatform);
-  const { bytes } = encode();
-  const decode = () => decodeCapsule(bytes, nodePlatform).state(sample.base);
-  return [
-    ['encode', encode],
-    ['decode', decode],
-  ].map(([name, call]) => {
-    const times: number[] = [];
-    for (let i = 0; i < LATENCY_CALLS; i++) {
-      const started = process.hrtime.bigint();
-      (call as () => unknown)();
-      times.push(Number(process.hrtime.bigint() - started) / 1e6);
-    }
-    return { name: name as string, p50Ms: quantile(times, 0.5), p99Ms: quantile(times, 0.99) };
-  });
+function callTable(results: readonly SmallResult[]): string {
+  const header = [
+    'program',
+    'way',
+    'calls',
+    'capture + encode p50',
+    'p99',
+    'decode + resume p50',
+    'p99',
+  ];
+  const rows = results.flatMap(({ name, ways }) =>
+    Object.entries(ways).map(([way, calls], i) => [
+      i === 0 ? name : '',
+      way,
+      calls.encode.length,
+      ...[calls.encode, calls.decode].flatMap((times) =>
+        [0.5, 0.99].map((q) => quantile(times, q).toFixed(3)),
+      ),
+    ]),
+  );
+  return renderTable(header, rows);
 }
 
 function moveTable(moved: readonly Moved[]): string {
@@ -302,61 +322,70 @@ async function movePrograms(root: string, wanted: string, count: number): Promis
   return moved;
 }
 
+async function measureSmalls(root: string, wanted: string, calls: number): Promise<SmallResult[]> {
+  const chosen = SUBJECTS.filter(({ mostBytes }) => mostBytes !== undefined);
+  const results: SmallResult[] = [];
+  for (const subject of chosen)
+    if (wanted === 'all' || wanted.split(',').includes(subject.name))
+      results.push(await measureSmall(root, subject, calls));
+  return results;
+}
+
 export async function main(args: readonly string[], root: string): Promise<number> {
-  const options = parseOptions(args, { rounds: '15', moves: '12', programs: 'all', job: 'yes' });
+  const options = parseOptions(args, {
+    rounds: '15',
+    moves: '12',
+    calls: '2000',
+    programs: 'all',
+    states: 'yes',
+    job: 'yes',
+  });
   const rounds = Number(options.rounds);
   const host = machine();
   console.log(
     `migration · Node ${host.node}, V8 ${host.v8} · ${host.cpu}, ${host.cores} cores · ${rounds} rounds\n`,
   );
   const results: SampleResult[] = [];
-  for (const shape of SHAPES) results.push(await measureSample(makeSample(shape), rounds));
-  console.log(`${codecTable(results)}\n`);
-  const small = latencies(makeSample(SHAPES[0] as (typeof SHAPES)[0]));
-  for (const { name, p50Ms, p99Ms } of small) {
-    console.log(
-      `small state, ${name}: p50 ${ms(p50Ms)} ms, p99 ${ms(p99Ms)} ms (${LATENCY_CALLS} single calls)`,
-    );
-  }
+  for (const shape of options.states === 'no' ? [] : SHAPES)
+    results.push(await measureSample(makeSample(shape), rounds));
+  if (results.length > 0) console.log(`${codecTable(results)}\n`);
+  const small = await measureSmalls(root, options.programs, Number(options.calls));
+  if (small.length > 0)
+    console.log(`small programs in a warm worker thread, ms a call\n${callTable(small)}\n`);
   const moved = await movePrograms(root, options.programs, Number(options.moves));
   if (moved.length > 0) {
     console.log(
-      `\nmoves within one process, medians in ms; each run ends bit-identical to one that never moved\n${moveTable(moved)}\n`,
+      `moves within one process, medians in ms; each run ends bit-identical to one that never moved\n${moveTable(moved)}\n`,
     );
   }
   const job = options.job === 'no' ? [] : await moveMainJob(root, Number(options.moves));
   if (job.length > 0)
     console.log(`the main job between three node processes, ms\n${jobTable(job)}\n`);
-  const aa = noise(results);
+  const aa = noise(results, small);
+  const bars = [...sizeLines(moved), ...sizesOf(results).map(touchedLine), ...callLines(small)];
+  const fileName = `migration${results.length === 0 ? '-programs' : ''}`;
   const subtitle = `Node ${host.node}, ${host.cpu}; medians of ${rounds} interleaved rounds, whiskers 90 % bounds`;
-  const json = { machine: host, rounds, noise: aa, results, latencies: small, moved, job };
+  const json = { machine: host, rounds, noise: aa, bars, results, small, moved, job };
   const files = [
-    writeResult(root, 'migration.json', `${JSON.stringify(json, null, 1)}\n`),
-    writeResult(root, 'migration.svg', chart(results, subtitle)),
+    writeResult(root, `${fileName}.json`, `${JSON.stringify(json, null, 1)}\n`),
+    ...(results.length > 0 ? [writeResult(root, `${fileName}.svg`, chart(results, subtitle))] : []),
   ];
   console.log(`wrote ${files.join(', ')}`);
-  const smallEnough = sizeVerdict(moved);
-  return verdict(results, small, aa) === 0 && smallEnough ? 0 : 1;
+  return verdict(results, small, bars, aa);
 }
 
-/** The small programs' capsules, packed: the largest of each. */
-function sizeVerdict(moved: readonly Moved[]): boolean {
-  let met = true;
-  for (const { name, moves } of moved) {
-    const most = SUBJECTS.find((subject) => subject.name === name)?.mostBytes;
-    if (most === undefined) continue;
-    const largest = Math.max(...moves.map(({ packedBytes }) => packedBytes));
-    met &&= largest <= most;
-    console.log(
-      `${name}: a packed capsule has at most ${largest} bytes (bar ${most}: ${largest <= most ? 'met' : 'MISSED'})`,
-    );
-  }
-  return met;
+function sizesOf(results: readonly SampleResult[]): Sizes[] {
+  const found = results.filter(({ name }) => name === TOUCHED_STATE);
+  return found.map(({ name, dirtyBytes, ways }) => {
+    const bytes = new Map(ways.map((way) => [way.name, way.bytes]));
+    return { name, touchedBytes: dirtyBytes, bytes };
+  });
 }
 
 function verdict(
   results: readonly SampleResult[],
-  small: readonly Latency[],
+  small: readonly SmallResult[],
+  bars: readonly BarLine[],
   aa: Estimate,
 ): number {
   console.log(`A/A ${estimateText(aa)}`);
@@ -366,14 +395,21 @@ function verdict(
     );
     return 1;
   }
+  for (const { name, ways } of small) {
+    const pair = (['encode', 'decode'] as const).map(
+      (direction) =>
+        median(ways['sherd A/A']?.[direction] ?? []) / median(ways[OURS]?.[direction] ?? []),
+    );
+    console.log(`A/A of ${name}'s calls: ${pair.map((each) => each.toFixed(3)).join(', ')}`);
+  }
   const overPeer = (name: string): string =>
     geomean(
       results.map((each) => wayOf(each, name).encodeMs / wayOf(each, 'capsule').encodeMs),
     ).toFixed(1);
-  const encode = small[0] as Latency;
-  const met = encode.p50Ms < SMALL_BAR_MS;
-  console.log(
-    `encoding takes ${overPeer('full dump')} × as long by full dump, ${overPeer('full dump+gzip')} × with gzip, ${overPeer('v8.serialize')} × by v8.serialize; small state ${ms(encode.p50Ms)} ms (bar ${SMALL_BAR_MS} ms: ${met ? 'met' : 'MISSED'})`,
-  );
-  return met ? 0 : 1;
+  if (results.length > 0)
+    console.log(
+      `encoding takes ${overPeer('full dump')} × as long by full dump, ${overPeer('full dump+gzip')} × with gzip, ${overPeer('v8.serialize')} × by v8.serialize, ${overPeer('structured clone')} × by structured clone`,
+    );
+  if (bars.length > 0) console.log(`\n${barTable(bars)}`);
+  return bars.every(({ met }) => met) ? 0 : 1;
 }

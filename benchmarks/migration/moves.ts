@@ -85,14 +85,15 @@ export interface Moved {
 const FIRST_FUEL = 1_000;
 const NO_BLOBS = { get: () => undefined };
 
-interface Placed {
+export interface Placed {
   readonly host: GuestHost;
   readonly instance: Instance;
 }
 
-async function load(
+/** A program, or a kernel of benchmarks/overhead, compiled and with what it is started with. */
+export async function load(
   root: string,
-  subject: Subject,
+  subject: Pick<Subject, 'name' | 'args' | 'kernel'>,
 ): Promise<{ loaded: LoadedModule; spec: ShardSpec }> {
   if (subject.kernel === true) return loadKernel(root, subject);
   const module = await compileGuest(root, `assembly/programs/${subject.name}.ts`);
@@ -107,7 +108,7 @@ async function load(
 
 async function loadKernel(
   root: string,
-  { name }: Subject,
+  { name }: Pick<Subject, 'name'>,
 ): Promise<{ loaded: LoadedModule; spec: ShardSpec }> {
   const [kernel] = chooseKernels(name);
   if (kernel === undefined) throw new Error(`${name} is no kernel`);
@@ -118,14 +119,14 @@ async function loadKernel(
   return { loaded: LoadedModule.load(module, nodePlatform), spec };
 }
 
-function start(loaded: LoadedModule, spec: ShardSpec): Placed {
+export function start(loaded: LoadedModule, spec: ShardSpec): Placed {
   const host = createGuestHost(spec, NO_BLOBS, nodePlatform);
   const { entry, entryArgs } = spec;
   return { host, instance: Instance.start(loaded, host, { entry, entryArgs, limitPages: 0 }) };
 }
 
 /** Runs exactly this many safepoints. */
-function runOn({ instance, host }: Placed, fuel: number): void {
+export function runOn({ instance, host }: Placed, fuel: number): void {
   const target = instance.fuelUsed + BigInt(fuel);
   while (instance.fuelUsed < target) {
     const result = instance.run(Number(target - instance.fuelUsed));

@@ -5,6 +5,8 @@
  *   full dump        the whole memory copied behind a msgpack head, one SHA-256 (the usual answer without a base)
  *   full dump+gzip   the same, then zlib level 6
  *   v8.serialize     the state as V8's structured clone writes it, memory included; no hash
+ *   structured clone the state through a message port, as to a worker: encoding posts and receives it, decoding is the copy
+ *                    into an instance's memory
  *   memcpy           one copy of the whole memory into memory that was touched before: the physical limit of anything
  *                    that keeps all of it. Into a fresh target: the same, with the page faults that all others pay too
  *
@@ -14,6 +16,7 @@
  * W1  Every way but memcpy restores the memory exactly; `verify` checks it before anything is timed.
  */
 import { deserialize, serialize } from 'node:v8';
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { decodeCapsule, encodeCapsule } from '../../host/capsule/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
@@ -107,6 +110,23 @@ const v8Serialize: Way = {
   decode: (bytes) => memoryOf(deserialize(bytes) as ShardState).slice(),
 };
 
+const { port1, port2 } = new MessageChannel();
+port2.unref();
+
+const structuredClone: Way = {
+  name: 'structured clone',
+  encode: (state) => {
+    port1.postMessage(state);
+    const received = receiveMessageOnPort(port2) as { message: ShardState };
+    return memoryOf(received.message);
+  },
+  decode: (bytes) => {
+    const target = usedBefore('unclone', bytes.length);
+    target.set(bytes);
+    return target;
+  },
+};
+
 const memcpyFresh: Way = {
   name: 'memcpy, fresh target',
   encode: (state) => memoryOf(state).slice(),
@@ -134,6 +154,7 @@ export const WAYS: readonly Way[] = [
   fullDump,
   fullDumpGzip,
   v8Serialize,
+  structuredClone,
   memcpyFresh,
   memcpy,
 ];

@@ -14,12 +14,14 @@
  *   down    the guest stands still → it runs in the other process
  *   and its parts as source and target report them. Then pauses without a move: the client's request → the guest stands
  *   still, and the part of it from the node on. Also an idle ping: a request that control answers by itself.
+ * Beside them, in every round: the memory of BASE sent to another process otherwise, and a page fault (peers.ts).
  * The A/A pairs are 1 MiB twice (for moves) and 1 MiB busy twice (for pauses). Not measured: other machines, the network.
  *
  * G1  An A/A pair's ratio of medians must be within 1 ± AA_LIMIT, else the verdict is void: it says so and exits with 1.
  * G2  No move is left out; each variant's first move of each round is in the tails like any other.
  */
 import { availableParallelism } from 'node:os';
+import { type BarLine, barTable, nearest } from '../lib/bars.js';
 import { renderChart } from '../lib/chart.js';
 import { machine, parseOptions, writeResult } from '../lib/options.js';
 import { bootstrap, type Estimate, median, quantile } from '../lib/statistics.js';
@@ -31,9 +33,14 @@ import {
   type ObservedPause,
   sleep,
 } from './cluster.js';
+import { type PeerName, Peers } from './peers.js';
 
 const AA_LIMIT = 0.02;
 const DOWN_BAR_MS = 20;
+/** From the request until it runs there, p50 and p99. */
+const MOVE_BARS_MS = [5, 20] as const;
+const PEERS = ['structured clone', 'full dump+gzip'] satisfies PeerName[];
+const PEER_CALLS = 5;
 const PAUSE_BAR_MS = 5;
 const PINGS = 20;
 /** Moves and pauses of each variant before it counts: the code of client, control and nodes is optimised then. */
@@ -79,6 +86,8 @@ interface Result {
 type Figure = (move: ObservedMove) => number;
 const freezeOf: Figure = (move) => move.pauseMs;
 const downOf: Figure = (move) => move.downMs ?? Number.NaN;
+/** The client's request → it runs in the other process. */
+const moveOf: Figure = (move) => freezeOf(move) + downOf(move);
 
 async function runVariant(
   cluster: BenchCluster,
@@ -240,11 +249,13 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     (variant) => ({ variant, rounds: [], pauses: [] }),
   );
   const idle: number[] = [];
+  const peers = Peers.start((VARIANTS[0] as Variant).kib * 1024);
   const cluster = await BenchCluster.start(2);
   try {
     for (const { variant } of results) await runVariant(cluster, program, variant, ...WARM);
     for (let round = 0; round < rounds; round++) {
       idle.push(...(await pings(cluster)));
+      await peers.round(PEER_CALLS);
       // Every other round backwards, so that drift hits all variants alike.
       const order = round % 2 === 0 ? results : [...results].reverse();
       for (const result of order) {
@@ -256,15 +267,16 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     }
   } finally {
     await cluster.end();
+    peers.close();
   }
-  return conclude(root, host, results, idle, rounds);
+  return conclude(root, host, results, { idle, peers }, rounds);
 }
 
 function conclude(
   root: string,
   host: ReturnType<typeof machine>,
   results: readonly Result[],
-  idle: readonly number[],
+  { idle, peers }: { readonly idle: readonly number[]; readonly peers: Peers },
   rounds: number,
 ): number {
   const moved = results.filter(({ rounds }) => rounds.flat().length > 0);
@@ -276,20 +288,52 @@ function conclude(
   const subtitle = `Node ${host.node}, ${host.cpu}, ${host.cores} cores; ${rounds} interleaved rounds; line: ${DOWN_BAR_MS} ms`;
   const found = (name: string): Result | undefined =>
     results.find(({ variant }) => variant.name === name);
+  const faultUs = peers.faultUs(median);
+  const [cold, warm] = (['cold memcpy', 'memcpy'] as const).map((name) =>
+    median(peers.times[name]),
+  );
+  console.log(
+    `copying ${peers.bytes / 1024} KiB: ${cold?.toFixed(2)} ms into fresh memory, ${warm?.toFixed(2)} into memory that was used before: a page fault costs ${faultUs.toFixed(1)} µs`,
+  );
+  const bars = moveLines(found(BASE), found(AGAIN), peers);
+  const json = { machine: host, rounds, ping, faultUs, peers: peers.times, bars, results };
   const files = [
-    writeResult(
-      root,
-      'moves.json',
-      `${JSON.stringify({ machine: host, rounds, ping, results }, null, 1)}\n`,
-    ),
+    writeResult(root, 'moves.json', `${JSON.stringify(json, null, 1)}\n`),
     ...(moved.length > 0 ? [writeResult(root, 'moves.svg', chart(moved, subtitle))] : []),
   ];
   console.log(`wrote ${files.join(', ')}`);
   const verdicts = [
     judgeMoves(found(BASE), found(AGAIN)),
     judgePauses(found(BUSY), found(BUSY_AGAIN), ping.p99Ms),
+    ...bars.map(({ met }) => met),
   ];
+  if (bars.length > 0) console.log(barTable(bars));
   return verdicts.every((met) => met) ? 0 : 1;
+}
+
+/** A/A void: judgeMoves says so. Both of the pair count: they are the same. */
+function moveLines(base: Result | undefined, again: Result | undefined, peers: Peers): BarLine[] {
+  if (base === undefined || base.rounds.flat().length === 0) return [];
+  const both = [base, again].flatMap((result) => result ?? []);
+  const [p50, p99] = [0.5, 0.99].map((q) =>
+    quantile(
+      both.flatMap((result) => all(result, moveOf)),
+      q,
+    ),
+  ) as [number, number];
+  const others = PEERS.map(
+    (name) => [`${name} to another process`, median(peers.times[name])] as const,
+  );
+  return [
+    {
+      what: `move of ${BASE}, request → running there`,
+      figure: `p50 ${ms(p50)}, p99 ${ms(p99)} ms`,
+      bar: `p50 < ${MOVE_BARS_MS[0]}, p99 < ${MOVE_BARS_MS[1]} ms`,
+      met: p50 < MOVE_BARS_MS[0] && p99 < MOVE_BARS_MS[1],
+      peer: nearest(p50, new Map(others)),
+      limit: { name: 'memcpy', ratio: p50 / median(peers.times.memcpy) },
+    },
+  ];
 }
 
 /** True: met, or not asked for. */

@@ -28,9 +28,10 @@ import { ControlServer } from '../../host/control/server.js';
 import { scan } from '../../host/core/scan.js';
 import { openEmbeddedFabric, startEmbeddedHub } from '../../host/fabric/embedded.js';
 import { nodePlatform } from '../../host/node/platform.js';
+import { type BarLine, barTable } from '../lib/bars.js';
 import { renderChart } from '../lib/chart.js';
 import { machine, parseOptions, writeResult } from '../lib/options.js';
-import { bootstrap, type Estimate, median } from '../lib/statistics.js';
+import { bootstrap, type Estimate, median, quantile } from '../lib/statistics.js';
 import { estimateText, renderTable } from '../lib/table.js';
 import { loadGuest, sleep } from '../moves/cluster.js';
 
@@ -245,15 +246,16 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   } finally {
     await cluster.close();
   }
-  return conclude(root, host, results, bytes / bytesPerMs);
+  return conclude(root, host, results, setting);
 }
 
 function conclude(
   root: string,
   host: ReturnType<typeof machine>,
   results: readonly Round[],
-  wholeMs: number,
+  { bytes, bytesPerMs }: Setting,
 ): number {
+  const wholeMs = bytes / bytesPerMs;
   const of = (pick: (round: Round) => number): Estimate =>
     bootstrap(results.length, (picked) => median(picked.map((i) => pick(results[i] as Round))));
   const down = of(({ downMs }) => downMs);
@@ -280,9 +282,33 @@ function conclude(
   const valid = Math.abs(again.value - 1) <= AA_LIMIT;
   if (!valid) console.log(`A/A of speed: VOID, more than ${AA_LIMIT * 100} % apart`);
   const met = { down: ratio.value <= 1, speed: speed.value >= 0.9 };
-  console.log(
-    `down time: bar ${met.down ? 'met' : 'MISSED'}; speed ≥ 0.9: ${met.speed ? 'met' : 'MISSED'}`,
+  const p99 = quantile(
+    results.map(({ downMs }) => downMs),
+    0.99,
   );
+  const barMs = median(results.map((round) => round.barMs));
+  const bars: BarLine[] = [
+    {
+      what: 'down time of a pre-copied shard',
+      figure: `p50 ${down.value.toFixed(0)}, p99 ${p99.toFixed(0)} ms; ${estimateText(ratio)} of the bar`,
+      bar: `≤ scan + last round ÷ link + ${HANDOVER_MS} ms: ${barMs.toFixed(0)} ms`,
+      met: met.down,
+      peer: { name: 'the whole memory ÷ link', ratio: down.value / wholeMs },
+      limit: {
+        name: 'last round ÷ link',
+        ratio: of(({ downMs, lastBytes }) => downMs / (lastBytes / bytesPerMs)).value,
+      },
+    },
+    {
+      what: 'its speed meanwhile',
+      figure: estimateText(speed),
+      bar: '≥ 0.9',
+      met: met.speed,
+      peer: undefined,
+      limit: { name: 'alone', ratio: speed.value },
+    },
+  ];
+  console.log(barTable(bars));
   const series = [
     { name: 'down time', colour: '#2a7f62' },
     { name: 'bar', colour: '#7d8fa8' },
@@ -298,7 +324,7 @@ function conclude(
       bars: [downMs, barMs].map((value) => ({ value, low: value, high: value })),
     })),
   });
-  const json = `${JSON.stringify({ machine: host, wholeMs, results }, null, 1)}\n`;
+  const json = `${JSON.stringify({ machine: host, wholeMs, bars, results }, null, 1)}\n`;
   console.log(
     `wrote ${[writeResult(root, 'precopy.json', json), writeResult(root, 'precopy.svg', svg)].join(', ')}`,
   );

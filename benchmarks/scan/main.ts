@@ -17,9 +17,10 @@ import { coreOf } from '../../host/core/core.js';
 import { checkTable, type Difference, eachRun } from '../../host/core/difference.js';
 import { applyDifference, copyPayload, scan } from '../../host/core/scan.js';
 import { nodePlatform } from '../../host/node/platform.js';
+import { type BarLine, barTable } from '../lib/bars.js';
 import { renderChart } from '../lib/chart.js';
 import { machine, parseOptions, writeResult } from '../lib/options.js';
-import { type Estimate, geomeanRatio, median, ratioOf } from '../lib/statistics.js';
+import { type Estimate, geomeanRatio, median, quantile, ratioOf } from '../lib/statistics.js';
 import { estimateText, renderTable } from '../lib/table.js';
 import { interleave, type Times, type Variant, warmUp } from '../lib/timing.js';
 import { makeSample, type Sample, type Spread, UNIT_BYTES } from './shapes.js';
@@ -195,16 +196,35 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     results.map(({ times }) => ({ values: times['sherd A/A'] ?? [], base: times[OURS] ?? [] })),
   );
   const subtitle = `${mib} MiB, ${share * 100} % changed; Node ${host.node}, ${host.cpu}; medians of ${rounds} interleaved rounds, whiskers 90 % bounds`;
-  const json = { machine: host, rounds, mib, share, noise: aa, results, applied };
+  const bars = results.map((result) => barLine(result, mib, share));
+  const json = { machine: host, rounds, mib, share, noise: aa, bars, results, applied };
   const files = [
     writeResult(root, 'scan.json', `${JSON.stringify(json, null, 1)}\n`),
     writeResult(root, 'scan.svg', chart(results, subtitle)),
   ];
   console.log(`wrote ${files.join(', ')}`);
-  return verdict(results, aa);
+  return verdict(bars, aa);
 }
 
-function verdict(results: readonly SampleResult[], aa: Estimate): number {
+/** N1. */
+function barLine(
+  { spread, speed, toPeer, times }: SampleResult,
+  mib: number,
+  share: number,
+): BarLine {
+  const ours = speed[OURS] as Estimate;
+  const [p50, p99] = [0.5, 0.99].map((q) => quantile(times[OURS] ?? [], q).toFixed(2));
+  return {
+    what: `scan ${mib} MiB, ${share * 100} % changed, ${spread}`,
+    figure: `p50 ${p50}, p99 ${p99} ms; ${estimateText(ours)} of memcpy's speed, ${estimateText(toPeer)} of the peer's`,
+    bar: `≥ ${BAR} and level`,
+    met: ours.value >= BAR && toPeer.high >= 1,
+    peer: { name: PEER, ratio: 1 / toPeer.value },
+    limit: { name: LIMIT, ratio: 1 / ours.value },
+  };
+}
+
+function verdict(bars: readonly BarLine[], aa: Estimate): number {
   console.log(`A/A ${estimateText(aa)}`);
   if (Math.abs(aa.value - 1) > AA_LIMIT) {
     console.log(
@@ -212,14 +232,6 @@ function verdict(results: readonly SampleResult[], aa: Estimate): number {
     );
     return 1;
   }
-  let met = true;
-  for (const { spread, speed, toPeer } of results) {
-    const ours = speed[OURS] as Estimate;
-    const isMet = ours.value >= BAR && toPeer.high >= 1;
-    met &&= isMet;
-    console.log(
-      `${spread}: ${estimateText(ours)} of memcpy's speed (bar ${BAR}), ${estimateText(toPeer)} of Buffer.compare's: ${isMet ? 'met' : 'MISSED'}`,
-    );
-  }
-  return met ? 0 : 1;
+  console.log(`ratios of time\n${barTable(bars)}`);
+  return bars.every(({ met }) => met) ? 0 : 1;
 }

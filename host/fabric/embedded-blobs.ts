@@ -1,29 +1,30 @@
 /**
- * Blobs of the embedded fabric: files named by their hash.
+ * Blobs of the embedded fabric: files named by their hash; small ones (up to PACKED_BYTES) lie together in packs.
  *
  * Does: write through a temporary file and a rename, verify on every read, collect with grace, keep the quota.
- * Does not: compress, cache, or know which record needs which blob.
+ * Does not: compress, cache, or know which record needs which blob; the packs are embedded-packs.
  *
  *   put:      tmp/<random> ── written, hashed, (fsync) ──► [transaction: count, rename] ──► blobs/3f/3f9a…
+ *     small:              hashed ──► [transaction: append to a pack, (fsync), name it there, count]
  *   collect:                              [transaction: still older than the collection's begin? remove, count]
  *
  * B1  Under its name in `blobs/` a file is always complete: a kill or a full disk leaves only a temporary file.
- * B2  Renaming, renewing the age and removing happen inside write transactions of the store, so they exclude one another
+ * B2  Renaming, packing, renewing the age and removing happen inside write transactions of the store, so they exclude one another
  *     over all processes: a put that has returned is never undone by a collection that looked before it.
  * B3  A put of what is there already renews its age, and so does asking for it. What a read has found damaged is marked, and not
  *     there for either: a put writes it anew. A file that has changed since, copied back by somebody, is read again, and a read
  *     that finds it sound takes the mark away.
  * B4  The counter of bytes can lag behind after a kill; every collection recounts it.
+ * B5  A file in `blobs/` goes before what a pack has under the same name: small blobs of older directories are files, and
+ *     whoever copies a blob back puts it there.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import {
   closeSync,
   existsSync,
   fdatasyncSync,
-  fstatSync,
   mkdirSync,
   openSync,
-  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -33,21 +34,34 @@ import {
 } from 'node:fs';
 import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { SherdError } from '../types/errors.js';
 import type { BlobStat, Blobs, GetOptions, PutOptions } from '../types/fabric.js';
 import type { Hash } from '../types/platform.js';
 import { blobDamaged, blobMismatch, blobMissing, checkHash, fabricClosed } from './check.js';
 import type { DirectoryPaths } from './embedded-directory.js';
-import { diskError, isErrno, quotaExceeded } from './embedded-disk.js';
+import { diskError, isErrno, quotaExceeded, syncDirectory } from './embedded-disk.js';
+import {
+  AT_ONCE_BYTES,
+  CHUNK_BYTES,
+  nextTurn,
+  readLarge,
+  readSmall,
+  roomFor,
+  slices,
+  startOf,
+  writeAll,
+} from './embedded-files.js';
+import { PACKED_BYTES, type Packed, Packs } from './embedded-packs.js';
 import type { Store } from './embedded-store.js';
 
-const CHUNK_BYTES = 2 * 1024 * 1024;
 const READ_CHUNK_BYTES = 256 * 1024;
-/** Up to this size (3–8 ms) a blob is written or read without giving the thread away: trips to the pool cost more. */
-const AT_ONCE_BYTES = 8 * 1024 * 1024;
 /** A temporary file that nobody has written to for so long belongs to a killed process. */
 const TEMPORARY_MAX_AGE_MS = 600_000;
 const DAMAGED_MARK = '.damaged';
+const FORCE = { force: true };
 const HASH_NAME = /^[0-9a-f]{64}$/;
+/** Packed blobs that are removed in one transaction. */
+const REMOVED_AT_ONCE = 64;
 
 interface Asked {
   readonly hash: Hash;
@@ -58,12 +72,15 @@ interface Asked {
 export class EmbeddedBlobs implements Blobs {
   #closed = false;
   #asked: Asked[] = [];
+  readonly #packs: Packs;
 
   constructor(
     private readonly paths: DirectoryPaths,
     private readonly store: Store,
     private readonly sync: boolean,
-  ) {}
+  ) {
+    this.#packs = new Packs(paths.packs, store, sync);
+  }
 
   async put(
     hash: Hash,
@@ -72,12 +89,16 @@ export class EmbeddedBlobs implements Blobs {
   ): Promise<void> {
     checkHash(hash);
     this.#checkOpen();
+    const hashed = options.hashed === true;
+    const start = content instanceof Uint8Array ? content : await startOf(content, PACKED_BYTES);
+    if (start instanceof Uint8Array && start.length <= PACKED_BYTES)
+      return this.#putSmall(hash, start, hashed);
     const temporary = join(this.paths.tmp, `${process.pid}-${randomBytes(8).toString('hex')}`);
     try {
-      const bytes = await this.#write(temporary, hash, content, options.hashed === true);
+      const bytes = await this.#write(temporary, hash, start, hashed);
       if (bytes !== undefined) this.#publish(temporary, hash, bytes);
     } catch (error) {
-      rmSync(temporary, { force: true });
+      rmSync(temporary, FORCE);
       throw diskError(error, this.paths.root);
     }
   }
@@ -85,21 +106,15 @@ export class EmbeddedBlobs implements Blobs {
   async get(hash: Hash, options: GetOptions = {}): Promise<Uint8Array | undefined> {
     checkHash(hash);
     this.#checkOpen();
-    let content: Buffer;
-    try {
-      content =
-        readSmall(this.#path(hash), options.into) ??
-        (await readLarge(this.#path(hash), options.into));
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return undefined;
-      throw this.#unreadable(hash, error);
-    }
+    const whole = await this.#readWhole(hash, options.into);
+    if (whole === undefined) return undefined;
+    const { content, isMarked } = whole;
     const digest = createHash('sha256');
     for (let at = 0; at < content.length; at += CHUNK_BYTES) {
       digest.update(content.subarray(at, at + CHUNK_BYTES));
       if (at >= AT_ONCE_BYTES) await nextTurn(); // big blobs do not hold the process up
     }
-    this.#verify(hash, digest.digest('hex'));
+    this.#verify(hash, digest.digest('hex'), isMarked);
     return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
   }
 
@@ -107,6 +122,12 @@ export class EmbeddedBlobs implements Blobs {
     checkHash(hash);
     this.#checkOpen();
     const file = await this.#openBlob(hash);
+    if (file === undefined) {
+      const content = await this.get(hash);
+      if (content === undefined) throw blobMissing(hash);
+      if (content.length > 0) yield content;
+      return;
+    }
     try {
       const digest = createHash('sha256');
       let held: Uint8Array | undefined;
@@ -121,7 +142,7 @@ export class EmbeddedBlobs implements Blobs {
         if (held !== undefined) yield held;
         held = part;
       }
-      this.#verify(hash, digest.digest('hex'));
+      this.#verify(hash, digest.digest('hex'), this.#isMarked(hash));
       if (held !== undefined) yield held;
     } finally {
       await file.close();
@@ -131,8 +152,9 @@ export class EmbeddedBlobs implements Blobs {
   async has(hash: Hash): Promise<boolean> {
     checkHash(hash);
     this.#checkOpen();
-    if (!existsSync(this.#path(hash))) return false;
-    if (this.#isMarked(hash) && !(await this.#isSoundAgain(hash))) return false;
+    const packed = existsSync(this.#path(hash)) ? undefined : this.#packedThere(hash);
+    if (packed === undefined && !existsSync(this.#path(hash))) return false;
+    if (this.#isMarked(hash, packed) && !(await this.#isSoundAgain(hash))) return false;
     return new Promise((resolve, reject) => {
       this.#asked.push({ hash, resolve, reject });
       if (this.#asked.length === 1) queueMicrotask(() => this.#answer());
@@ -152,6 +174,16 @@ export class EmbeddedBlobs implements Blobs {
   }
 
   async *list(): AsyncGenerator<BlobStat> {
+    const small = new Set<Hash>();
+    for await (const file of this.#files()) {
+      if (file.bytes <= PACKED_BYTES) small.add(file.hash);
+      yield file;
+    }
+    for await (const page of this.#packedPages())
+      for (const blob of page) if (!small.has(blob.hash)) yield blob;
+  }
+
+  async *#files(): AsyncGenerator<BlobStat> {
     this.#checkOpen();
     const nowMs = Date.now();
     for (const directory of (await readdir(this.paths.blobs)).sort()) {
@@ -164,19 +196,44 @@ export class EmbeddedBlobs implements Blobs {
     }
   }
 
+  async *#packedPages(): AsyncGenerator<BlobStat[]> {
+    let last: Hash | undefined;
+    do {
+      this.#checkOpen();
+      const page = this.#packs.page(last);
+      const nowMs = Date.now();
+      const stats = page.map(([hash, { bytes, renewedMs }]) => {
+        return { hash, bytes, ageMs: Math.max(0, nowMs - renewedMs) };
+      });
+      yield stats;
+      last = page.at(-1)?.[0];
+      await nextTurn();
+    } while (last !== undefined);
+  }
+
   async collect(
     keep: (hash: Hash) => boolean,
     graceMs: number,
   ): Promise<{ blobs: number; bytes: number }> {
     const freed = { blobs: 0, bytes: 0 };
     const untilMs = Date.now() - graceMs;
-    for await (const blob of this.list()) {
+    for await (const blob of this.#files()) {
       if (keep(blob.hash)) continue;
       const bytes = this.#removeIfOld(blob.hash, untilMs);
       if (bytes === undefined) continue;
       freed.blobs++;
       freed.bytes += bytes;
     }
+    for await (const page of this.#packedPages()) {
+      for (let from = 0; from < page.length; from += REMOVED_AT_ONCE) {
+        const some = page.slice(from, from + REMOVED_AT_ONCE).filter(({ hash }) => !keep(hash));
+        const removed = this.#removePacked(some, untilMs);
+        freed.blobs += removed.length;
+        freed.bytes += removed.reduce((sum, bytes) => sum + bytes, 0);
+        await nextTurn();
+      }
+    }
+    await this.#tidy();
     await this.#removeTemporaries(Math.max(graceMs, TEMPORARY_MAX_AGE_MS));
     await this.recount();
     this.store.removeDeadReaders();
@@ -199,6 +256,64 @@ export class EmbeddedBlobs implements Blobs {
 
   close(): void {
     this.#closed = true;
+    this.#packs.close();
+  }
+
+  /** What has no room now is done by a later collection. */
+  async #tidy(): Promise<void> {
+    try {
+      await this.#packs.tidy();
+    } catch (error) {
+      const known = diskError(error, this.paths.root);
+      if (!(known instanceof SherdError && known.code === 'SHERD_DISK')) throw known;
+    }
+  }
+
+  #putSmall(hash: Hash, content: Uint8Array, hashed: boolean): void {
+    if (!hashed) {
+      const actual = createHash('sha256').update(content).digest('hex');
+      if (actual !== hash) throw blobMismatch(hash, actual);
+    }
+    this.#checkOpen();
+    this.store.write(() => {
+      if (!this.#isMarked(hash) && this.#makeYoung(hash, content.length)) return;
+      this.#checkQuota(content.length, hash);
+      const path = this.#path(hash);
+      const file = statSync(path, { throwIfNoEntry: false });
+      const replaced = (this.#packs.find(hash)?.bytes ?? 0) + (file?.size ?? 0);
+      this.#packs.put(hash, content, Date.now());
+      const total = (this.store.counter('blob-bytes') ?? 0) - replaced + content.length;
+      this.store.setCounter('blob-bytes', Math.max(0, total));
+      if (file !== undefined) for (const each of [path, path + DAMAGED_MARK]) rmSync(each, FORCE);
+    }, this.sync);
+  }
+
+  /** Undefined: it is not there. */
+  async #readWhole(
+    hash: Hash,
+    into: ArrayBuffer | undefined,
+  ): Promise<{ readonly content: Buffer; readonly isMarked: boolean } | undefined> {
+    const path = this.#path(hash);
+    try {
+      if (existsSync(path)) {
+        const content = readSmall(path, into) ?? (await readLarge(path, into));
+        return { content, isMarked: this.#isMarked(hash) };
+      }
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw this.#unreadable(hash, error);
+    }
+    try {
+      const packed = this.#packs.read(hash, (bytes) => roomFor(bytes, into));
+      if (packed === undefined) return undefined;
+      return { content: packed.content, isMarked: packed.found.damagedMs > 0 };
+    } catch (error) {
+      throw this.#unreadable(hash, error);
+    }
+  }
+
+  #packedThere(hash: Hash): Packed | undefined {
+    const packed = this.#packs.find(hash);
+    return packed !== undefined && this.#packs.isThere(packed) ? packed : undefined;
   }
 
   /** Writes the temporary file. Returns its size; undefined when the blob is there already, renewed. */
@@ -271,15 +386,14 @@ export class EmbeddedBlobs implements Blobs {
         mkdirSync(directory, { recursive: true });
         renameSync(temporary, path);
       }
-      rmSync(path + DAMAGED_MARK, { force: true });
+      rmSync(path + DAMAGED_MARK, FORCE);
     }, this.sync);
     if (this.sync) for (const changed of [directory, this.paths.blobs]) syncDirectory(changed);
   }
 
-  /** Renews the age of a blob that is there and sound, with so many bytes if that is said (B3). */
-  #renew(hash: Hash, bytes?: number): boolean {
-    const path = this.#path(hash);
-    if (!existsSync(path) || this.#isMarked(hash)) return false;
+  /** Renews the age of a file that is there and sound, with so many bytes (B3). */
+  #renew(hash: Hash, bytes: number): boolean {
+    if (!existsSync(this.#path(hash)) || this.#isMarked(hash)) return false;
     return this.store.write(() => this.#makeYoung(hash, bytes));
   }
 
@@ -287,8 +401,14 @@ export class EmbeddedBlobs implements Blobs {
   #makeYoung(hash: Hash, bytes?: number): boolean {
     const path = this.#path(hash);
     const found = statSync(path, { throwIfNoEntry: false });
-    if (found === undefined || (bytes !== undefined && found.size !== bytes)) return false;
     const now = new Date();
+    if (found === undefined) {
+      const packed = this.#packedThere(hash);
+      if (packed === undefined || (bytes ?? packed.bytes) !== packed.bytes) return false;
+      this.#packs.renew(hash, packed, now.getTime());
+      return true;
+    }
+    if (bytes !== undefined && found.size !== bytes) return false;
     utimesSync(path, now, now);
     return true;
   }
@@ -300,10 +420,29 @@ export class EmbeddedBlobs implements Blobs {
       const found = statSync(path, { throwIfNoEntry: false });
       if (found === undefined || found.mtimeMs > untilMs) return undefined;
       rmSync(path);
-      rmSync(path + DAMAGED_MARK, { force: true });
+      rmSync(path + DAMAGED_MARK, FORCE);
       const total = (this.store.counter('blob-bytes') ?? 0) - found.size;
       this.store.setCounter('blob-bytes', Math.max(0, total));
       return found.size;
+    });
+  }
+
+  /** Of these, all in one transaction, those that are still that old; gives the bytes of each. */
+  #removePacked(blobs: readonly BlobStat[], untilMs: number): number[] {
+    if (blobs.length === 0) return [];
+    return this.store.write(() => {
+      const removed: number[] = [];
+      for (const { hash } of blobs) {
+        const found = this.#packs.find(hash);
+        if (found !== undefined && found.renewedMs <= untilMs)
+          removed.push(this.#packs.remove(hash));
+      }
+      const total = removed.reduce(
+        (sum, bytes) => sum - bytes,
+        this.store.counter('blob-bytes') ?? 0,
+      );
+      if (removed.length > 0) this.store.setCounter('blob-bytes', Math.max(0, total));
+      return removed;
     });
   }
 
@@ -312,7 +451,7 @@ export class EmbeddedBlobs implements Blobs {
       const path = join(this.paths.tmp, name);
       const found = await stat(path).catch(() => undefined);
       if (found !== undefined && Date.now() - found.mtimeMs >= maxAgeMs) {
-        await rm(path, { force: true });
+        await rm(path, FORCE);
       }
     }
   }
@@ -324,21 +463,25 @@ export class EmbeddedBlobs implements Blobs {
       this.store.counter('blob-bytes') ?? 0,
     ]);
     if (quota === undefined || used + moreBytes <= quota) return;
-    if (existsSync(this.#path(hash))) return; // a repair
+    if (existsSync(this.#path(hash)) || this.#packs.find(hash) !== undefined) return; // a repair
     throw quotaExceeded(this.paths.root, used, moreBytes, quota);
   }
 
-  async #openBlob(hash: Hash): Promise<FileHandle> {
+  /** Undefined: it is no file. */
+  async #openBlob(hash: Hash): Promise<FileHandle | undefined> {
     try {
       return await open(this.#path(hash), 'r');
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) throw blobMissing(hash);
+      if (isErrno(error, 'ENOENT')) return undefined;
       throw this.#unreadable(hash, error);
     }
   }
 
-  #isMarked(hash: Hash): boolean {
-    return existsSync(this.#path(hash) + DAMAGED_MARK);
+  /** `packed`: where it lies, if that is known already. */
+  #isMarked(hash: Hash, packed?: Packed): boolean {
+    const path = this.#path(hash);
+    if (packed === undefined && existsSync(path)) return existsSync(path + DAMAGED_MARK);
+    return ((packed ?? this.#packs.find(hash))?.damagedMs ?? 0) > 0;
   }
 
   /** Of what is marked: it is not what the mark was made for any more, and sound (B3). */
@@ -346,7 +489,10 @@ export class EmbeddedBlobs implements Blobs {
     const path = this.#path(hash);
     const file = statSync(path, { throwIfNoEntry: false });
     const mark = statSync(path + DAMAGED_MARK, { throwIfNoEntry: false });
-    if (file === undefined || (mark !== undefined && file.ctimeMs < mark.mtimeMs)) return false;
+    const packed = file === undefined ? this.#packs.find(hash) : undefined;
+    if (file === undefined && packed === undefined) return false;
+    if (file !== undefined && mark !== undefined && file.ctimeMs < mark.mtimeMs) return false;
+    if (packed !== undefined && !this.#packs.isNewerThanMark(packed)) return false;
     try {
       for await (const _ of this.read(hash));
       return true;
@@ -355,9 +501,9 @@ export class EmbeddedBlobs implements Blobs {
     }
   }
 
-  #verify(hash: Hash, actual: Hash): void {
+  #verify(hash: Hash, actual: Hash, isMarked: boolean): void {
     if (actual === hash) {
-      if (this.#isMarked(hash)) this.#unmark(hash);
+      if (isMarked) this.#unmark(hash);
       return;
     }
     this.#markDamaged(hash);
@@ -373,7 +519,8 @@ export class EmbeddedBlobs implements Blobs {
 
   #markDamaged(hash: Hash): void {
     try {
-      writeFileSync(this.#path(hash) + DAMAGED_MARK, '');
+      if (existsSync(this.#path(hash))) writeFileSync(this.#path(hash) + DAMAGED_MARK, '');
+      else this.store.write(() => this.#packs.mark(hash, Date.now()));
     } catch {
       // No room for the mark: then the next read finds the damage again.
     }
@@ -381,7 +528,8 @@ export class EmbeddedBlobs implements Blobs {
 
   #unmark(hash: Hash): void {
     try {
-      rmSync(this.#path(hash) + DAMAGED_MARK, { force: true });
+      rmSync(this.#path(hash) + DAMAGED_MARK, FORCE);
+      if (!existsSync(this.#path(hash))) this.store.write(() => this.#packs.mark(hash, 0));
     } catch {
       // It may not be written here; what was read is sound all the same.
     }
@@ -394,70 +542,4 @@ export class EmbeddedBlobs implements Blobs {
   #checkOpen(): void {
     if (this.#closed) throw fabricClosed();
   }
-}
-
-/** `into` when it is large enough, else memory of its own. */
-function roomFor(bytes: number, into: ArrayBuffer | undefined): Buffer {
-  const fits = into !== undefined && into.byteLength >= bytes;
-  return fits ? Buffer.from(into, 0, bytes) : Buffer.allocUnsafeSlow(bytes);
-}
-
-/** The file at once when it is small, else undefined. `into` is used when it is large enough. */
-function readSmall(path: string, into: ArrayBuffer | undefined): Buffer | undefined {
-  const file = openSync(path, 'r');
-  try {
-    const { size } = fstatSync(file);
-    if (size > AT_ONCE_BYTES) return undefined;
-    const content = roomFor(size, into);
-    let bytes = 0;
-    while (bytes < size) {
-      const more = readSync(file, content, bytes, size - bytes, bytes);
-      if (more === 0) break;
-      bytes += more;
-    }
-    return content.subarray(0, bytes);
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** The file in pieces, none of which holds the thread up. */
-async function readLarge(path: string, into: ArrayBuffer | undefined): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const { size } = await file.stat();
-    const content = roomFor(size, into);
-    let bytes = 0;
-    while (bytes < size) {
-      const { bytesRead } = await file.read(content, bytes, Math.min(CHUNK_BYTES, size - bytes));
-      if (bytesRead === 0) break;
-      bytes += bytesRead;
-    }
-    return content.subarray(0, bytes);
-  } finally {
-    await file.close();
-  }
-}
-
-async function* slices(content: Uint8Array): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < content.length; at += CHUNK_BYTES) {
-    yield content.subarray(at, at + CHUNK_BYTES);
-  }
-}
-
-async function writeAll(file: FileHandle, part: Uint8Array): Promise<void> {
-  for (let at = 0; at < part.length; ) at += (await file.write(part, at)).bytesWritten;
-}
-
-function syncDirectory(path: string): void {
-  const directory = openSync(path, 'r');
-  try {
-    fdatasyncSync(directory);
-  } finally {
-    closeSync(directory);
-  }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -3,9 +3,10 @@
  *
  * Does: create, check and upgrade the directory. Does not: open the records or read blobs.
  *
- *   DIR/format.json            {"format":1}            written last, so its presence means "complete"
- *      /records.mdb (+ -lock)  LMDB: records, change log, claims, counters
- *      /blobs/3f/3f9a…         one file a blob, named by its hash, in a directory of the first two digits
+ *   DIR/format.json            {"format":2}            written last, so its presence means "complete"
+ *      /records.mdb (+ -lock)  LMDB: records, change log, claims, counters, where small blobs lie
+ *      /packs/17               small blobs, one after the other (embedded-packs.ts)
+ *      /blobs/3f/3f9a…         one file a larger blob, named by its hash, in a directory of the first two digits
  *      /blobs/3f/3f9a….damaged mark: a read found it damaged; the next put writes it anew
  *      /tmp/…                  blobs being written; renamed into place when complete
  *      /bells/…                doorbells, one a node (doorbell.ts)
@@ -15,7 +16,7 @@
  *     and `format.json` is rewritten only after its step. A kill in between repeats the step.
  * D2  Nothing is created unless `create` is set.
  * D3  Blobs without records are refused: new records would know of none of them, and the next collection would remove them all.
- *     So are records without a folder of blobs (a volume that is not there): their shards would all end as failed.
+ *     So are records without a folder of blobs or packs (a volume that is not there): their shards would all end as failed.
  */
 import {
   existsSync,
@@ -32,7 +33,7 @@ import { EXIT, SherdError } from '../types/errors.js';
 import { diskError, isErrno } from './embedded-disk.js';
 
 /** Version of the layout drawn above. */
-export const DIRECTORY_FORMAT = 1;
+export const DIRECTORY_FORMAT = 2;
 
 const HASH_NAME = /^[0-9a-f]{64}$/;
 
@@ -41,12 +42,13 @@ export interface DirectoryPaths {
   readonly format: string;
   readonly records: string;
   readonly blobs: string;
+  readonly packs: string;
   readonly tmp: string;
   readonly bells: string;
 }
 
 /** Upgrades from the format that is its index to the next one. Each is idempotent (D1). */
-const UPGRADES: readonly ((paths: DirectoryPaths) => void)[] = [spreadBlobs];
+const UPGRADES: readonly ((paths: DirectoryPaths) => void)[] = [spreadBlobs, addPacks];
 
 export function directoryPaths(dir: string): DirectoryPaths {
   const root = resolve(dir);
@@ -55,6 +57,7 @@ export function directoryPaths(dir: string): DirectoryPaths {
     format: join(root, 'format.json'),
     records: join(root, 'records.mdb'),
     blobs: join(root, 'blobs'),
+    packs: join(root, 'packs'),
     tmp: join(root, 'tmp'),
     bells: join(root, 'bells'),
   };
@@ -79,8 +82,9 @@ export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
       UPGRADES[version]?.(paths);
       writeFormat(paths, version + 1);
     }
-    if (!isEmpty(paths.records) && !existsSync(paths.blobs))
-      throw unreadable(paths, 'blobs is missing');
+    for (const folder of ['blobs', 'packs'] as const)
+      if (!isEmpty(paths.records) && !existsSync(paths[folder]))
+        throw unreadable(paths, `${folder} is missing`);
     makeSubdirectories(paths);
     if (isEmpty(paths.records) && hasBlobs(paths))
       throw unreadable(paths, 'records.mdb is missing');
@@ -115,12 +119,14 @@ function isEmpty(path: string): boolean {
 }
 
 function hasBlobs(paths: DirectoryPaths): boolean {
+  if (readdirSync(paths.packs).length > 0) return true;
   const parts = readdirSync(paths.blobs).filter((name) => name.length === 2);
   return parts.some((part) => readdirSync(join(paths.blobs, part)).length > 0);
 }
 
 function makeSubdirectories(paths: DirectoryPaths): void {
   mkdirSync(paths.blobs, { recursive: true });
+  mkdirSync(paths.packs, { recursive: true });
   mkdirSync(paths.tmp, { recursive: true });
 }
 
@@ -156,6 +162,11 @@ function spreadBlobs(paths: DirectoryPaths): void {
       if (!isErrno(error, 'ENOENT')) throw error; // another process moved it
     }
   }
+}
+
+/** Format 1 had no packs: each blob was a file. Those stay what they are. */
+function addPacks(paths: DirectoryPaths): void {
+  mkdirSync(paths.packs, { recursive: true });
 }
 
 function missing(paths: DirectoryPaths): SherdError {

@@ -3,6 +3,7 @@
  *
  * Does: tell a full disk, a used-up quota and a forbidden directory apart. Does not: retry.
  */
+import { closeSync, fdatasyncSync, openSync } from 'node:fs';
 import { SherdError } from '../types/errors.js';
 
 export function isErrno(error: unknown, code?: string): error is NodeJS.ErrnoException {
@@ -37,6 +38,16 @@ export function diskError(error: unknown, at: string): unknown {
     });
   }
   return error;
+}
+
+/** What was made, renamed or removed in this directory is so after a power cut, too. */
+export function syncDirectory(path: string): void {
+  const directory = openSync(path, 'r');
+  try {
+    fdatasyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
 }
 
 export function quotaExceeded(

@@ -92,6 +92,8 @@ function readAll(store: Store): void {
     for (const { key, value } of store.records.getRange()) bytes += key.length + value.length;
     for (const { value } of store.log.getRange()) bytes += value.length;
     for (const { value } of store.meta.getRange()) bytes += value.length;
+    for (const { value } of store.packed.getRange()) bytes += value.length;
+    for (const { value } of store.packs.getRange()) bytes += value.length;
     return bytes;
   });
 }

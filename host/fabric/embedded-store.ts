@@ -9,7 +9,10 @@
  *   meta      'revision'     -> newest revision      (8 bytes)
  *             'blob-bytes'   -> bytes of all blobs   (8 bytes)
  *             'quota'        -> limit of those       (8 bytes), absent = none
+ *             'pack'         -> newest pack's number (8 bytes)
  *             'claim.hub', 'claim.up' -> JSON, see embedded-claim
+ *   packed    SHA-256       -> where a small blob lies, see embedded-packs
+ *   packs     pack's number -> bytes in it that are blobs (8 bytes)
  *
  * L1  A write transaction is synchronous and exclusive over all processes; LMDB's lock survives a killed holder.
  * L2  A transaction that is not flushed survives SIGKILL (its pages are in the page cache), not power loss. With `sync`
@@ -49,12 +52,14 @@ const NEARLY_FULL_BYTES = 1024 * 1024;
 /** Thrown to undo a transaction that began at an older one. */
 const BEHIND = Symbol('behind');
 
-export type Counter = 'revision' | 'blob-bytes' | 'quota';
+export type Counter = 'revision' | 'blob-bytes' | 'quota' | 'pack';
 
 export class Store {
   readonly records: Database<Buffer, string>;
   readonly log: Database<Buffer, number>;
   readonly meta: Database<Buffer, string>;
+  readonly packed: Database<Buffer, Buffer>;
+  readonly packs: Database<Buffer, number>;
   readonly #root: RootDatabase<Buffer, string>;
   readonly #newest: NewestTransaction;
   #writing = false;
@@ -79,6 +84,12 @@ export class Store {
     });
     this.log = this.#root.openDB<Buffer, number>('log', { encoding: 'binary', cache: false });
     this.meta = this.#root.openDB<Buffer, string>('meta', { encoding: 'binary', cache: false });
+    this.packed = this.#root.openDB<Buffer, Buffer>('packed', {
+      encoding: 'binary',
+      keyEncoding: 'binary',
+      cache: false,
+    });
+    this.packs = this.#root.openDB<Buffer, number>('packs', { encoding: 'binary', cache: false });
     // Slots of killed readers would keep old pages from being used again.
     this.#root.readerCheck();
     this.#newest = new NewestTransaction(path);

@@ -283,7 +283,8 @@ class Round implements World {
 
   #blobFiles(): string[] {
     const folder = join(this.processes.data, 'blobs');
-    return readdirSync(folder).flatMap((part) => readdirSync(join(folder, part)));
+    const files = readdirSync(folder).flatMap((part) => readdirSync(join(folder, part)));
+    return [...files, ...readdirSync(join(this.processes.data, 'packs'))];
   }
 
   /** Puts what is known beside the directory that is kept. */

@@ -3,13 +3,14 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ShardView } from '../../host/types/api.js';
+import { asFile } from '../fabric/as-file.js';
 import { SLOW, upCluster } from './up-cluster.js';
 
 const cluster = upCluster(['spin', 'counter', 'yes']);
 const { run, json, submit, shards, view, untilView } = cluster;
 
-const blob = (hash: string | null): string =>
-  join(cluster.cwd, 'data', 'blobs', String(hash).slice(0, 2), String(hash));
+const blob = (hash: string | null): Promise<string> =>
+  asFile(join(cluster.cwd, 'data'), String(hash));
 
 async function paused(program = 'spin.wasm'): Promise<ShardView> {
   const id = await submit(program);
@@ -27,7 +28,7 @@ describe('a shard that cannot go on', { timeout: SLOW }, () => {
     const shard = await paused();
     const { id, capsule } = shard;
     const follower = cluster.start('logs', '-f', id);
-    await rename(blob(capsule), join(cluster.cwd, 'taken'));
+    await rename(await blob(capsule), join(cluster.cwd, 'taken'));
     await json('resume', id);
     const waited = await run('result', '--wait', id);
     expect([waited.code, waited.text, waited.stderr]).toEqual([
@@ -44,7 +45,7 @@ describe('a shard that cannot go on', { timeout: SLOW }, () => {
     const why = `cannot go on: ${aside.fault} — put that right, then: sherd resume ${id}`;
     expect((await run('ps')).text).toContain(why);
     expect((await run('inspect', id)).text).toBe(`${id}  ${why}\n`);
-    await rename(join(cluster.cwd, 'taken'), blob(capsule));
+    await rename(join(cluster.cwd, 'taken'), await blob(capsule));
     await json('resume', id);
     const again = await untilView(id, (now) => now.status === 'running' && now.progress !== null);
     expect(again.fault).toBeUndefined();
@@ -67,9 +68,9 @@ describe('a shard that cannot go on', { timeout: SLOW }, () => {
     while (found === undefined) found = runs(await shards());
     await json('pause', found.id);
     const shard = await view(found.id);
-    const bytes = await readFile(blob(shard.capsule));
+    const bytes = await readFile(await blob(shard.capsule));
     bytes[100] = (bytes[100] ?? 0) ^ 1;
-    await writeFile(blob(shard.capsule), bytes);
+    await writeFile(await blob(shard.capsule), bytes);
     await json('resume', shard.id);
     const result = await run('result', '--wait', shard.id);
     expect([result.code, result.stderr]).toEqual([1, expect.stringMatching(said(shard))]);
@@ -87,9 +88,10 @@ describe('a shard that cannot go on', { timeout: SLOW }, () => {
 
 describe('a part that cannot be read', { timeout: SLOW }, () => {
   const damage = async (hash: string): Promise<() => Promise<void>> => {
-    const sound = await readFile(blob(hash));
-    await writeFile(blob(hash), Buffer.from(sound).fill(7, 40, 60));
-    return () => writeFile(blob(hash), sound);
+    const path = await blob(hash);
+    const sound = await readFile(path);
+    await writeFile(path, Buffer.from(sound).fill(7, 40, 60));
+    return () => writeFile(path, sound);
   };
   /** The line says whose part it is, what it is, and which blob. */
   const line = (id: string, what: string, hash: string | null) =>
@@ -130,12 +132,12 @@ describe('a part that cannot be read', { timeout: SLOW }, () => {
     expect(JSON.parse(freed.text)).toMatchObject({
       unread: [{ id, what: 'capsule', hash: capsule }],
     });
-    await expect(readFile(blob(gone.capsule))).rejects.toMatchObject({ code: 'ENOENT' });
-    expect((await readFile(blob(kin.capsule))).length).toBe(kin.capsuleBytes);
+    await expect(readFile(await blob(gone.capsule))).rejects.toMatchObject({ code: 'ENOENT' });
+    expect((await readFile(await blob(kin.capsule))).length).toBe(kin.capsuleBytes);
     await mend();
     expect((await run('inspect', id)).code).toBe(0);
     expect((await run('gc', '--grace', '0')).code).toBe(0);
-    await expect(readFile(blob(kin.capsule))).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(readFile(await blob(kin.capsule))).rejects.toMatchObject({ code: 'ENOENT' });
     await json('kill', id);
   });
 
@@ -143,7 +145,7 @@ describe('a part that cannot be read', { timeout: SLOW }, () => {
     const id = await submit('counter.wasm');
     await run('result', '--wait', id);
     const { head } = (await view(id)).output;
-    await rename(blob(head), join(cluster.cwd, 'taken'));
+    await rename(await blob(head), join(cluster.cwd, 'taken'));
     for (const verb of [['logs'], ['logs', '-f'], ['result']]) {
       const said = await run(...verb, id);
       expect(said).toMatchObject({ code: 1, stderr: line(id, 'a piece of its output', head) });

@@ -17,6 +17,7 @@ import { encodePlain } from '../../host/types/pack.js';
 import type { Hash } from '../../host/types/platform.js';
 import type { OutputChunk, ShardRecord } from '../../host/types/records.js';
 import { smallCase } from '../capsule/arbitrary.js';
+import { asFile } from '../fabric/as-file.js';
 import { owned, queued } from '../protocol/records.js';
 
 let directory: string;
@@ -209,7 +210,7 @@ describe('a collection', () => {
   it('keeps what is damaged itself while something is unread: nobody knows what it was', async () => {
     const lost = nodePlatform.sha256(new TextEncoder().encode('lost'));
     const capsule = await put(someCapsule());
-    await writeFile(path.join(directory, 'blobs', capsule.slice(0, 2), capsule), 'overwritten');
+    await writeFile(await asFile(directory, capsule), 'overwritten');
     const broken = await record('broken', lost, await putText('input'));
     expect(await collect(async () => [broken])).toMatchObject({ blobs: 0 });
     expect(await collect(async () => [])).toMatchObject({ unread: [] });

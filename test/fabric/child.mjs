@@ -53,6 +53,19 @@ async function puts(fabric, seed) {
   }
 }
 
+/** Puts small blobs without end; tells of each that was stored. */
+async function smalls(fabric, seed) {
+  for (let i = 0; ; i++) {
+    const bytes = new Uint8Array(8 + ((seed * 7_919 + i * 10_007) % 32_000)).fill(i & 0xff);
+    new DataView(bytes.buffer).setUint32(0, seed);
+    new DataView(bytes.buffer).setUint32(4, i);
+    const hash = createHash('sha256').update(bytes).digest('hex');
+    await fabric.blobs.put(hash, bytes);
+    process.send({ hash });
+    if (i % 8 === 0) await sleep(0);
+  }
+}
+
 const jobs = {
   increments: async () => {
     const fabric = await openEmbeddedFabric(dir, { name });
@@ -61,6 +74,15 @@ const jobs = {
     process.send({ finished: true });
   },
   puts: async () => puts(await openEmbeddedFabric(dir, { name }), Number(rest[0])),
+  smalls: async () => smalls(await openEmbeddedFabric(dir, { name }), Number(rest[0])),
+  /** Collects without end what its parent does not keep. */
+  collects: async () => {
+    const fabric = await openEmbeddedFabric(dir, { name });
+    for (let round = 0; ; round++) {
+      await fabric.blobs.collect((hash) => hash < '8', 0);
+      process.send({ round });
+    }
+  },
   hub: async () => {
     const hub = await startEmbeddedHub(dir);
     process.send({ socketPath: hub.socketPath });

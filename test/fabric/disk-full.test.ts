@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import type * as Fs from 'node:fs';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -57,22 +57,32 @@ function mayMount(): boolean {
 }
 
 describe('embedded fabric on a full disk', () => {
-  it('a write that fails halfway leaves nothing, and the next one that fits succeeds', async () => {
-    const fabric = await openEmbeddedFabric(dir, { create: true });
-    const content = new Uint8Array(100_000).fill(1);
-    const hash = hashOf(content);
-    for (const roomBytes of [0, 1, 99_999]) {
-      disk.roomBytes = roomBytes;
-      await expect(fabric.blobs.put(hash, content)).rejects.toMatchObject(full);
-      expect(await fabric.blobs.has(hash)).toBe(false);
-      expect(readdirSync(join(dir, 'tmp'))).toEqual([]);
-      expect(fabric.usage().blobBytes).toBe(0);
-    }
-    disk.roomBytes = 100_000;
-    await fabric.blobs.put(hash, content);
-    expect(Buffer.compare((await fabric.blobs.get(hash))!, content)).toBe(0);
-    await fabric.close();
-  });
+  it.each([
+    ['a file', 100_000],
+    ['in a pack', 20_000],
+  ])(
+    'a write of %s that fails halfway leaves nothing, and the next one that fits succeeds',
+    async (_, bytes) => {
+      const fabric = await openEmbeddedFabric(dir, { create: true });
+      const before = new Uint8Array(3_000).fill(7);
+      await fabric.blobs.put(hashOf(before), before);
+      const content = new Uint8Array(bytes).fill(1);
+      const hash = hashOf(content);
+      for (const roomBytes of [0, 1, bytes - 1]) {
+        disk.roomBytes = roomBytes;
+        await expect(fabric.blobs.put(hash, content)).rejects.toMatchObject(full);
+        expect(await fabric.blobs.has(hash)).toBe(false);
+        expect(readdirSync(join(dir, 'tmp'))).toEqual([]);
+        expect(fabric.usage().blobBytes).toBe(before.length);
+        expect(statSync(join(dir, 'packs/1')).size).toBe(before.length);
+      }
+      disk.roomBytes = bytes;
+      await fabric.blobs.put(hash, content);
+      expect(Buffer.compare((await fabric.blobs.get(hash))!, content)).toBe(0);
+      expect(Buffer.compare((await fabric.blobs.get(hashOf(before)))!, before)).toBe(0);
+      await fabric.close();
+    },
+  );
 
   if (!mayMount()) return;
 

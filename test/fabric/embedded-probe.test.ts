@@ -108,18 +108,23 @@ describe('records', () => {
     await probeRecords(records, ENTRY);
   });
 
-  it('without a folder of blobs are refused: their volume may be missing', async () => {
-    renameSync(join(dir, 'data/blobs'), join(dir, 'blobs'));
-    try {
-      await expect(openEmbeddedFabric(join(dir, 'data'), { create: true })).rejects.toMatchObject({
-        ...damaged,
-        message: expect.stringContaining('blobs is missing'),
-      });
-      expect(existsSync(join(dir, 'data/blobs'))).toBe(false);
-    } finally {
-      renameSync(join(dir, 'blobs'), join(dir, 'data/blobs'));
-    }
-  });
+  it.each(['blobs', 'packs'])(
+    'without a folder of %s are refused: their volume may be missing',
+    async (name) => {
+      renameSync(join(dir, 'data', name), join(dir, name));
+      try {
+        await expect(openEmbeddedFabric(join(dir, 'data'), { create: true })).rejects.toMatchObject(
+          {
+            ...damaged,
+            message: expect.stringContaining(`${name} is missing`),
+          },
+        );
+        expect(existsSync(join(dir, 'data', name))).toBe(false);
+      } finally {
+        renameSync(join(dir, name), join(dir, 'data', name));
+      }
+    },
+  );
 
   it('that the system does not give are not called damaged', async () => {
     mkdirSync(`${records}-lock`);

@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
   utimesSync,
@@ -130,14 +130,14 @@ describe('embedded: the data directory', () => {
 
   it('of an older format is upgraded, also when an upgrade was cut off before', async () => {
     const contents = Array.from({ length: 20 }, (_, i) => bytesOf(`blob ${i}`));
-    const first = await openEmbeddedFabric(dir, { create: true });
-    for (const content of contents) await first.blobs.put(hashOf(content), content);
-    await first.close();
+    await (await openEmbeddedFabric(dir, { create: true })).close();
+    rmSync(join(dir, 'packs'), { recursive: true });
     // Format 0: all blobs in one directory. The first five are left where an upgrade already put them.
-    contents.map(hashOf).forEach((hash, i) => {
-      if (i < 5) return;
-      renameSync(join(dir, 'blobs', hash.slice(0, 2), hash), join(dir, 'blobs', hash));
-    });
+    for (const [i, content] of contents.entries()) {
+      const folder = join(dir, 'blobs', i < 5 ? hashOf(content).slice(0, 2) : '.');
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, hashOf(content)), content);
+    }
     writeFileSync(join(dir, 'format.json'), JSON.stringify({ format: 0 }));
     const upgraded = await openEmbeddedFabric(dir);
     for (const content of contents) {

@@ -1,6 +1,6 @@
 /** The embedded fabric among real processes that are killed at any moment. Uses dist/. */
 import { type ChildProcess, fork } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -115,6 +115,38 @@ describe('embedded fabric among processes', () => {
     expect(visible).toBeLessThanOrEqual(stored + 6); // at most the last one of each life was not reported any more
     await fabric.blobs.collect(() => false, 0);
     expect(fabric.usage().blobBytes).toBe(0);
+  });
+
+  it('small blobs are put, removed and moved by processes that are killed at any moment: what is kept stays', async () => {
+    const isKept = (hash: string): boolean => hash < '8';
+    const kept: string[] = [];
+    for (let life = 0; life < 5; life++) {
+      const putters = [0, 1].map((n) => start('smalls', `s${life}${n}`, String(10 * life + n)));
+      const collector = start('collects', `c${life}`);
+      for (const child of putters) await said(child, 'hash');
+      await said(collector, 'round');
+      await real.sleep(60 + life * 37);
+      await Promise.all([collector, ...putters].map(kill));
+      for (const child of putters)
+        kept.push(...child.said.map(({ hash }) => hash as string).filter(isKept));
+      for (const hash of kept) expect(hashOf((await fabric.blobs.get(hash))!)).toBe(hash);
+    }
+    await fabric.blobs.collect(isKept, 0);
+    let bytes = 0;
+    const left = new Set<string>();
+    for await (const blob of fabric.blobs.list()) {
+      expect(isKept(blob.hash)).toBe(true);
+      expect(hashOf((await fabric.blobs.get(blob.hash))!)).toBe(blob.hash);
+      left.add(blob.hash);
+      bytes += blob.bytes;
+    }
+    for (const hash of kept) expect(left.has(hash)).toBe(true);
+    expect(fabric.usage().blobBytes).toBe(bytes);
+    const packs = readdirSync(join(dir, 'packs')).map((name) => statSync(join(dir, 'packs', name)));
+    expect(packs.reduce((sum, { size }) => sum + size, 0)).toBeLessThanOrEqual((bytes * 8) / 7);
+    await fabric.blobs.collect(() => false, 0);
+    expect(fabric.usage().blobBytes).toBe(0);
+    expect(readdirSync(join(dir, 'packs'))).toEqual([]);
   });
 
   it('a hub that is killed and comes back elsewhere is found again', async () => {

@@ -1,0 +1,351 @@
+/**
+ * Small blobs of the embedded fabric, packed together: a file of its own costs each of them whole blocks of the file
+ * system, 4 KiB for a capsule of 1 KiB.
+ *
+ * Does: append to pack files, know where each blob lies, take out of packs what has died. Does not: hash or verify, keep
+ * the quota, or know of blobs that are files (embedded-blobs).
+ *
+ *     packs/17       ┌────────┬──────────────┬─ ─ ─ ─┬────────┐
+ *                    │ 3f9a…  │ 08c1…        │ dead  │ e77b…  │   the blobs' bytes, one after the other, nothing else
+ *                    └────────┴──────────────┴─ ─ ─ ─┴────────┘
+ *
+ *     store.packed   0       4       8       12           20           28
+ *      3f9a… ->     ┌───────┬───────┬───────┬────────────┬────────────┐   big-endian; damaged: when a read found it so,
+ *      (32 bytes)   │ pack  │ at    │ bytes │ renewed ms │ damaged ms │   0 = it is not known to be
+ *                   │ u32   │ u32   │ u32   │ f64        │ f64        │
+ *                   └───────┴───────┴───────┴────────────┴────────────┘
+ *     store.packs    17 -> bytes of it that the names above cover
+ *
+ * P1  Each handle appends to a pack of its own, and names what it appended in the same write transaction. A kill, a full disk
+ *     or an undone transaction leaves bytes that nobody names, never a name without its bytes.
+ * P2  A pack loses its file in a write transaction that finds nothing named in it, and whoever appends looks in its
+ *     transaction whether its pack still has its file. So nothing is appended to what is gone.
+ * P3  Moving a blob to another pack changes its place, not its age or its mark. A reader that comes to a pack that is gone
+ *     looks again where the blob is.
+ * P4  After `tidy` at most 1/DEAD_SHARE of each pack is dead, unless a blob in it cannot be moved: it is cut short.
+ */
+import {
+  closeSync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { invariant } from '../types/errors.js';
+import type { Hash } from '../types/platform.js';
+import { isErrno, syncDirectory } from './embedded-disk.js';
+import { nextTurn } from './embedded-files.js';
+import { counterBytes, type Store } from './embedded-store.js';
+
+/** Up to this size a blob is packed. The last block of a larger file is less than 1/8 of it. */
+export const PACKED_BYTES = 32 * 1024;
+/** A pack that has so many bytes is not appended to any more. Small, so that tidying one needs little room. */
+const PACK_BYTES = 4 * 1024 * 1024;
+const DEAD_SHARE = 8;
+/** Packs of handles that are gone: smaller than this, and not written to for so long, they are put together. */
+const SMALL_PACK_BYTES = PACK_BYTES / 4;
+const IDLE_MS = 600_000;
+const PAGE_NAMES = 1_000;
+/** Blobs that are moved in one transaction: less than 5 ms. */
+const MOVED_AT_ONCE = 64;
+const PLACE_BYTES = 28;
+const PACK_NAME = /^[1-9][0-9]*$/;
+/** Where the empty blob lies. */
+const NOWHERE = { pack: 0, at: 0 };
+
+export interface Packed {
+  readonly pack: number;
+  readonly at: number;
+  readonly bytes: number;
+  /** When it was put or asked for last. */
+  readonly renewedMs: number;
+  /** When a read found it damaged; 0 = it is not known to be. */
+  readonly damagedMs: number;
+}
+
+export interface PackedContent {
+  readonly content: Buffer;
+  readonly found: Packed;
+}
+
+interface OwnPack {
+  readonly id: number;
+  readonly file: number;
+}
+
+export class Packs {
+  #own: OwnPack | undefined;
+
+  /** `sync`: what is appended is on the disk before it is named. */
+  constructor(
+    private readonly folder: string,
+    private readonly store: Store,
+    private readonly sync: boolean,
+  ) {}
+
+  find(hash: Hash): Packed | undefined {
+    const place = this.store.inTransaction(() => this.store.packed.getBinary(keyOf(hash)));
+    return place === undefined ? undefined : decodePlace(place);
+  }
+
+  /** Whether its pack has its bytes. */
+  isThere({ pack, at, bytes }: Packed): boolean {
+    return bytes === 0 || (this.#stat(pack)?.size ?? 0) >= at + bytes;
+  }
+
+  /** Whether its pack was written to since it was marked: then it may have been copied back. */
+  isNewerThanMark({ pack, damagedMs }: Packed): boolean {
+    return (this.#stat(pack)?.ctimeMs ?? 0) >= damagedMs;
+  }
+
+  /** Its bytes, in the room that `allocate` gives; undefined when it is not here. Too few when its pack was cut short. */
+  read(hash: Hash, allocate: (bytes: number) => Buffer): PackedContent | undefined {
+    let before: Packed | undefined;
+    for (;;) {
+      const found = this.find(hash);
+      if (found === undefined) return undefined;
+      if (found.bytes === 0) return { content: allocate(0), found };
+      const content = readPlace(this.#path(found.pack), found, allocate);
+      if (content !== undefined) return { content, found };
+      if (found.pack === before?.pack) return undefined; // not moved: its pack is missing
+      before = found;
+    }
+  }
+
+  /** To be called in a write transaction, as all that follows but `page` and `tidy`. */
+  put(hash: Hash, content: Uint8Array, renewedMs: number): void {
+    this.remove(hash);
+    const place = content.length === 0 ? NOWHERE : this.#append(content);
+    this.#flush();
+    this.#name(hash, { ...place, bytes: content.length, renewedMs, damagedMs: 0 });
+  }
+
+  renew(hash: Hash, found: Packed, renewedMs: number): void {
+    this.store.packed.putSync(keyOf(hash), encodePlace({ ...found, renewedMs }));
+  }
+
+  /** Marks what a read found at this place as damaged (0: takes the mark away), unless it has been put anew since. */
+  mark(hash: Hash, damagedMs: number): void {
+    const found = this.find(hash);
+    if (found === undefined) return;
+    this.store.packed.putSync(keyOf(hash), encodePlace({ ...found, damagedMs }));
+  }
+
+  /** Gives how many bytes it had. */
+  remove(hash: Hash): number {
+    const found = this.find(hash);
+    if (found === undefined) return 0;
+    this.#count(found.pack, -found.bytes);
+    this.store.packed.removeSync(keyOf(hash));
+    return found.bytes;
+  }
+
+  /** Names in the order of their hashes, some of them at a time; `after`: the last one of the page before. */
+  page(after?: Hash): [Hash, Packed][] {
+    const start = after === undefined ? undefined : Buffer.concat([keyOf(after), Buffer.alloc(1)]);
+    const range = { limit: PAGE_NAMES, ...(start === undefined ? {} : { start }) };
+    return this.store.read(() =>
+      [...this.store.packed.getRange(range)].map(({ key, value }) => [
+        key.toString('hex'),
+        decodePlace(value),
+      ]),
+    );
+  }
+
+  /** Removes packs in which nothing is named, and moves what is left in those that are sparse or small (P4). */
+  async tidy(): Promise<void> {
+    const { empty, sparse } = this.#look(Date.now() - IDLE_MS);
+    for (const id of empty) this.#removeEmpty(id);
+    if (sparse.size === 0) return;
+    if (this.#own !== undefined && sparse.has(this.#own.id)) this.close();
+    for (let page = this.page(); page.length > 0; page = this.page(page.at(-1)?.[0])) {
+      for (const [hash, { pack }] of page) sparse.get(pack)?.push(hash);
+      await nextTurn();
+    }
+    for (const [id, hashes] of sparse) await this.#empty(id, hashes);
+  }
+
+  close(): void {
+    if (this.#own === undefined) return;
+    closeSync(this.#own.file);
+    this.#own = undefined;
+  }
+
+  /** Packs by what is to be done with them; the sparse ones in the order of how little is left in them. */
+  #look(idleMs: number): { empty: number[]; sparse: Map<number, Hash[]> } {
+    const all = readdirSync(this.folder)
+      .filter((name) => PACK_NAME.test(name))
+      .map((name) => ({ id: Number(name), stat: this.#stat(Number(name)) }));
+    const live = this.store.read(() => new Map(all.map(({ id }) => [id, this.#live(id)])));
+    const empty: number[] = [];
+    const sparse: { readonly id: number; readonly bytes: number }[] = [];
+    const small: typeof sparse = [];
+    for (const { id, stat } of all) {
+      if (stat === undefined) continue;
+      const bytes = live.get(id) ?? 0;
+      if (bytes === 0) empty.push(id);
+      else if (stat.size - bytes > stat.size / DEAD_SHARE) sparse.push({ id, bytes });
+      else if (stat.size < SMALL_PACK_BYTES && stat.mtimeMs < idleMs) small.push({ id, bytes });
+    }
+    const together = small.length > 1 ? small : [];
+    const order = [...sparse, ...together].sort((a, b) => a.bytes - b.bytes);
+    return { empty, sparse: new Map(order.map(({ id }) => [id, []])) };
+  }
+
+  /** Moves these blobs out of a pack, and removes it when nothing is left in it. */
+  async #empty(id: number, hashes: readonly Hash[]): Promise<void> {
+    let content: Buffer;
+    try {
+      content = await readFile(this.#path(id));
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return;
+      throw error;
+    }
+    for (let from = 0; from < hashes.length; from += MOVED_AT_ONCE) {
+      this.store.write(() => {
+        for (const hash of hashes.slice(from, from + MOVED_AT_ONCE)) this.#move(hash, id, content);
+        this.#flush();
+      }, this.sync);
+      await nextTurn();
+    }
+    this.#removeEmpty(id);
+  }
+
+  /** In a write transaction. Leaves alone what has been put anew, and what is cut short. */
+  #move(hash: Hash, from: number, content: Buffer): void {
+    const found = this.find(hash);
+    if (found?.pack !== from || found.at + found.bytes > content.length) return;
+    this.remove(hash);
+    const place = this.#append(content.subarray(found.at, found.at + found.bytes));
+    this.#name(hash, { ...found, ...place });
+  }
+
+  /** P2. */
+  #removeEmpty(id: number): void {
+    this.store.write(() => {
+      if (this.#live(id) === 0) rmSync(this.#path(id), { force: true });
+    });
+  }
+
+  #append(content: Uint8Array): { pack: number; at: number } {
+    const { id, file } = this.#writable();
+    const at = fstatSync(file).size;
+    try {
+      for (let done = 0; done < content.length; ) done += writeSync(file, content, done);
+    } catch (error) {
+      ftruncateSync(file, at);
+      throw error;
+    }
+    return { pack: id, at };
+  }
+
+  /** This handle's pack; a new one when there is none, it is full, or it has been removed (P2). */
+  #writable(): OwnPack {
+    if (this.#own !== undefined) {
+      const { nlink, size } = fstatSync(this.#own.file);
+      if (nlink > 0 && size < PACK_BYTES) return this.#own;
+      this.#flush();
+      this.close();
+    }
+    for (;;) {
+      const id = (this.store.counter('pack') ?? 0) + 1;
+      this.store.setCounter('pack', id);
+      try {
+        this.#own = { id, file: openSync(this.#path(id), 'ax') };
+      } catch (error) {
+        // Of a transaction that was undone, or that a power cut has taken.
+        if (isErrno(error, 'EEXIST')) continue;
+        throw error;
+      }
+      if (this.sync) syncDirectory(this.folder);
+      return this.#own;
+    }
+  }
+
+  #flush(): void {
+    if (this.sync && this.#own !== undefined) fdatasyncSync(this.#own.file);
+  }
+
+  #name(hash: Hash, place: Packed): void {
+    this.store.packed.putSync(keyOf(hash), encodePlace(place));
+    this.#count(place.pack, place.bytes);
+  }
+
+  #live(id: number): number {
+    return Number(this.store.packs.getBinary(id)?.readBigUInt64BE() ?? 0n);
+  }
+
+  #count(id: number, moreBytes: number): void {
+    const bytes = this.#live(id) + moreBytes;
+    invariant(bytes >= 0, `pack ${id} cannot have ${bytes} bytes`);
+    if (bytes === 0) this.store.packs.removeSync(id);
+    else this.store.packs.putSync(id, counterBytes(bytes));
+  }
+
+  #stat(id: number): Stats | undefined {
+    return statSync(this.#path(id), { throwIfNoEntry: false });
+  }
+
+  #path(id: number): string {
+    return join(this.folder, String(id));
+  }
+}
+
+function readPlace(
+  path: string,
+  { at, bytes }: Packed,
+  allocate: (bytes: number) => Buffer,
+): Buffer | undefined {
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+  try {
+    const content = allocate(bytes);
+    let read = 0;
+    while (read < bytes) {
+      const more = readSync(file, content, read, bytes - read, at + read);
+      if (more === 0) break;
+      read += more;
+    }
+    return content.subarray(0, read);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function keyOf(hash: Hash): Buffer {
+  return Buffer.from(hash, 'hex');
+}
+
+function encodePlace({ pack, at, bytes, renewedMs, damagedMs }: Packed): Buffer {
+  const place = Buffer.alloc(PLACE_BYTES);
+  place.writeUInt32BE(pack, 0);
+  place.writeUInt32BE(at, 4);
+  place.writeUInt32BE(bytes, 8);
+  place.writeDoubleBE(renewedMs, 12);
+  place.writeDoubleBE(damagedMs, 20);
+  return place;
+}
+
+function decodePlace(place: Buffer): Packed {
+  invariant(place.length === PLACE_BYTES, `a place has ${PLACE_BYTES} bytes`);
+  return {
+    pack: place.readUInt32BE(0),
+    at: place.readUInt32BE(4),
+    bytes: place.readUInt32BE(8),
+    renewedMs: place.readDoubleBE(12),
+    damagedMs: place.readDoubleBE(20),
+  };
+}
