@@ -37,7 +37,8 @@
 
 /**
  * From here on, until `markLive`, these bytes may become zeros: when the program is paused and goes on, or moves. It must not read
- * them, and must not write them either. Of a region that is marked already the size is changed.
+ * them, and must not write them either, and must say `markLive` before it gives the memory back (`heap.free`, or an object that becomes
+ * unreachable): what lies there next would be taken for dead. Of a region that is marked already the size is changed.
  */
 export function markDead(address: usize, bytes: usize): void {
   const known = entryOf(address);

@@ -21,6 +21,8 @@ export interface Checkpoint {
   /** From the request until all of it is stored. */
   readonly tookMs: number;
   readonly storedBytes: number;
+  /** There was no kept copy that could go on: all of the memory was copied first, while the guest ran. */
+  readonly anew: boolean;
 }
 
 export class CheckpointGuest {
@@ -30,6 +32,7 @@ export class CheckpointGuest {
   #run = 0;
   #stager: Stager | undefined;
   #copies = 0;
+  #anew = false;
   #stored = 0;
   #memoryBytes = 0;
   #captured: ((captured: Captured) => void) | undefined;
@@ -88,12 +91,13 @@ export class CheckpointGuest {
       });
       this.#copies += 1;
       const opId = `copy-${this.#copies}`;
-      if (this.#stager?.again(opId) !== true) {
+      this.#anew = this.#stager?.again(opId) !== true;
+      if (this.#anew) {
         this.#stager?.close();
         this.#stager = this.#newStager(opId);
       }
       if (!(await staged)) throw new Error('the copy was given up');
-      return this.#stager;
+      return this.#stager ?? null;
     });
   }
 
@@ -104,6 +108,7 @@ export class CheckpointGuest {
   async #checkpoint(stage: () => Promise<Stager | null>): Promise<Checkpoint> {
     const askedMs = performance.now();
     this.#stored = 0;
+    this.#anew = false;
     const stager = await stage();
     const run = this.#run;
     const asked = new Promise<Captured>((resolve) => {
@@ -119,7 +124,12 @@ export class CheckpointGuest {
       capsule.buffer as ArrayBuffer,
     ]);
     stager?.committed();
-    return { stoodMs, tookMs: performance.now() - askedMs, storedBytes: this.#stored };
+    return {
+      stoodMs,
+      tookMs: performance.now() - askedMs,
+      storedBytes: this.#stored,
+      anew: this.#anew,
+    };
   }
 
   #newStager(opId: string): Stager {

@@ -8,6 +8,7 @@
  *   everything   one capsule of all of the memory: what there is when there is no copy
  *   kept copy    what was written in the `--every` ms since the last checkpoint, found in a copy of the memory; the rest in a capsule
  *   again        the same once more: the A/A pair
+ * Checkpoints for which the copy was worn and made anew are not counted; how many there were is shown.
  * In each round the three come in another order; before one of a kept copy another one, not counted, makes all of them even.
  * Not measured: what copying takes from the guest between checkpoints (the first copy only: benchmarks/precopy has its share),
  * the record's compare-and-set.
@@ -51,15 +52,22 @@ async function measure(guest: CheckpointGuest, rounds: number, everyMs: number):
   return results;
 }
 
+/** Those that went on with a kept copy (a worn one is made anew: its bytes and time are another thing). */
+const evenOf = (all: readonly Checkpoint[]): readonly Checkpoint[] =>
+  all.filter(({ anew }) => !anew);
+
 function estimate(results: Results, kind: Kind, pick: (one: Checkpoint) => number): Estimate {
-  const all = results[kind];
+  const all = evenOf(results[kind]);
   return bootstrap(all.length, (picked) => median(picked.map((i) => pick(all[i]!))));
 }
 
 function ratio(results: Results, kind: Kind, to: Kind): Estimate {
-  const of = (which: Kind, picked: readonly number[]): number =>
-    median(picked.map((i) => results[which][i]!.stoodMs));
-  return bootstrap(results[to].length, (picked) => of(kind, picked) / of(to, picked));
+  const [left, right] = [evenOf(results[kind]), evenOf(results[to])];
+  const of = (which: readonly Checkpoint[], picked: readonly number[]): number =>
+    median(picked.map((i) => which[i]!.stoodMs));
+  return bootstrap(Math.min(left.length, right.length), (picked) => {
+    return of(left, picked) / of(right, picked);
+  });
 }
 
 export async function main(args: readonly string[], root: string): Promise<number> {
@@ -86,9 +94,11 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     rmSync(directory, { recursive: true, force: true });
   }
   const rows = KINDS.map((kind) => {
-    const stood = results[kind].map(({ stoodMs }) => stoodMs);
+    const even = evenOf(results[kind]);
+    const stood = even.map(({ stoodMs }) => stoodMs);
     return [
       kind,
+      `${even.length} of ${results[kind].length}`,
       estimateText(estimate(results, kind, ({ stoodMs }) => stoodMs)),
       quantile(stood, 0.9).toFixed(1),
       Math.max(...stood).toFixed(1),
@@ -96,7 +106,14 @@ export async function main(args: readonly string[], root: string): Promise<numbe
       estimateText(estimate(results, kind, ({ tookMs }) => tookMs)),
     ];
   });
-  const header = ['checkpoint of', 'stood still, ms [90 %]', 'p90', 'longest', 'stored, MiB'];
+  const header = [
+    'checkpoint of',
+    'counted',
+    'stood still, ms [90 %]',
+    'p90',
+    'longest',
+    'stored, MiB',
+  ];
   console.log(`\n${renderTable([...header, 'all of it, ms'], rows)}\n`);
   const shorter = ratio(results, 'kept copy', 'everything');
   const again = ratio(results, 'again', 'kept copy');

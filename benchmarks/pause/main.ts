@@ -194,11 +194,12 @@ function report(root: string, name: string, run: PauseRun): number {
 
 /** P5. Undefined: this process is; else how the one that is has ended. */
 function likeNode(): number | undefined {
-  if (ENGINE_OPTIONS.every((option) => process.execArgv.includes(option))) {
+  const again = process.env['SHERD_BENCH_LIKE_NODE'] === '1';
+  if (again || ENGINE_OPTIONS.every((option) => process.execArgv.includes(option))) {
     calmEngine();
     return undefined;
   }
-  const env = { ...process.env, SHERD_BENCH_BUILT: '1' };
+  const env = { ...process.env, SHERD_BENCH_BUILT: '1', SHERD_BENCH_LIKE_NODE: '1' };
   const all = [...process.execArgv, ...ENGINE_OPTIONS, ...process.argv.slice(1)];
   return spawnSync(process.execPath, all, { stdio: 'inherit', env }).status ?? 1;
 }

@@ -19,13 +19,13 @@
  *
  * Does: say where the dead part is, from the module and the values of its globals. Does not: look at the memory.
  *
- * S1  Nothing is dead where the floor is not known, where the pointer is outside of its stack (a program with several) or is not
- *     aligned as LLVM aligns it.
+ * S1  Nothing is dead where the floor is not known, where the pointer is outside of its stack or is not aligned as LLVM aligns it,
+ *     nor in a program that changes stacks (fibers, whose stacks may lie within the first one).
  */
 import { initialI32 } from '../compile/initial-global.js';
 import { dataStarts } from '../compile/segments.js';
 import { skeletonOf } from '../compile/skeleton.js';
-import { mayUseRedZone, stackFloor } from '../compile/stack-use.js';
+import { mayUseRedZone, stackFloor, switchesStacks } from '../compile/stack-use.js';
 import type { DeadRange } from '../core/scan.js';
 import type { ShardModule } from '../types/module.js';
 import type { FrameState } from '../types/state.js';
@@ -59,6 +59,7 @@ export function stackFacts(module: ShardModule): StackFacts | undefined {
         stackFloor(skeletonOf(module), pointer))
       : llvmFloor(module, top);
   if (floor === undefined || floor < 0 || floor > top) return undefined;
+  if (switchesStacks(skeletonOf(module), pointer)) return undefined;
   return { pointer, floor, top, redZone: llvm !== undefined, leaves: new Map() };
 }
 

@@ -14,7 +14,8 @@
  * D1  The same state gives the same ranges: they follow from its memory, globals and frames and from the module alone.
  * D2  Each of the three gives nothing at the first doubt: names alone prove nothing, what they lead to must be as it has to be.
  * D3  Any memory gives an answer: ranges ascend, lie apart and within the memory.
- * D4  The table itself stays, and so does all that the allocator will read.
+ * D4  The table itself stays, and so does all that the allocator will read, as long as the program declares what is its own: what it
+ *     gives back to the allocator it must have declared live before.
  *
  * wasi-libc's allocator (dlmalloc) is not among them: its state has no symbol that a finished module still names, and a heap
  * whose root is not known cannot be told from data that looks like one.

@@ -25,6 +25,8 @@ function endsStretch(key: number): boolean {
 }
 const ENDS: ReadonlySet<number> = new Set([OP.delegate, OP.catchAll, OP.tryTable]);
 
+const I32_LOAD = 0x28;
+
 /** One instruction: its opcode, and its index or its i32 constant. */
 type Visit = (key: number, operand: number) => void;
 
@@ -50,6 +52,25 @@ export function mayUseRedZone(module: WasmModule, func: number, pointer: number)
     else if (key === OP.globalSet && operand === pointer) read = false;
     else if (read && endsStretch(key)) found = true;
   });
+  return found;
+}
+
+/**
+ * A function of the module gives the pointer a value from elsewhere: one of its parameters, a loaded value, another global. That is
+ * how a program changes from one stack to another; LLVM's own code adds to and subtracts from what it read from the pointer.
+ */
+export function switchesStacks(module: WasmModule, pointer: number): boolean {
+  let found = false;
+  for (let k = 0; k < module.bodies.length && !found; k++) {
+    const func = module.imports.length + k;
+    const params = module.types[module.functionTypes[func] ?? -1]?.params.length ?? 0;
+    let foreign = false;
+    eachInstruction(module, func, (key, operand) => {
+      if (key === OP.globalSet && operand === pointer) found ||= foreign;
+      const taken = key === OP.localGet && operand < params;
+      foreign = taken || key === I32_LOAD || (key === OP.globalGet && operand !== pointer);
+    });
+  }
   return found;
 }
 

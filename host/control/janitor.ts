@@ -6,7 +6,8 @@
  * Does not: find out what is garbage (reach.ts), or remove finished shards (retention).
  *
  * J1  One collection at a time, and a pause after each: PAUSE_MS (on a full disk URGENT_PAUSE_MS), and IDLE_SHARE times what it took.
- * J2  The count is an estimate that only starts collections: it is lost with the process, and blobs of equal content count twice.
+ * J2  The count is an estimate that only starts collections: it is lost with the process, and blobs of equal content count twice;
+ *     after a collection only what fell too late for it is left of the count.
  * J3  A collection that fails is begun again later; nothing depends on it.
  */
 import type { GcReply } from '../types/api.js';
@@ -20,8 +21,9 @@ const URGENT_PAUSE_MS = 5_000;
 const IDLE_SHARE = 19;
 /** What was put before that and is not named yet never will be. */
 const GRACE_MS = 30_000;
-const URGENT_GRACE_MS = 5_000;
+const URGENT_GRACE_MS = 10_000;
 const LOOK_MS = 1_000;
+const MANY_FALLEN = 4_096;
 
 export interface JanitorOptions {
   readonly cluster: Cluster;
@@ -34,6 +36,8 @@ export class Janitor {
   readonly #options: JanitorOptions;
   /** What the copies of shards' memories take. */
   readonly #stagedBytes = new Map<ShardId, number>();
+  /** What fell, and when, as far as a collection may have spared it. */
+  #fallen: { readonly atMs: number; readonly bytes: number }[] = [];
   #garbageBytes = 0;
   #isFull = false;
   #notBeforeMs = 0;
@@ -81,8 +85,11 @@ export class Janitor {
     this.#isFull = false;
     const beganMs = nowMs();
     try {
-      const { bytes } = await collect(urgent ? URGENT_GRACE_MS : GRACE_MS);
-      this.#garbageBytes = Math.max(0, this.#garbageBytes - bytes);
+      const graceMs = urgent ? URGENT_GRACE_MS : GRACE_MS;
+      const { bytes } = await collect(graceMs);
+      this.#fallen = this.#fallen.filter(({ atMs }) => atMs >= beganMs - graceMs);
+      const late = this.#fallen.reduce((sum, each) => sum + each.bytes, 0);
+      this.#garbageBytes = Math.max(0, Math.min(late, this.#garbageBytes - bytes));
     } catch {
       // J3.
     } finally {
@@ -107,5 +114,9 @@ export class Janitor {
 
   #fell(bytes: number): void {
     this.#garbageBytes += bytes;
+    const atMs = this.#options.nowMs();
+    this.#fallen.push({ atMs, bytes });
+    if (this.#fallen.length % MANY_FALLEN === 0)
+      this.#fallen = this.#fallen.filter((each) => each.atMs >= atMs - GRACE_MS);
   }
 }

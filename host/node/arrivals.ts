@@ -8,9 +8,11 @@
  *
  * V1  Batches reach the thread in order, without gaps; hints that are lost, late or repeated only make it shorter.
  * V2  A row that nobody asks for is dropped after KEEP_MS, with its memory.
+ * V3  A claim has every batch of the list, or there is none: what a batch says is nowhere else, and nothing would miss it.
  */
 import type { Hash } from '../types/platform.js';
 import type { NodeId, ShardId } from '../types/records.js';
+import { needed } from './executor-errors.js';
 import type { Batch } from './worker-messages.js';
 
 const KEEP_MS = 60_000;
@@ -24,7 +26,7 @@ export interface ArrivalHint {
 }
 
 export interface ArrivalsPort {
-  /** Undefined: it is not there. */
+  /** Undefined: it is not there. Damaged, or unreadable now: an error. */
   fetch(hash: Hash): Promise<Uint8Array | undefined>;
   /** The thread for a new row, its module prepared. */
   place(moduleHash: Hash): Promise<number>;
@@ -75,7 +77,7 @@ export class Arrivals {
     this.#advance(shardId, row);
   }
 
-  /** Gives the row away: what is still to come of it comes with the shard. */
+  /** Gives the row away: what is still to come of it comes with the shard. A batch that cannot be read is an error (V3). */
   async claim(shardId: ShardId, batches: readonly Hash[]): Promise<Claim> {
     const row = this.#rows.get(shardId);
     let thread: number | null = null;
@@ -97,8 +99,8 @@ export class Arrivals {
     }
     const missing = await Promise.all(
       batches.slice(have).map(async (hash, i): Promise<Batch> => {
-        const bytes = await this.#port.fetch(hash);
-        return { index: have + i, hash, bytes: bytes ?? new Uint8Array(0) };
+        const bytes = await needed('a batch of its memory', hash, this.#port.fetch(hash));
+        return { index: have + i, hash, bytes };
       }),
     );
     return { thread, missing };
@@ -130,7 +132,8 @@ export class Arrivals {
       const index = row.given.length;
       const hash = row.waiting.get(index);
       if (hash === undefined) return;
-      const [thread, bytes] = await Promise.all([row.thread, this.#port.fetch(hash)]);
+      const fetched = this.#port.fetch(hash).catch(() => undefined);
+      const [thread, bytes] = await Promise.all([row.thread, fetched]);
       if (bytes === undefined || this.#rows.get(shardId) !== row) return;
       row.waiting.delete(index);
       row.given.push(hash);

@@ -5,7 +5,7 @@
  *             └ a slice of the batch, when something had changed     batch full ──▶ main thread (its buffer comes back)
  *
  *     round ended ──▶ main thread; nothing is copied until it says `next-round`, or captures what is left
- *     last round: the guest stands still (rotation.ts), and every turn is a step
+ *     last round: the guest stands still (rotation.ts), and every turn is a millisecond of steps
  *
  * Does: spend no more than SHARE of the time on it while the guest runs, keep within the buffers that it was given.
  * Does not: decide when it is enough (stager.ts), or touch a guest that runs: this thread is the one that runs it.
@@ -138,7 +138,7 @@ export class Copying {
       else if (idle) this.#step(run, copy);
       else if (this.#savedNs >= GROUP_NS) {
         while (this.#savedNs > 0 && this.#copies.has(run) && canStep(copy) && !called())
-          this.#step(run, copy);
+          this.#savedNs -= this.#step(run, copy);
         // The next group is another copy's.
         if (this.#copies.delete(run)) this.#copies.set(run, copy);
         return;
@@ -159,12 +159,13 @@ export class Copying {
     while (canStep(copy) && !called() && this.#platform.monotonicNs() < untilNs);
   }
 
-  #step(run: Run, copy: Copy): void {
+  /** Gives the time that it took, ns. */
+  #step(run: Run, copy: Copy): number {
     const memory = copy.guest.memory();
     if (memory.length > copy.shadow.length) {
       this.#copies.delete(run);
       this.#report({ kind: 'copy-failed', run, id: copy.id });
-      return;
+      return 0;
     }
     const began = this.#platform.monotonicNs();
     copy.batch ??= emptyBatch(copy);
@@ -173,13 +174,13 @@ export class Copying {
     copy.payloadBytes += step.payloadBytes;
     const tookNs = Number(this.#platform.monotonicNs() - began);
     copy.scanNs += tookNs;
-    this.#savedNs -= tookNs;
     this.#atNs += BigInt(tookNs);
     const full =
       !copy.batch.hasRoom ||
       (copy.lastBatchBytes !== null && copy.batch.bytes.length >= copy.lastBatchBytes);
     if (step.roundEnded || full)
       this.#send(run, copy, memory.length / WASM_PAGE_BYTES, step.roundEnded);
+    return tookNs;
   }
 
   #send(run: Run, copy: Copy, pages: number, roundEnded: boolean): void {

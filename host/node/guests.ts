@@ -212,8 +212,12 @@ export function stagedBase(
   return { capsule: image, below: [...batches].reverse(), pages, bytes };
 }
 
+/** A batch has slices: one of none would be a batch that could not be read. */
 function takeIn(arrival: Arrival, batch: Batch): void {
-  for (const slice of readBatch(batch.bytes)) arrival.staged.apply(slice);
+  const slices = readBatch(batch.bytes);
+  if (slices.length === 0)
+    throw new SherdError('SHERD_CAPSULE_DAMAGED', 'a batch of its memory is empty');
+  for (const slice of slices) arrival.staged.apply(slice);
   arrival.batches.push(batch.hash);
 }
 

@@ -110,7 +110,7 @@ export class NodeProcess {
       pool: this.pool,
       shelf: new BufferShelf(),
       arrivals: new Arrivals({
-        fetch: (hash) => this.#fabric.blobs.get(hash).catch(() => undefined),
+        fetch: (hash) => this.#fabric.blobs.get(hash),
         place: async (moduleHash) => {
           const thread = this.pool.place();
           await this.pool.prepare(moduleHash, () => this.#fetchShared(moduleHash));

@@ -194,8 +194,8 @@ export class Rotation {
     const beganNs = this.#port.nowNs();
     const stoppedNs = slot.haltedNs ?? beganNs;
     if (!wasHeld) this.#hold(slot, stoppedNs);
-    // One that stands for its copy does so for the capture that completes it.
-    const stands = slot.stood && slot.haltedNs !== null && base !== undefined;
+    // One that stands for its copy goes on after a checkpoint: of the copy, or of everything, for output that could not wait.
+    const stands = slot.stood && slot.haltedNs !== null;
     let goesOn = !hold && (!wasHeld || stands);
     try {
       const { bytes, hash } = slot.guest.encode(epoch, base);
@@ -215,7 +215,7 @@ export class Rotation {
       if (hold) slot.haltedNs = null;
     } catch (cause) {
       // Whoever wanted it may not want it any more: nobody stands for an order that failed.
-      if (hold) goesOn = !wasHeld || slot.haltedNs !== null;
+      goesOn = !wasHeld || (slot.haltedNs !== null && (hold || base !== undefined));
       this.#port.report({ kind: 'capture-failed', run, id, error: workerError(cause) });
     }
     if (goesOn) this.#release(slot);
@@ -252,7 +252,7 @@ export class Rotation {
   /** No order will follow. */
   goOn(run: Run): void {
     const slot = this.#slots.get(run);
-    if (slot === undefined || slot.haltedNs === null) return;
+    if (slot === undefined || slot.haltedNs === null || !slot.stood) return;
     this.#release(slot);
   }
 

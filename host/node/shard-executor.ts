@@ -22,6 +22,7 @@ import { NodeLife } from '../protocol/node-life.js';
 import type { PreCopyPolicy } from '../protocol/precopy.js';
 import type { Seen } from '../types/brain.js';
 import { decodeRecord, encodeRecord } from '../types/codec.js';
+import { SherdError } from '../types/errors.js';
 import type { CasOutcome, Fabric } from '../types/fabric.js';
 import type { MoveHint, ProgressHint } from '../types/hints.js';
 import { SUBJECT } from '../types/hints.js';
@@ -89,8 +90,8 @@ export class ShardExecutor {
   #timer: NodeJS.Timeout | undefined;
   readonly #harvests: Harvests;
   #stager: Stager | null = null;
-  /** The capture that its copy is for. */
-  #stagedCapture = '';
+  /** The capture that names what a copy is, and the copy, which may have ended since. */
+  #naming: { readonly of: string; readonly stager: Stager } | null = null;
   readonly #figures: MoveFigures;
   #progress: RunProgress | null = null;
   /** What was last published as going wrong. */
@@ -200,6 +201,7 @@ export class ShardExecutor {
   /** The run is lost with its worker, or broke. */
   crashed(error: WorkerError): void {
     const message = lineOf(error);
+    this.#endStaging();
     this.#context.log('crashed', this.shardId, message);
     if (this.#loadOp !== null) this.#answerLoad({ kind: 'load-failed', message, remedy: 'retry' });
     const remedy = error.code === 'SHERD_BLOB_MISSING' ? 'mend' : 'retry';
@@ -251,7 +253,10 @@ export class ShardExecutor {
       case 'capture':
         this.#harvests.clear((buffer) => this.#recycle(buffer));
         this.#figures.asked();
-        this.#stagedCapture = action.staged === null ? '' : action.opId;
+        this.#naming =
+          action.staged === null || this.#stager === null
+            ? null
+            : { of: action.opId, stager: this.#stager };
         this.#command((run) => ({
           kind: 'capture',
           run,
@@ -310,7 +315,8 @@ export class ShardExecutor {
       const priority = this.record?.priority ?? 0;
       const shard = { run, shardId, moduleHash, specHash, spec, priority };
       const takeUp = { ...shard, capsule, capsuleVerified: true, staged };
-      const transfer = capsule === null ? [] : bufferOf(capsule);
+      const batches = staged?.missing.flatMap(({ bytes }) => bufferOf(bytes)) ?? [];
+      const transfer = [...(capsule === null ? [] : bufferOf(capsule)), ...batches];
       this.#context.pool.load(worker, takeUp, module, transfer);
     } catch (cause) {
       if (live()) this.handle({ kind: 'load-failed', opId, ...failureOf(cause) });
@@ -348,6 +354,7 @@ export class ShardExecutor {
     const { opId, target } = action;
     const kept = this.#stager;
     if (target === null ? kept?.again(opId) : kept?.takeOver(opId, target)) return;
+    queueMicrotask(() => this.handle({ kind: 'staged-anew', opId }));
     this.#endStaging();
     const run = this.#run;
     const record = this.record;
@@ -389,6 +396,7 @@ export class ShardExecutor {
 
   #ended(report: Extract<WorkerReport, { kind: 'ended' }>): void {
     const runId = this.#runId;
+    this.#endStaging();
     this.#context.route(report.run, null);
     this.#run = null;
     if (runId === null) return;
@@ -407,6 +415,7 @@ export class ShardExecutor {
     const { opId } = action;
     const before = process.hrtime.bigint();
     try {
+      if (action.of === this.#naming?.of) await this.#naming.stager.keepNamed();
       const stored = await this.#harvests.store(action);
       const tookUs = Number(process.hrtime.bigint() - before) / 1_000;
       if (!live()) return;
@@ -414,7 +423,8 @@ export class ShardExecutor {
       this.handle({ kind: 'stored', opId, ...stored, costMs: tookUs / 1_000 });
     } catch (cause) {
       const message = placedLineOf(cause);
-      if (live()) this.handle({ kind: 'store-failed', opId, message });
+      const lost = cause instanceof SherdError && cause.code === 'SHERD_BLOB_MISSING';
+      if (live()) this.handle({ kind: 'store-failed', opId, message, lost });
     }
   }
 
@@ -458,7 +468,8 @@ export class ShardExecutor {
   #forget(of: string): void {
     const { hadCapsule, blobs } = this.#harvests.forget(of, (buffer) => this.#recycle(buffer));
     if (hadCapsule) {
-      if (of === this.#stagedCapture) this.#stager?.committed();
+      if (of === this.#naming?.of) this.#naming.stager.committed();
+      this.#naming = null;
       this.#relocate();
     }
     if (blobs.length > 0) this.#command((run) => ({ kind: 'durable', run, hashes: blobs }));

@@ -75,7 +75,11 @@ function stagedOf({ capsule, blobs }: SoloStart): StagedRest | null {
   if (base === null || image === undefined || !isStagedImage(image)) return null;
   const { pages, batches } = decodeStagedImage(image, base);
   const missing = batches.map((hash, index) => {
-    return { index, hash, bytes: blobs.get(hash) ?? new Uint8Array(0) };
+    const bytes = blobs.get(hash);
+    if (bytes !== undefined) return { index, hash, bytes };
+    throw new SherdError('SHERD_CAPSULE_INCOMPLETE', 'a batch of its memory is not in the file', {
+      at: hash,
+    });
   });
   return { image: base, pages, batches, missing };
 }

@@ -13,19 +13,23 @@
  *
  * Does: gather, store, hint, keep the rounds' facts. Does not: find what changed (copying.ts), or decide (precopy).
  *
- * A1  `answer` is called once: `ready` only when all batches of all rounds are durable, and none is made any more.
+ * A1  `answer` is called once for each begin, `again` and `takeOver`: `ready` only when all batches of all rounds are durable, and
+ *     none is made any more.
  * A2  BUFFERS batches are being made and stored at most: a buffer goes back to the worker when its batch is stored, and without
  *     one the worker stops copying.
- * A3  After `close` nothing is answered, sent or hinted.
+ * A3  After `close` nothing is sent or hinted, nor answered but that the copy is given up.
  * A4  A round is over when the target has it, as far as it says so: a target that lags behind would stand still for the rest.
- * A5  In the last round the shard stands still. Its batches are small and not waited for: finding, storing, sending and taking in
- *     go on side by side, and the capsule that follows has next to nothing of the memory.
+ * A5  In the last round the shard stands still. Its batches are small and waited for at the end only: finding, storing, sending and
+ *     taking in go on side by side, and the capsule that follows has next to nothing of the memory.
  * A6  A copy goes on only from a state that a record names (`committed`): what nobody names may be collected.
- * A7  For the same reason batches that no record names yet are asked for every RENEW_MS; when one is gone, so is the copy.
+ * A7  For the same reason batches that no record names yet are asked for when they are older than RENEW_MS (at each batch that is
+ *     stored, while the target is waited for, before a last round), and all of them and the image before a capsule that names them is
+ *     stored, at every try. When one is gone, so is the copy.
  */
 import { encodeStagedImage } from '../capsule/staged-image.js';
 import { BATCH_ROOM_BYTES } from '../capsule/staging.js';
 import { newPreCopy, type PreCopyPolicy, type PreCopyState, preCopy } from '../protocol/precopy.js';
+import { SherdError } from '../types/errors.js';
 import type { Blobs } from '../types/fabric.js';
 import type { NodeHint } from '../types/hints.js';
 import type { Hash, Platform } from '../types/platform.js';
@@ -33,8 +37,8 @@ import type { NodeId, ShardId } from '../types/records.js';
 import type { Copied, Run, StagedName, WorkerCommand } from './worker-messages.js';
 
 const BUFFERS = 4;
-/** A third of what a collection spares. */
-const RENEW_MS = 10_000;
+/** Less than a third of what any collection spares (control/janitor). */
+const RENEW_MS = 3_000;
 /** A capsule names at most 255 blobs below it: large memories go in larger batches. */
 const BATCH_BYTES = 4 * 1024 * 1024;
 const BATCHES = 64;
@@ -146,9 +150,21 @@ export class Stager {
     if (!this.#canGoOn(LIST_SHARE, 1)) return false;
     this.#opId = opId;
     this.#name = null;
-    const { run, opId: id } = this.#order;
-    this.#port.send({ kind: 'next-round', run, id, lastBatchBytes: this.#lastBatchBytes() });
+    this.#tail = this.#tail.then(() => this.#nextRound(true));
     return true;
+  }
+
+  /** A7: before a capsule with its name is stored. Fails with SHERD_BLOB_MISSING. */
+  async keepNamed(): Promise<void> {
+    const name = this.#name;
+    if (name === null) return;
+    const fresh = name.batches.slice(Math.max(0, this.#committed));
+    const there = await Promise.all(
+      [...fresh, name.image].map((hash) => this.#port.blobs.has(hash)),
+    );
+    if (there.every((each) => each)) return;
+    this.close();
+    throw new SherdError('SHERD_BLOB_MISSING', 'a batch of its copy is not in the store any more');
   }
 
   /** Makes a copy for checkpoints one for a move. False as above. */
@@ -225,11 +241,14 @@ export class Stager {
     if (report.batch !== null) this.#store(report.batch);
     if (!report.roundEnded) return;
     const { scanNs } = report;
-    this.#costMs += scanNs / 1e6;
+    if (!this.#last) this.#costMs += scanNs / 1e6;
     this.#tail = this.#tail.then(() => this.#roundEnded(scanNs / 1e6));
   }
 
   async #begin(): Promise<void> {
+    // Not within the caller's turn: nobody may be answered before it knows this copy, and the memory of one before is to be free.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (this.#closed) return;
     const { run, opId, memoryBytes } = this.#order;
     const bytes = memoryBytes + HEADROOM_BYTES;
     const bufferBytes = this.#batchBytes + BATCH_ROOM_BYTES;
@@ -357,6 +376,8 @@ export class Stager {
         : `staged for a checkpoint, ${this.#batches.length} batches, ${last}`,
     );
     await this.#finish();
+    this.#costMs += this.#port.nowMs() - this.#roundBeganMs;
+    if (this.#name !== null) this.#answer(true);
   }
 
   /** Waits until the target has all that was sent, or is silent: how fast it gets it is the link's speed. */
@@ -370,6 +391,7 @@ export class Stager {
           resolve();
         };
       });
+      await this.#renew(RENEW_MS);
       if (this.#arrived === before) return;
     }
   }
@@ -387,7 +409,6 @@ export class Stager {
     }
     if (this.#closed) return;
     this.#name = { id: opId, image, pages, batches: [...this.#batches] };
-    this.#answer(true);
   }
 
   #giveUp(why: string): void {

@@ -14,15 +14,17 @@
  * does, with protocol/precopy).
  *
  * G1  A copy is for one run and one target (none: for checkpoints). It delays a move by `stageMaxMs` at most, and never prevents it;
- *     neither does it prevent a checkpoint. Output waits for a copy only when there is a kept one, which is soon brought up to date.
+ *     neither does it prevent a checkpoint. Output waits for a copy only when there is a kept one, which is soon brought up to date; not
+ *     for one that begins anew.
  * G2  It is nothing but a hint until the capture: to forget it, at any time, loses nothing.
- * G3  After FIRST_TRIES first copies that came to nothing this run's checkpoints do without.
+ * G3  After a first copy that came to nothing, checkpoints do without for a while: RETRY_MS, and twice as long each time that follows.
  */
 import type { NodeId } from '../types/records.js';
 import type { Goal, Guest } from './life-parts.js';
-import type { LifeAction, LifePolicy, RunFacts } from './life-types.js';
+import type { LifeAction, LifeEvent, LifePolicy, RunFacts } from './life-types.js';
 
-const FIRST_TRIES = 2;
+const RETRY_MS = 30_000;
+const RETRIES_DOUBLED = 6;
 
 interface Copy {
   readonly opId: string;
@@ -31,6 +33,8 @@ interface Copy {
   readonly untilMs: number;
   state: 'going' | 'ready' | 'spent';
 }
+
+type Told = Extract<LifeEvent, { kind: 'staged' | 'staged-anew' }>;
 
 /** What the life knows when it asks. */
 export interface StagingFacts {
@@ -52,8 +56,9 @@ export class Staging {
   #copy: Copy | null = null;
   /** The copy that a checkpoint was made of, which is there still. */
   #kept: string | null = null;
-  /** First copies for checkpoints that came to nothing. */
+  /** First copies for checkpoints that came to nothing, one after the other, and until when there is no other try. */
   #failed = 0;
+  #notBeforeMs = 0;
   #costMs = 0;
 
   /** `out`: where what is to be done goes. */
@@ -65,14 +70,19 @@ export class Staging {
   /** True: the move waits for its copy, and the guest lives on meanwhile. */
   delays(facts: StagingFacts, policy: LifePolicy): boolean {
     const { goal, nowMs } = facts;
+    // What cannot be captured any more needs no copy.
+    if (facts.hurried && this.#kept !== null) this.end();
     if (goal.kind !== 'move') {
-      if (typeof this.#copy?.target === 'string') this.#end();
+      if (typeof this.#copy?.target === 'string') this.end();
       return false;
     }
     if (!pays(facts, policy)) return false;
     const copy = this.#copy;
-    if (copy?.target === goal.target) return goesOn(copy, nowMs);
-    if (copy !== null) this.#end();
+    if (copy?.target === goal.target) return this.#goesOn(copy, nowMs);
+    // A kept copy that is just being brought up to date is taken over when its checkpoint is made.
+    if (copy?.target === null && this.#kept !== null && copy.state !== 'spent')
+      return copy.state === 'ready' || this.#goesOn(copy, nowMs);
+    if (copy !== null) this.end();
     this.#begin(facts, goal.target, policy);
     return true;
   }
@@ -82,8 +92,8 @@ export class Staging {
     const copy = this.#copy;
     if (!pays(facts, policy) || typeof copy?.target === 'string') return false;
     const waits = !facts.urgent || this.#kept !== null;
-    if (copy !== null) return goesOn(copy, facts.nowMs) && waits;
-    if (this.#failed >= FIRST_TRIES) return false;
+    if (copy !== null) return this.#goesOn(copy, facts.nowMs) && waits;
+    if (facts.nowMs < this.#notBeforeMs) return false;
     this.#begin(facts, null, policy);
     return waits;
   }
@@ -96,14 +106,31 @@ export class Staging {
     this.#out.push({ kind: 'stage', opId, runId, target, epoch });
   }
 
-  /** The executor's answer, and what the copy has taken from the guest's time. */
-  answered(opId: string, ready: boolean, costMs: number): void {
+  /** What the executor says of the copy. */
+  told(event: Told, nowMs: number): void {
     const copy = this.#copy;
-    if (copy?.opId !== opId || copy.state !== 'going') return;
-    copy.state = ready ? 'ready' : 'spent';
-    this.#costMs += costMs;
-    if (ready || copy.target !== null) return;
-    if (this.#kept === null) this.#failed += 1;
+    if (copy?.opId !== event.opId || copy.state !== 'going') return;
+    if (event.kind === 'staged-anew') {
+      this.#kept = null;
+      return;
+    }
+    this.#costMs += event.costMs;
+    if (event.ready) copy.state = 'ready';
+    else this.#spent(copy, nowMs);
+  }
+
+  #goesOn(copy: Copy, nowMs: number): boolean {
+    if (copy.state === 'going' && nowMs >= copy.untilMs) this.#spent(copy, nowMs);
+    return copy.state === 'going';
+  }
+
+  #spent(copy: Copy, nowMs: number): void {
+    copy.state = 'spent';
+    if (copy.target !== null) return;
+    if (this.#kept === null) {
+      this.#notBeforeMs = nowMs + RETRY_MS * 2 ** Math.min(this.#failed, RETRIES_DOUBLED);
+      this.#failed += 1;
+    }
     this.#kept = null;
   }
 
@@ -121,9 +148,10 @@ export class Staging {
     if (fits && !hold) {
       this.#kept = copy.opId;
       this.#copy = null;
+      this.#failed = 0;
     }
     if (fits) return copy.opId;
-    if (hold || copy?.state === 'spent') this.#end();
+    if (hold || copy?.state === 'spent') this.end();
     return null;
   }
 
@@ -147,7 +175,8 @@ export class Staging {
     return this.#copy?.state === 'going' ? this.#copy.untilMs : null;
   }
 
-  #end(): void {
+  /** Nothing of it is wanted any more. */
+  end(): void {
     const opId = this.#copy?.opId ?? this.#kept;
     if (opId !== null) this.#out.push({ kind: 'unstage', opId });
     this.#copy = null;
@@ -159,15 +188,11 @@ export class Staging {
     this.#copy = null;
     this.#kept = null;
     this.#failed = 0;
+    this.#notBeforeMs = 0;
     this.#costMs = 0;
   }
 }
 
 function pays({ guest, hurried, run }: StagingFacts, policy: LifePolicy): boolean {
   return !hurried && guest === 'running' && run.memoryBytes >= policy.stageFromBytes;
-}
-
-function goesOn(copy: Copy, nowMs: number): boolean {
-  if (copy.state === 'going' && nowMs >= copy.untilMs) copy.state = 'spent';
-  return copy.state === 'going';
 }

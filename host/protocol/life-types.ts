@@ -120,7 +120,15 @@ export type LifeEvent = { readonly nowMs: number; readonly wallMs?: number } & (
       readonly artifacts: Hash | null;
       readonly costMs: number;
     }
-  | { readonly kind: 'store-failed'; readonly opId: string; readonly message: string }
+  /** `lost`: what it needs of a copy is not in the store any more: it can never be committed. */
+  | {
+      readonly kind: 'store-failed';
+      readonly opId: string;
+      readonly message: string;
+      readonly lost?: boolean;
+    }
+  /** The copy begins with all of the memory: there was none that could go on. */
+  | { readonly kind: 'staged-anew'; readonly opId: string }
   /** The copy is good enough (`ready`), or is given up. `costMs`: what it has taken from the guest's time. */
   | {
       readonly kind: 'staged';
@@ -238,7 +246,7 @@ export interface LifePolicy {
   readonly crashTries: number;
   /** A memory of so many bytes is staged before its shard moves, and for its checkpoints. */
   readonly stageFromBytes: number;
-  /** Longest time that staging may delay a move, ms. */
+  /** Longest time that a copy may delay a move or a checkpoint, ms. */
   readonly stageMaxMs: number;
 }
 

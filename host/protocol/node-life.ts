@@ -219,8 +219,9 @@ export class NodeLife {
       case 'store-failed':
         this.#applyStore(event);
         return;
+      case 'staged-anew':
       case 'staged':
-        this.#staging.answered(event.opId, event.ready, event.costMs);
+        this.#staging.told(event, this.#nowMs);
         return;
       case 'cas':
         this.#news(this.#write?.onCas(event.opId, event.answer) ?? null);
@@ -280,6 +281,8 @@ export class NodeLife {
     if (event.kind === 'store-failed') {
       pipe.stage = 'to-store';
       this.#retry.failed(this.#nowMs, event.message);
+      // From the last commit: this one cannot be made, and its output is not the guest's any more.
+      if (event.lost === true) this.#release(event.message, true);
       return;
     }
     pipe.stage = 'stored';

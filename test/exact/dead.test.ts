@@ -2,10 +2,10 @@
  * Capsules without dead memory: programs end as if it were there.
  *
  * For programs of AssemblyScript with every runtime, of C, Rust and Zig: at PAUSES random positions of one run, the memory goes on
- * with zeros where it was dead; output, exit code, fuel, globals and files are those of the run in one piece. Memory is not
+ * with other bytes (0xa5) where it was dead; output, exit code, fuel, globals and files are those of the run in one piece. Memory is not
  * compared at the end (what was freed differs, by definition); at each pause it is, with the full one.
  *
- * T1  Something was dead wherever it can be found (`finds`): a test of nothing would pass, too.
+ * T1  Something was dead wherever it can be found: a test of nothing would pass, too.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';

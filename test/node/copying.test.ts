@@ -28,6 +28,8 @@ class Source {
   readonly hints: ArrivalHint[] = [];
   readonly answers: [string, boolean][] = [];
   readonly commands: WorkerCommand['kind'][] = [];
+  readonly costs: number[] = [];
+  standsSinceNs = 0;
   /** Blobs whose age was renewed. */
   readonly asked: string[] = [];
   readonly stager: Stager;
@@ -67,7 +69,10 @@ class Source {
           this.hints.push(hint);
           if (this.acks) queueMicrotask(() => this.stager.arrived(hint.index));
         },
-        answer: (opId, ready) => this.answers.push([opId, ready]),
+        answer: (opId, ready, costMs) => {
+          this.answers.push([opId, ready]);
+          this.costs.push(costMs);
+        },
         log: () => undefined,
       },
     );
@@ -96,7 +101,8 @@ class Source {
     if (command.kind === 'copy')
       this.copying.begin(RUN, command.id, guest, new Uint8Array(command.shadow), command.buffers);
     else if (command.kind === 'sent') this.copying.giveBack(RUN, command.id, command.buffer);
-    else if (command.kind === 'next-round')
+    else if (command.kind === 'next-round') this.standsSinceNs = Number(this.nowNs);
+    if (command.kind === 'next-round')
       this.stands =
         this.copying.nextRound(RUN, command.id, command.lastBatchBytes) &&
         command.lastBatchBytes !== null;
@@ -222,6 +228,51 @@ describe('a staged move', () => {
     expect(source.asked).toEqual(expect.arrayContaining([...before]));
     expect(Buffer.compare(imageOf(source, batches, PAGES), source.memory)).toBe(0);
     expect(source.copying.complete(RUN, 'op', true, false)!.unchanged).toBe(true);
+  });
+
+  it('what a capsule names is asked for before it is stored; what is gone is said', async () => {
+    const source = new Source(2 ** 30, null);
+    source.memory.fill(5);
+    await source.run();
+    const { batches, image } = source.stager.name!;
+    source.asked.length = 0;
+    await source.stager.keepNamed();
+    expect([...source.asked].sort()).toEqual([...batches, image].sort());
+    source.store.delete(batches[0]!);
+    await expect(source.stager.keepNamed()).rejects.toMatchObject({ code: 'SHERD_BLOB_MISSING' });
+    source.stager.committed();
+    expect(source.stager.again('b')).toBe(false);
+  });
+
+  it('says what it has taken from the guest: in the last round all of the time that the guest stood', async () => {
+    const source = new Source(2 ** 30, null);
+    await source.run(() => source.memory.fill(source.memory[0]! + 1));
+    expect(source.costs).toHaveLength(1);
+    expect(source.costs[0]).toBeCloseTo((Number(source.nowNs) - source.standsSinceNs) / 1e6, 3);
+  });
+
+  it('steps while nothing runs, or while the guest stands, are no debt', () => {
+    let nowNs = 0n;
+    const reports: WorkerReport[] = [];
+    const platform: Platform = { ...nodePlatform, monotonicNs: () => (nowNs += 50_000n) };
+    const copying: Copying = new Copying(platform, (report) => {
+      reports.push(report);
+      if (report.kind !== 'copied') return;
+      if (report.batch !== null) copying.giveBack(RUN, 'op', report.batch.buffer as ArrayBuffer);
+      if (report.roundEnded) copying.nextRound(RUN, 'op', null);
+    });
+    const memory = new Uint8Array(64 * 8 * WASM_PAGE_BYTES).fill(3);
+    const buffers = Array.from({ length: 4 }, () => new ArrayBuffer(600_000));
+    const guest = { memory: () => memory, baseImage: () => BASE };
+    copying.begin(RUN, 'op', guest, new Uint8Array(memory.length), buffers);
+    for (let i = 0; i < 2_000; i++) copying.turn(true);
+    const made = reports.length;
+    for (let i = 0; i < 100 && reports.length === made; i++) {
+      memory[i * WASM_PAGE_BYTES]! += 1;
+      nowNs += 500_000n;
+      copying.turn(false);
+    }
+    expect(reports.length).toBeGreaterThan(made);
   });
 
   it('a copy for checkpoints does not go on from what no record names, nor after its end, nor for a move', async () => {
@@ -477,15 +528,13 @@ describe('Arrivals', () => {
     expect(forgotten).toEqual(['1:s-1']);
   });
 
-  it('a batch that is not there stops the row, not the claim', async () => {
+  it('V3: a batch that is not there stops the row, and fails the claim', async () => {
     const { arrivals, got, hint } = made(new Set([hashOf(1)]));
     for (const i of [0, 1, 2]) hint(i, i);
     for (let i = 0; i < 10; i++) await turnOfLoop();
     expect(got).toEqual(['1:0:0']);
-    const { missing } = await arrivals.claim('s-1', [0, 1, 2].map(hashOf));
-    expect(missing.map(({ index, bytes }) => [index, bytes.length])).toEqual([
-      [1, 0],
-      [2, 1],
-    ]);
+    await expect(arrivals.claim('s-1', [0, 1, 2].map(hashOf))).rejects.toMatchObject({
+      code: 'SHERD_BLOB_MISSING',
+    });
   });
 });

@@ -246,22 +246,102 @@ describe('a checkpoint of a large memory', () => {
     expect(rig.truth.record.output.bytes).toBe(7);
   });
 
-  it('given up, or too long under way: it is made without; after two first copies none is tried', () => {
+  it('given up, or too long under way: it is made without, and without another try for a while, longer each time', () => {
     const rig = checkpointing();
+    const spent = [
+      () => rig.feed({ kind: 'staged', opId: rig.take('stage').opId, ready: false, costMs: 0 }),
+      () => rig.later(MAX_MS),
+      () => rig.feed({ kind: 'staged', opId: rig.take('stage').opId, ready: false, costMs: 0 }),
+    ];
+    let pauseMs = 30_000;
+    for (const spend of spent) {
+      spend();
+      rig.open = rig.open.filter(({ kind }) => kind !== 'stage');
+      expect(rig.kinds().slice(-2)).toEqual(['unstage', 'capture']);
+      rig.settle();
+      const tries = rig.kinds().filter((kind) => kind === 'stage').length;
+      for (let ms = 0; ms < pauseMs - 1_000; ms += 1_000) {
+        rig.run(5);
+        rig.later(1_000);
+        rig.settle();
+      }
+      expect(rig.kinds().filter((kind) => kind === 'stage').length).toBe(tries);
+      expect(committed(rig)).toBe(rig.fuel);
+      rig.run(5);
+      rig.later(2_000);
+      expect(rig.open.map(({ kind }) => kind)).toEqual(['stage']);
+      pauseMs *= 2;
+    }
+    rig.settle();
+    // One that worked ends the row.
+    again(rig);
     rig.feed({ kind: 'staged', opId: rig.take('stage').opId, ready: false, costMs: 0 });
-    expect(rig.kinds().slice(-2)).toEqual(['unstage', 'capture']);
     rig.settle();
     again(rig);
-    rig.later(MAX_MS);
-    expect(rig.kinds().slice(-2)).toEqual(['unstage', 'capture']);
+    expect(rig.open.map(({ kind }) => kind)).toEqual(['stage']);
+  });
+
+  it('output does not wait for a copy that has to begin anew', () => {
+    const rig = checkpointing();
+    rig.settle();
+    rig.run(5, 3);
+    rig.later(50);
+    const { opId } = rig.open[0] as { opId: string };
+    expect(rig.open).toMatchObject([{ kind: 'stage' }]);
+    rig.feed({ kind: 'staged-anew', opId });
+    rig.later(50);
+    expect(rig.open.map(({ kind }) => kind)).toEqual(['stage', 'capture']);
+    expect(rig.open[1]).toMatchObject({ hold: false, staged: null });
+  });
+
+  it('a move waits for a kept copy that is being brought up to date, and takes it over', () => {
+    for (const ready of [false, true]) {
+      const rig = checkpointing();
+      rig.settle();
+      again(rig);
+      const { opId } = rig.open[0] as { opId: string };
+      rig.want(MOVE);
+      rig.see();
+      expect(rig.open.map(({ kind }) => kind)).toEqual(['stage']);
+      rig.take('stage');
+      rig.feed({ kind: 'staged', opId, ready, costMs: 1 });
+      if (ready) {
+        expect(rig.open).toMatchObject([{ kind: 'capture', hold: false, staged: opId }]);
+        for (let i = 0; i < 3; i++) rig.answer();
+        expect(rig.kinds().slice(-2)).toEqual(['forget', 'stage']);
+        expect(rig.open).toMatchObject([{ kind: 'stage', target: 'b' }]);
+      }
+      rig.settle();
+      expect(rig.truth.record).toMatchObject({ owner: 'b', status: 'assigned' });
+    }
+  });
+
+  it('what cannot be captured any more needs no copy', () => {
+    const rig = checkpointing();
     rig.settle();
     again(rig);
-    rig.feed({ kind: 'staged', opId: rig.take('stage').opId, ready: false, costMs: 0 });
+    rig.feed({ kind: 'staged', opId: rig.take('stage').opId, ready: true, costMs: 1 });
+    const { opId } = rig.take('capture');
+    rig.feed({ kind: 'capture-failed', opId, message: 'no', permanent: true });
+    rig.run(5);
+    rig.later(3_000);
+    expect(rig.kinds().at(-1)).toBe('unstage');
+  });
+
+  it('whose batches are gone is not committed: the shard goes on from its last commit', () => {
+    const rig = checkpointing();
     rig.settle();
+    const before = committed(rig);
     again(rig);
-    expect(rig.open).toMatchObject([{ kind: 'capture', hold: false, staged: null }]);
+    rig.feed({ kind: 'staged', opId: rig.take('stage').opId, ready: true, costMs: 1 });
+    rig.answer();
+    const { opId } = rig.take('store');
+    rig.feed({ kind: 'store-failed', opId, message: 'gone', lost: true });
+    expect(rig.kinds().at(-1)).toBe('drop');
+    rig.later(2_000);
     rig.settle();
-    expect(committed(rig)).toBe(20n);
+    expect(rig.truth.record).toMatchObject({ owner: 'a', status: 'running', fuelUsed: before });
+    expect(rig.kinds().slice(-2)).toEqual(['load', 'resume']);
   });
 
   it('a kept copy that cannot go on is no reason not to begin another one', () => {
