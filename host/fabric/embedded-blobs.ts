@@ -484,15 +484,12 @@ export class EmbeddedBlobs implements Blobs {
     return ((packed ?? this.#packs.find(hash))?.damagedMs ?? 0) > 0;
   }
 
-  /** Of what is marked: it is not what the mark was made for any more, and sound (B3). */
+  /** Of what is marked: it is not what the mark was made for any more, and sound (B3). What is packed is small: it is just read. */
   async #isSoundAgain(hash: Hash): Promise<boolean> {
     const path = this.#path(hash);
     const file = statSync(path, { throwIfNoEntry: false });
     const mark = statSync(path + DAMAGED_MARK, { throwIfNoEntry: false });
-    const packed = file === undefined ? this.#packs.find(hash) : undefined;
-    if (file === undefined && packed === undefined) return false;
     if (file !== undefined && mark !== undefined && file.ctimeMs < mark.mtimeMs) return false;
-    if (packed !== undefined && !this.#packs.isNewerThanMark(packed)) return false;
     try {
       for await (const _ of this.read(hash));
       return true;

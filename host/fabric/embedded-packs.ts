@@ -101,11 +101,6 @@ export class Packs {
     return bytes === 0 || (this.#stat(pack)?.size ?? 0) >= at + bytes;
   }
 
-  /** Whether its pack was written to since it was marked: then it may have been copied back. */
-  isNewerThanMark({ pack, damagedMs }: Packed): boolean {
-    return (this.#stat(pack)?.ctimeMs ?? 0) >= damagedMs;
-  }
-
   /** Its bytes, in the room that `allocate` gives; undefined when it is not here. Too few when its pack was cut short. */
   read(hash: Hash, allocate: (bytes: number) => Buffer): PackedContent | undefined {
     let before: Packed | undefined;
