@@ -5,7 +5,7 @@
  *                     copies it into memory that it used before and answers
  *   full dump+gzip    the same of zlib's output, level 6; the child unpacks it
  *   memcpy            one copy within this process into memory that was touched before: the limit
- *   cold memcpy       one copy into memory fresh from the system; what it takes longer, a page, is the cost of a page fault
+ *   cold memcpy       one copy into a new instance's memory, fresh from the system; what it takes longer, a page, is the cost of a page fault
  * Nothing of these stops, stores or starts a program.
  *
  * Does: time single calls, wall clock. Does not: judge.
@@ -17,6 +17,7 @@ import { randomFrom } from '../lib/statistics.js';
 
 const CHILD = fileURLToPath(new URL('./peer-child.js', import.meta.url));
 const PAGE_BYTES = 4096;
+const WASM_PAGE_BYTES = 65_536;
 
 export type PeerName = 'structured clone' | 'full dump+gzip' | 'memcpy' | 'cold memcpy';
 export type PeerTimes = Readonly<Record<PeerName, number[]>>;
@@ -53,7 +54,8 @@ export class Peers {
       await this.#time('structured clone', () => this.#send({ memory: this.#memory }));
       await this.#time('full dump+gzip', () => this.#send({ packed: gzipSync(this.#memory) }));
       await this.#time('memcpy', async () => this.#warm.set(this.#memory));
-      await this.#time('cold memcpy', async () => void this.#memory.slice());
+      const fresh = new WebAssembly.Memory({ initial: this.bytes / WASM_PAGE_BYTES });
+      await this.#time('cold memcpy', async () => new Uint8Array(fresh.buffer).set(this.#memory));
     }
   }
 
