@@ -17,11 +17,11 @@ export const P50: i32 = 2;
 export const P90: i32 = 5;
 export const P99: i32 = 7;
 
-export const FEATURES: i32 = 51;
+export const FEATURES: i32 = 59;
 /** Features of a row in memory: whole vectors of four. */
-export const ROW: i32 = 52;
+export const ROW: i32 = 60;
 /** The same with the constant 1 in front. */
-export const DESIGN: i32 = 52;
+export const DESIGN: i32 = 60;
 
 // --- head -----------------------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ export const M_SPREAD: usize = M_MEAN + (<usize>ROW << 2);
 /** Three rows of DESIGN coefficients: P50, P90, P99. */
 export const M_LINEAR: usize = M_SPREAD + (<usize>ROW << 2);
 export const M_TREES: usize = M_LINEAR + 3 * (<usize>DESIGN << 2);
-export const TREES_MAX: i32 = 160;
+export const TREES_MAX: i32 = 100;
 export const DEPTH: i32 = 5;
 export const LEAVES: i32 = 1 << DEPTH;
 /** A tree: i32 feature × 8, f32 threshold × 8, f32 × LEVELS a leaf. */
@@ -120,12 +120,16 @@ export const STATES: usize = (S_SOLUTION + (<usize>DESIGN << 3) + 4095) & ~4095;
 // --- state of a series ----------------------------------------------------------------------------------------
 
 export const RING: i32 = 64;
-export const SEASON: i32 = 288;
-/** f64 × RING: newest values; f32 × SEASON: yesterday's, less the anchor. */
+export const SEASON: i32 = 144;
+/**
+ * f64 × RING: newest values; f32 × SEASON each: the highest of each piece of yesterday, and of the days so far with fading
+ * weight; less the anchor.
+ */
 export const A_RING: usize = 0;
 export const A_SEASON: usize = <usize>RING << 3;
+export const A_PROFILE: usize = A_SEASON + (<usize>SEASON << 2);
 /** f64 each. */
-export const A_ANCHOR: usize = A_SEASON + (<usize>SEASON << 2);
+export const A_ANCHOR: usize = A_PROFILE + (<usize>SEASON << 2);
 export const A_SLOW: usize = A_ANCHOR + 8;
 export const A_VARIANCE: usize = A_ANCHOR + 16;
 export const A_STEP: usize = A_ANCHOR + 24;
@@ -135,12 +139,15 @@ export const A_LOW: usize = A_ANCHOR + 48;
 export const A_EXCESS: usize = A_ANCHOR + 56;
 export const A_EXCESS_P90: usize = A_ANCHOR + 64;
 export const A_SCALE: usize = A_ANCHOR + 72;
+export const A_LONG: usize = A_ANCHOR + 80;
+/** f64: the highest value of the piece of the day that is going on, less the anchor. */
+export const A_PIECE: usize = A_ANCHOR + 88;
 /** i32 each: samples so far (missing ones between included), missing ones in a row, past windows, 0 = no series. */
-export const A_COUNT: usize = A_ANCHOR + 80;
-export const A_GAP: usize = A_ANCHOR + 84;
-export const A_WINDOWS: usize = A_ANCHOR + 88;
+export const A_COUNT: usize = A_ANCHOR + 96;
+export const A_GAP: usize = A_ANCHOR + 100;
+export const A_WINDOWS: usize = A_ANCHOR + 104;
 /** f32 × LEVELS: what is added to the model's quantiles, in units of the scale. */
-export const A_OFFSETS: usize = A_ANCHOR + 96;
+export const A_OFFSETS: usize = A_ANCHOR + 112;
 /** What comes in: f64 value, i32 1 = it has a step now. What goes out: f64 P50, P90, P99, probability. */
 export const A_INPUT: usize = A_OFFSETS + 32;
 export const A_PRESENT: usize = A_INPUT + 8;

@@ -29,12 +29,12 @@ const ROWS_MIN: i32 = 200;
 const CUT: f32 = 6;
 const RIDGE: f64 = 30;
 const MM_ROUNDS: i32 = 8;
-const RATE: f32 = 0.08;
+const RATE: f32 = 0.06;
 /** Rows of weight that every leaf is thought to have besides its own, without any error in them. */
 const PRIOR_ROWS: f32 = 20;
 const LEAF_ROWS_MIN: f32 = 50;
 /** One feature in so many is looked at for a tree. */
-const FEATURES_A_TREE: i32 = 20;
+const FEATURES_A_TREE: i32 = 24;
 const BAND_EVERY: i32 = 10;
 const STEP: usize = <usize>ROW << 2;
 const DESIGN_STEP: usize = <usize>DESIGN << 2;
@@ -248,7 +248,7 @@ function fitLinear(rows: i32): void {
     const target = M_LINEAR + <usize>k * DESIGN_STEP;
     store<f32>(target, load<f32>(target) + residualQuantile(rows, target, tau));
     for (let round = 0; round < MM_ROUNDS; round++) {
-      fitRound(rows, target, tau, round < 4 ? 0.1 : 0.03);
+      fitRound(rows, target, tau, round < 4 ? 0.03 : 0.005);
     }
   }
 }

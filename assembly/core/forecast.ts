@@ -23,7 +23,7 @@
  * F5  STATE_BYTES a series, whatever the horizon: windows begin every H_STRIDE steps, at most SLOTS are open.
  */
 import {
-  A_ANCHOR, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LOW, A_OFFSETS, A_OUTPUT, A_PRESENT,
+  A_ANCHOR, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LONG, A_LOW, A_PIECE, A_PROFILE, A_OFFSETS, A_OUTPUT, A_PRESENT,
   A_RING, A_SCALE, A_SEASON, A_SLOTS, A_SLOW, A_STEP, A_VARIANCE, A_WINDOWS, DESIGN, H_CROSS, H_CROSS_COUNT,
   H_DIFFERENCES, H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD,
   H_QUANTILES, H_RANDOM, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS,
@@ -107,7 +107,10 @@ export function forecastStream(live: i32, period: i32): void {
 export function forecastClear(slot: i32): void {
   const state = stateOf(slot);
   memory.fill(state, 0, STATE_BYTES);
-  for (let i: usize = 0; i < <usize>SEASON; i++) store<f32>(state + (i << 2), f32.NaN, A_SEASON);
+  for (let i: usize = 0; i < <usize>SEASON; i++) {
+    store<f32>(state + (i << 2), f32.NaN, A_SEASON);
+    store<f32>(state + (i << 2), f32.NaN, A_PROFILE);
+  }
 }
 
 // @ts-ignore: decorator
@@ -153,6 +156,7 @@ function observeOne(state: usize): void {
     for (let at: usize = A_ANCHOR; at <= A_LOW; at += 8) store<f64>(state + at, value);
     store<f64>(state, 0, A_VARIANCE);
     store<f64>(state, 0, A_STEP);
+    store<f64>(state, value, A_LONG);
     return;
   }
   if (isGiven) learn(state, value, Math.abs(value - before), <f64>n);
@@ -165,6 +169,8 @@ function learn(state: usize, value: f64, step: f64, n: f64): void {
   slow += slowRate * off;
   store<f64>(state, slow, A_SLOW);
   store<f64>(state, (1 - slowRate) * (load<f64>(state, A_VARIANCE) + slowRate * off * off), A_VARIANCE);
+  const long = load<f64>(state, A_LONG);
+  store<f64>(state, long + Math.max(1 / n, 1.0 / 4096) * (value - long), A_LONG);
   const meanStep = load<f64>(state, A_STEP);
   store<f64>(state, meanStep + Math.max(1 / (n - 1), 1.0 / 48) * (step - meanStep), A_STEP);
   const fast = load<f64>(state, A_FAST);
@@ -265,7 +271,7 @@ function isLive(state: usize): bool {
 function scale(state: usize, ratio: f64): void {
   const n = <f64>load<i32>(state, A_COUNT);
   const level = Math.abs(load<f64>(state, A_SLOW));
-  const own = 0.6 * Math.sqrt(load<f64>(state, A_VARIANCE)) + 0.8 * load<f64>(state, A_STEP);
+  const own = 1.6 * load<f64>(state, A_STEP);
   const mixed = (PRIOR_SAMPLES * ratio * level + n * own) / (PRIOR_SAMPLES + n);
   store<f64>(state, mixed + 1e-3 * level + 1e-2 * load<f64>(H_SCALE) + SMALLEST, A_SCALE);
 }
@@ -405,8 +411,10 @@ function window(index: usize, length: f64): void {
  *     16 … 19  means of steps 13–18, 19–24,         36       value against 0
  *              25–36, 37–60 back                    37, 38   fading maximum and minimum
  *     20, 21   slow and fast mean                   39, 40   mean and P90 of past outcomes
- *     22 … 25  maxima of these windows              41, 42   yesterday: maximum of the window that comes; change into it
- *     26 … 29  minima of them                       43 … 50  age, level and scale against the others, what all do
+ *     22 … 25  maxima of these windows              41, 54   yesterday: maximum of the window that comes; of now
+ *     26 … 29  minima of them                       55, 56   the same of the days so far; 42 difference of 41 and 54
+ *     43 … 50  age, level and scale against the     52, 53   time of day, as two triangle waves
+ *              others, what all do                  51, 57   value and long mean against the others; 58 long mean
  */
 function features(state: usize, step: i32): void {
   const n = load<i32>(state, A_COUNT);
@@ -452,6 +460,11 @@ function features(state: usize, step: i32): void {
   set(39, load<f64>(state, A_EXCESS) * unit);
   set(40, load<f64>(state, A_EXCESS_P90) * unit);
   season(state, step, value, unit);
+  const others = 1 / (load<f64>(H_LEVEL) + SMALLEST);
+  const long = load<f64>(state, A_LONG);
+  set(51, value * others);
+  set(57, long * others);
+  set(58, (long - value) * unit);
   set(43, Math.min(1, <f64>n / 48) + Math.min(1, <f64>n / 600));
   set(44, Math.max(-10, Math.min(10, slow / (load<f64>(H_LEVEL) + SMALLEST))));
   set(45, Math.min(10, load<f64>(state, A_SCALE) / (load<f64>(H_SCALE) + SMALLEST)));
@@ -469,35 +482,63 @@ function binOf(step: i32, period: i32): usize {
   return <usize>((<i64>(step % period) * <i64>SEASON) / <i64>period) << 2;
 }
 
-/** What yesterday shows of the window that comes; then today's value takes its place. */
+/** Highest of the pieces in the window that comes; NEVER when none is known. */
+function peakOf(pieces: usize, step: i32, period: i32): f64 {
+  const horizon = load<i32>(H_HORIZON);
+  const stride = (horizon + 23) / 24;
+  let peak: f64 = NEVER;
+  for (let k = 1; k <= horizon; k += stride) {
+    const one = <f64>load<f32>(pieces + binOf(step + k, period));
+    if (one == one) peak = Math.max(peak, one);
+  }
+  return peak;
+}
+
+// @ts-ignore: decorator
+@inline
+function wave(phase: f64): f64 {
+  return Math.abs(2 * (phase - Math.floor(phase)) - 1);
+}
+
+/** What the days before show of the window that comes; then today's piece is noted. */
 function season(state: usize, step: i32, value: f64, unit: f64): void {
   set(41, 0);
   set(42, 0);
+  for (let index: usize = 52; index <= 56; index++) set(index, 0);
   const period = load<i32>(H_PERIOD);
   if (period <= 0) return;
-  const base = state + A_SEASON;
-  const anchor = load<f64>(state, A_ANCHOR);
-  const here = base + binOf(step, period);
-  const then = <f64>load<f32>(here);
-  if (then == then) {
-    const horizon = load<i32>(H_HORIZON);
-    const stride = (horizon + 23) / 24;
-    let peak: f64 = NEVER;
-    let total: f64 = 0;
-    let count: f64 = 0;
-    for (let k = 1; k <= horizon; k += stride) {
-      const one = <f64>load<f32>(base + binOf(step + k, period));
-      if (one != one) continue;
-      peak = Math.max(peak, one);
-      total += one;
-      count++;
-    }
-    if (count > 0) {
-      set(41, (peak + anchor - value) * unit);
-      set(42, (total / count - then) * unit);
+  const phase = <f64>(step % period) / <f64>period;
+  set(52, wave(phase));
+  set(53, wave(phase + 0.25));
+  const days = state + A_SEASON;
+  const profile = state + A_PROFILE;
+  const bin = binOf(step, period);
+  const shift = load<f64>(state, A_ANCHOR) - value;
+  const then = <f64>load<f32>(days + bin);
+  const peak = peakOf(days, step, period);
+  if (then == then) set(54, (then + shift) * unit);
+  if (peak > NEVER) {
+    set(41, (peak + shift) * unit);
+    const usual = peakOf(profile, step, period);
+    set(55, (usual + shift) * unit);
+    if (then == then) {
+      set(42, (peak - then) * unit);
+      set(56, (<f64>load<f32>(profile + bin) + shift) * unit);
     }
   }
-  store<f32>(here, <f32>(value - anchor));
+  note(state, step, period, -shift);
+}
+
+/** The highest value of a piece of the day takes the place of yesterday's when the piece ends. */
+function note(state: usize, step: i32, period: i32, value: f64): void {
+  const bin = binOf(step, period);
+  const begins = step == 0 || binOf(step - 1, period) != bin;
+  const high = begins ? value : Math.max(value, load<f64>(state, A_PIECE));
+  store<f64>(state, high, A_PIECE);
+  if (binOf(step + 1, period) == bin) return;
+  store<f32>(state + A_SEASON + bin, <f32>high);
+  const usual = load<f32>(state + A_PROFILE + bin);
+  store<f32>(state + A_PROFILE + bin, usual == usual ? usual + <f32>0.3 * (<f32>high - usual) : <f32>high);
 }
 
 // --- forecast ---------------------------------------------------------------------------------------------------
@@ -588,7 +629,7 @@ function open(state: usize, value: f64, step: i32): void {
     store<f64>(slot, NEVER, W_PEAK);
     const unit = load<f64>(state, A_SCALE);
     store<f32>(slot, <f32>unit, W_SCALE);
-    store<f32>(slot, <f32>Math.min(5, Math.max(0.2, unit / (load<f64>(H_SCALE) + SMALLEST))), W_WEIGHT);
+    store<f32>(slot, <f32>Math.min(200, Math.max(0.01, unit / (load<f64>(H_SCALE) + SMALLEST))), W_WEIGHT);
     memory.copy(slot + W_QUANTILES, H_QUANTILES, <usize>LEVELS << 2);
     memory.copy(slot + W_FEATURES, H_FEATURES, <usize>ROW << 2);
     return;

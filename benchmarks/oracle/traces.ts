@@ -159,8 +159,8 @@ export function compose(machines: readonly Row[], size: number, seed: number): R
 }
 
 function percentile(rows: readonly Row[], q: number): number {
-  const all = Float64Array.from(rows.flatMap(({ values }) => [...values])).sort();
-  return all[Math.floor(q * (all.length - 1))] ?? 1;
+  const all = Float64Array.from(rows.flatMap(({ values }) => [...values].filter((v) => !Number.isNaN(v)))).sort();
+  return all[Math.floor(q * (all.length - 1))] || 1;
 }
 
 function inUnitsOf(capacity: number, rows: readonly Row[]): Row[] {
@@ -214,4 +214,48 @@ export function bitbrainsCase(folder: string, part: Part, seed: number, size = 5
     test: inUnitsOf(capacity, hosts),
     from,
   };
+}
+
+const JOB_STEPS_MIN = 20;
+
+/**
+ * Domains that were never seen: PlanetLab machines and Google job-days to learn from, SURF jobs or whole clusters to
+ * forecast; and the reverse. Machines, jobs and days of the final part are others.
+ */
+export function transferCases(folder: string, part: Part): Case[] {
+  const side = (name: string): boolean =>
+    part === 'final' ? partOf(name) === 'final' : partOf(name) === 'validate';
+  const learned = (rows: readonly Row[]): Row[] => rows.filter(({ name }) => partOf(name) === 'train');
+  const days = part === 'final' ? [FINAL_DAY] : [0];
+  const machines = planetlab(folder, 1).filter(({ name }) => partOf(name) === 'train');
+  const jobs = surf(folder).filter(({ values }) => values.length >= JOB_STEPS_MIN);
+  const clusterRows = clusters(folder);
+  const steps = clusterRows[0]?.values.length ?? 0;
+  const half = (row: Row): Row => ({
+    name: row.name,
+    values: part === 'final' ? row.values.slice(steps / 2) : row.values.slice(0, steps / 2),
+  });
+  const fromHosts = [
+    { rows: machines, intervalS: STEP_S },
+    { rows: learned(google(folder)), intervalS: STEP_S },
+  ];
+  const fromOthers = [
+    { rows: learned(jobs).map(short), intervalS: 30 },
+    { rows: clusterRows.map(half), intervalS: STEP_S },
+  ];
+  const base = { horizon: HORIZON, from: 0 };
+  const test = (rows: readonly Row[]): Row[] => rows.filter(({ name }) => side(name));
+  const ofDays = days.flatMap((day) => test(planetlab(folder, day)));
+  const cases: Omit<Case, 'capacity'>[] = [
+    { ...base, name: 'SURF jobs', intervalS: 30, train: fromHosts, test: test(jobs).map(short) },
+    { ...base, name: 'clusters', intervalS: STEP_S, train: fromHosts, test: clusterRows.map(half) },
+    { ...base, name: 'PlanetLab machines', intervalS: STEP_S, train: fromOthers, test: ofDays },
+    { ...base, name: 'Google job-days', intervalS: STEP_S, train: fromOthers, test: test(google(folder)) },
+  ];
+  return cases.map((one) => ({ ...one, capacity: percentile(one.test, 0.95) }));
+}
+
+/** At most four hours of a job: else a few long jobs would be most of all points. */
+function short({ name, values }: Row): Row {
+  return { name, values: values.slice(0, 480) };
 }

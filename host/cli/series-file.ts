@@ -83,13 +83,13 @@ function parseLine(line: string, number: number, path: string): NamedSeries {
   for (let field = 0; field < fields; field++) {
     const comma = line.indexOf(',', from);
     const to = comma < 0 ? line.length : comma;
-    values[field] = valueOf(line.slice(from, to), number, field, path);
+    values[field] = numberOf(line.slice(from, to), number, field, path);
     from = to + 1;
   }
   return { name, values };
 }
 
-function valueOf(field: string, line: number, step: number, path: string): number {
+function numberOf(field: string, line: number, step: number, path: string): number {
   const text = field.trim();
   if (text === '' || MISSING.test(text)) return Number.NaN;
   if (!NUMBER.test(text)) {
