@@ -21,9 +21,31 @@ import { median } from '../lib/statistics.js';
 import { estimateText, renderTable } from '../lib/table.js';
 import { costOf } from './cost.js';
 import { pointsOf, SIMPLE_NAMES, simplePeers, TAUS } from './peers.js';
-import { type Comparison, compare, ORACLE, type Outcome, oraclePrediction, runCase } from './run.js';
-import { alarmsOf, coverage, labelsOf, lossByHost, meanLoss, miss, reliabilityOf } from './score.js';
-import { bitbrainsCase, type Case, hasTraces, type Part, planetlabCase, transferCases } from './traces.js';
+import {
+  type Comparison,
+  compare,
+  ORACLE,
+  type Outcome,
+  oraclePrediction,
+  runCase,
+} from './run.js';
+import {
+  alarmsOf,
+  coverage,
+  labelsOf,
+  lossByHost,
+  meanLoss,
+  miss,
+  reliabilityOf,
+} from './score.js';
+import {
+  bitbrainsCase,
+  type Case,
+  hasTraces,
+  type Part,
+  planetlabCase,
+  transferCases,
+} from './traces.js';
 
 /** Configurations of the model that were compared on the validation part before this one was chosen. */
 const CONFIGURATIONS = 24;
@@ -46,13 +68,18 @@ interface HostReport {
   readonly metrics: Readonly<Record<string, { best: Comparison; all: readonly Comparison[] }>>;
   readonly coverage: readonly string[];
   readonly topDecile: readonly number[];
-  readonly alarms: Readonly<Record<string, { caught: number; leadMin: number; stepsADay: number; events: number }>>;
+  readonly alarms: Readonly<
+    Record<string, { caught: number; leadMin: number; stepsADay: number; events: number }>
+  >;
   readonly brier: number;
   readonly brierOfBaseRate: number;
   readonly reliability: readonly { said: number; came: number; points: number }[];
 }
 
-function bestOf(outcomes: readonly Outcome[], metric: MetricKey): { best: Comparison; all: Comparison[] } {
+function bestOf(
+  outcomes: readonly Outcome[],
+  metric: MetricKey,
+): { best: Comparison; all: Comparison[] } {
   const names = outcomes[0]!.predictions.map(({ name }) => name);
   const all = names.flatMap((name) => {
     const one = name === ORACLE ? undefined : compare(outcomes, name, metric);
@@ -76,7 +103,13 @@ function hostReport(outcomes: readonly Outcome[]): HostReport {
     const high = (p: number): boolean => labels.points.now[p]! >= from;
     return miss(coverage(labels.points.actual, own[i]!.quantiles![1], high), 0.9);
   });
-  const alarmed = ['sherd oracle', 'linear autoregression', 'boosted trees', 'last value', 'perfect knowledge'];
+  const alarmed = [
+    'sherd oracle',
+    'linear autoregression',
+    'boosted trees',
+    'last value',
+    'perfect knowledge',
+  ];
   const alarms = alarmed.map((name) => {
     const each = outcomes.map(({ case: one, labels, predictions }) =>
       alarmsOf(labels, predictions.find((p) => p.name === name)!, one.intervalS, one.horizon),
@@ -84,23 +117,29 @@ function hostReport(outcomes: readonly Outcome[]): HostReport {
     const events = each.reduce((sum, a) => sum + a.events, 0);
     const caught = each.reduce((sum, a) => sum + a.caught, 0) / Math.max(1, events);
     const leadMin = (median(each.map((a) => a.medianLeadS)) - MOVE_S) / 60;
-    return [name, { caught, leadMin, stepsADay: median(each.map((a) => a.alarmStepsPerHostDay)), events }] as const;
+    return [
+      name,
+      { caught, leadMin, stepsADay: median(each.map((a) => a.alarmStepsPerHostDay)), events },
+    ] as const;
   });
   const reliable = outcomes.map(({ labels }, i) => reliabilityOf(labels, own[i]!.score));
   const bins = reliable[0]!.bins.map((_, b) => {
     const points = reliable.reduce((sum, { bins: list }) => sum + list[b]!.points, 0);
     const mean = (of: 'said' | 'came'): number =>
-      reliable.reduce((sum, { bins: list }) => sum + list[b]![of] * list[b]!.points, 0) / Math.max(1, points);
+      reliable.reduce((sum, { bins: list }) => sum + list[b]![of] * list[b]!.points, 0) /
+      Math.max(1, points);
     return { said: mean('said'), came: mean('came'), points };
   });
   return {
     case: first.case.name,
     compositions: outcomes.length,
     hosts: median(outcomes.map(({ labels }) => labels.hosts)),
-    onsets: median(outcomes.map(({ labels, case: one }) => {
-      const { points, open } = labels;
-      return open.filter((i) => points.actual[i]! >= one.capacity).length;
-    })),
+    onsets: median(
+      outcomes.map(({ labels, case: one }) => {
+        const { points, open } = labels;
+        return open.filter((i) => points.actual[i]! >= one.capacity).length;
+      }),
+    ),
     metrics: Object.fromEntries(METRICS.map(({ key, title }) => [title, bestOf(outcomes, key)])),
     coverage: TAUS.map((tau, k) => `P${100 * tau} ${signed(median(misses.map((m) => m[k]!)))}`),
     topDecile: top,
@@ -111,14 +150,17 @@ function hostReport(outcomes: readonly Outcome[]): HostReport {
   };
 }
 
-const signed = (value: number): string => `${value >= 0 ? '+' : '−'}${(100 * Math.abs(value)).toFixed(1)}`;
+const signed = (value: number): string =>
+  `${value >= 0 ? '+' : '−'}${(100 * Math.abs(value)).toFixed(1)}`;
 
 function printHosts(report: HostReport): void {
   console.log(
     `\n${report.case}: ${report.compositions} compositions, ${report.hosts} hosts, ${report.onsets} points before an onset (medians)\n`,
   );
   const peers = report.metrics['pinball P50']!.all.map(({ peer }) => peer);
-  const names = [...new Set([...report.metrics['onset AP']!.all.map(({ peer }) => peer), ...peers])];
+  const names = [
+    ...new Set([...report.metrics['onset AP']!.all.map(({ peer }) => peer), ...peers]),
+  ];
   const cell = (title: string, peer: string): string => {
     const one = report.metrics[title]!.all.find((each) => each.peer === peer);
     return one === undefined ? '–' : one.other.toFixed(4);
@@ -127,24 +169,35 @@ function printHosts(report: HostReport): void {
   console.log(
     renderTable(
       ['predictor', ...METRICS.map(({ title }) => title)],
-      [[ORACLE, ...own], ...names.map((name) => [name, ...METRICS.map(({ title }) => cell(title, name))])],
+      [
+        [ORACLE, ...own],
+        ...names.map((name) => [name, ...METRICS.map(({ title }) => cell(title, name))]),
+      ],
     ),
   );
   for (const { title } of METRICS) {
     const { best } = report.metrics[title]!;
     console.log(`${title}: ${estimateText(best.ratio)} of ${best.peer}`);
   }
-  console.log(`coverage less its level, points: ${report.coverage.join(', ')}; P90 in the top decile of load ${signed(median(report.topDecile))}`);
+  console.log(
+    `coverage less its level, points: ${report.coverage.join(', ')}; P90 in the top decile of load ${signed(median(report.topDecile))}`,
+  );
   for (const [name, a] of Object.entries(report.alarms))
-    console.log(`alarms of ${name}: ${(100 * a.caught).toFixed(1)} % of ${a.events} onsets, lead ${a.leadMin.toFixed(1)} min beyond a move, ${a.stepsADay.toFixed(2)} steps a host-day`);
-  console.log(`Brier ${report.brier.toFixed(4)}, of the base rate ${report.brierOfBaseRate.toFixed(4)}`);
+    console.log(
+      `alarms of ${name}: ${(100 * a.caught).toFixed(1)} % of ${a.events} onsets, lead ${a.leadMin.toFixed(1)} min beyond a move, ${a.stepsADay.toFixed(2)} steps a host-day`,
+    );
+  console.log(
+    `Brier ${report.brier.toFixed(4)}, of the base rate ${report.brierOfBaseRate.toFixed(4)}`,
+  );
 }
 
 function hostCases(make: (seed: number) => Case, compositions: number): Outcome[] {
   return Array.from({ length: compositions }, (_, seed) => {
     const startMs = performance.now();
     const outcome = runCase(make(seed));
-    console.error(`  ${outcome.case.name} ${seed + 1}/${compositions}: ${((performance.now() - startMs) / 1000).toFixed(1)} s, oracle ${(outcome.oracleMs / 1000).toFixed(1)} s`);
+    console.error(
+      `  ${outcome.case.name} ${seed + 1}/${compositions}: ${((performance.now() - startMs) / 1000).toFixed(1)} s, oracle ${(outcome.oracleMs / 1000).toFixed(1)} s`,
+    );
     return outcome;
   });
 }
@@ -168,7 +221,10 @@ function transfer(one: Case): TransferReport {
     TAUS.map((_, k) => meanLoss(lossByHost(labels, p, k as 0)!, draws));
   const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
   const own = losses(oracle);
-  const simple = simplePeers(points, points, one.horizon).map((p) => ({ name: p.name, losses: losses(p) }));
+  const simple = simplePeers(points, points, one.horizon).map((p) => ({
+    name: p.name,
+    losses: losses(p),
+  }));
   const best = simple.reduce((a, b) => (mean(b.losses) < mean(a.losses) ? b : a));
   return {
     domain: one.name,
@@ -181,7 +237,9 @@ function transfer(one: Case): TransferReport {
 }
 
 function printTransfers(reports: readonly TransferReport[]): void {
-  console.log(`\ndomains that training has not seen, against the best of ${SIMPLE_NAMES.length} simple predictors in hindsight\n`);
+  console.log(
+    `\ndomains that training has not seen, against the best of ${SIMPLE_NAMES.length} simple predictors in hindsight\n`,
+  );
   const rows = reports.map((r) => [
     r.domain,
     r.points,
@@ -190,20 +248,29 @@ function printTransfers(reports: readonly TransferReport[]): void {
     ...r.ratios.map((v) => v.toFixed(3)),
     r.coverage.map(signed).join(' '),
   ]);
-  console.log(renderTable(['domain', 'points', 'best simple', 'mean', 'P50', 'P90', 'P99', 'coverage'], rows));
+  console.log(
+    renderTable(['domain', 'points', 'best simple', 'mean', 'P50', 'P90', 'P99', 'coverage'], rows),
+  );
 }
 
 function chartOf(reports: readonly HostReport[]): string {
   const groups = reports.flatMap((report) =>
     METRICS.map(({ title, better }) => {
       const { ratio } = report.metrics[title]!.best;
-      const flipped = better === 'higher' ? { value: 1 / ratio.value, low: 1 / ratio.high, high: 1 / ratio.low } : ratio;
-      return { name: `${report.case.slice(0, 4)} ${title.replace('pinball ', '').replace('onset ', '1/')}`, bars: [flipped] };
+      const flipped =
+        better === 'higher'
+          ? { value: 1 / ratio.value, low: 1 / ratio.high, high: 1 / ratio.low }
+          : ratio;
+      return {
+        name: `${report.case.slice(0, 4)} ${title.replace('pinball ', '').replace('onset ', '1/')}`,
+        bars: [flipped],
+      };
     }),
   );
   return renderChart({
     title: 'Oracle against the best other predictor',
-    subtitle: 'loss ratio (of average precision its inverse), median over compositions, 90 % bound; below 1 the oracle is better',
+    subtitle:
+      'loss ratio (of average precision its inverse), median over compositions, 90 % bound; below 1 the oracle is better',
     unit: '×',
     reference: 1,
     series: [{ name: 'sherd oracle', colour: '#3b7dbf' }],
@@ -239,14 +306,24 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   if (transfers.length > 0) printTransfers(transfers);
   const cost = wanted.includes('cost') ? costOf() : undefined;
   if (cost !== undefined) {
-    console.log(`\ncost: ${cost.microseconds.toFixed(2)} µs a sample and forecast (${cost.series} series × ${cost.steps} steps, model ready), ${cost.stateBytes} B of state a series, a fit of ${cost.fitRows} rows ${(cost.fitMs / 1000).toFixed(2)} s`);
+    console.log(
+      `\ncost: ${cost.microseconds.toFixed(2)} µs a sample and forecast (${cost.series} series × ${cost.steps} steps, model ready), ${cost.stateBytes} B of state a series, a fit of ${cost.fitRows} rows ${(cost.fitMs / 1000).toFixed(2)} s`,
+    );
   }
-  const result = { machine: machine(), part, configurations: CONFIGURATIONS, hosts, transfers, cost };
+  const result = {
+    machine: machine(),
+    part,
+    configurations: CONFIGURATIONS,
+    hosts,
+    transfers,
+    cost,
+  };
   const whole = wanted.length === 4 && compositions >= 20;
   const name = resultName(`oracle-${part}`, whole, compositions < 20);
   console.log(`\n${writeResult(root, `${name}.json`, `${JSON.stringify(result, null, 1)}\n`)}`);
   if (hosts.length > 0) console.log(writeResult(root, `${name}.svg`, chartOf(hosts)));
-  if (part === 'final') appendFileSync(join(root, LOG), `${JSON.stringify(logLine(hosts, transfers, cost))}\n`);
+  if (part === 'final')
+    appendFileSync(join(root, LOG), `${JSON.stringify(logLine(hosts, transfers, cost))}\n`);
   return 0;
 }
 
@@ -262,7 +339,10 @@ function logLine(
       name,
       compositions,
       ratios: Object.fromEntries(
-        Object.entries(metrics).map(([title, { best }]) => [title, { of: best.peer, ...best.ratio }]),
+        Object.entries(metrics).map(([title, { best }]) => [
+          title,
+          { of: best.peer, ...best.ratio },
+        ]),
       ),
       coverage: covered,
       alarms: alarms[ORACLE],

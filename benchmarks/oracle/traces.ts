@@ -81,18 +81,16 @@ export function clusters(folder: string): readonly Row[] {
     ['azure-v2', 'google-2019'].flatMap((file) => {
       const [head = '', ...rest] = lines(folder, `cluster/${file}-5min.csv.gz`);
       const fields = rest.map((line) => line.split(','));
-      return head
-        .split(',')
-        .flatMap((name, column) =>
-          name === 'timestamp'
-            ? []
-            : [
-                {
-                  name: `${file}-${name}`,
-                  values: Float64Array.from(fields, (f) => Number(f[column])),
-                },
-              ],
-        );
+      return head.split(',').flatMap((name, column) =>
+        name === 'timestamp'
+          ? []
+          : [
+              {
+                name: `${file}-${name}`,
+                values: Float64Array.from(fields, (f) => Number(f[column])),
+              },
+            ],
+      );
     }),
   );
 }
@@ -159,7 +157,9 @@ export function compose(machines: readonly Row[], size: number, seed: number): R
 }
 
 function percentile(rows: readonly Row[], q: number): number {
-  const all = Float64Array.from(rows.flatMap(({ values }) => [...values].filter((v) => !Number.isNaN(v)))).sort();
+  const all = Float64Array.from(
+    rows.flatMap(({ values }) => [...values].filter((v) => !Number.isNaN(v))),
+  ).sort();
   return all[Math.floor(q * (all.length - 1))] || 1;
 }
 
@@ -225,7 +225,8 @@ const JOB_STEPS_MIN = 20;
 export function transferCases(folder: string, part: Part): Case[] {
   const side = (name: string): boolean =>
     part === 'final' ? partOf(name) === 'final' : partOf(name) === 'validate';
-  const learned = (rows: readonly Row[]): Row[] => rows.filter(({ name }) => partOf(name) === 'train');
+  const learned = (rows: readonly Row[]): Row[] =>
+    rows.filter(({ name }) => partOf(name) === 'train');
   const days = part === 'final' ? [FINAL_DAY] : [0];
   const machines = planetlab(folder, 1).filter(({ name }) => partOf(name) === 'train');
   const jobs = surf(folder).filter(({ values }) => values.length >= JOB_STEPS_MIN);
@@ -250,7 +251,13 @@ export function transferCases(folder: string, part: Part): Case[] {
     { ...base, name: 'SURF jobs', intervalS: 30, train: fromHosts, test: test(jobs).map(short) },
     { ...base, name: 'clusters', intervalS: STEP_S, train: fromHosts, test: clusterRows.map(half) },
     { ...base, name: 'PlanetLab machines', intervalS: STEP_S, train: fromOthers, test: ofDays },
-    { ...base, name: 'Google job-days', intervalS: STEP_S, train: fromOthers, test: test(google(folder)) },
+    {
+      ...base,
+      name: 'Google job-days',
+      intervalS: STEP_S,
+      train: fromOthers,
+      test: test(google(folder)),
+    },
   ];
   return cases.map((one) => ({ ...one, capacity: percentile(one.test, 0.95) }));
 }

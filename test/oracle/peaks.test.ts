@@ -3,12 +3,19 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { randomFrom } from '../../benchmarks/lib/statistics.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { type PeakForecast, PeakOracle } from '../../host/oracle/peaks.js';
 import { peaksOf, pinball, type RecordedSeries, replay, Scorer } from '../../host/oracle/replay.js';
-import { randomFrom } from '../../benchmarks/lib/statistics.js';
 
-type Line = readonly [name: string, step: number, p50: number, p90: number, p99: number, contention: number];
+type Line = readonly [
+  name: string,
+  step: number,
+  p50: number,
+  p90: number,
+  p99: number,
+  contention: number,
+];
 
 interface Run {
   readonly horizon?: number;
@@ -21,9 +28,13 @@ function linesOf(series: readonly RecordedSeries[], run: Run = {}): Line[] {
   const lines: Line[] = [];
   const { horizon = 4, capacity = 20, history, intervalS = 3_600 } = run;
   const histories = history === undefined ? [] : [{ series: history, intervalS }];
-  replay(nodePlatform, { series, intervalS, horizon, capacity, history: histories }, (one, step, f) => {
-    lines.push([one.name, step, f.p50, f.p90, f.p99, f.contention]);
-  });
+  replay(
+    nodePlatform,
+    { series, intervalS, horizon, capacity, history: histories },
+    (one, step, f) => {
+      lines.push([one.name, step, f.p50, f.p90, f.p99, f.contention]);
+    },
+  );
   return lines;
 }
 
@@ -62,17 +73,26 @@ const anySeries = fc
 describe('forecasts of any series', () => {
   it('are finite, ordered and coherent: P(≥ C) is above a tail exactly when its quantile reaches C', () => {
     fc.assert(
-      fc.property(anySeries, fc.integer({ min: 1, max: 60 }), fc.double({ min: -60, max: 160, noNaN: true }), (series, horizon, capacity) => {
-        const lines = linesOf(series, { horizon, capacity });
-        expect(lines.length).toBe(series.reduce((sum, { values }) => sum + values.length, 0));
-        expectSound(lines);
-        for (const [, , p50, p90, p99, contention] of lines) {
-          for (const [quantile, rest] of [[p50, 0.5], [p90, 0.1], [p99, 0.01]] as const) {
-            if (capacity < quantile) expect(contention).toBeGreaterThanOrEqual(rest - 1e-6);
-            if (capacity > quantile) expect(contention).toBeLessThanOrEqual(rest + 1e-6);
+      fc.property(
+        anySeries,
+        fc.integer({ min: 1, max: 60 }),
+        fc.double({ min: -60, max: 160, noNaN: true }),
+        (series, horizon, capacity) => {
+          const lines = linesOf(series, { horizon, capacity });
+          expect(lines.length).toBe(series.reduce((sum, { values }) => sum + values.length, 0));
+          expectSound(lines);
+          for (const [, , p50, p90, p99, contention] of lines) {
+            for (const [quantile, rest] of [
+              [p50, 0.5],
+              [p90, 0.1],
+              [p99, 0.01],
+            ] as const) {
+              if (capacity < quantile) expect(contention).toBeGreaterThanOrEqual(rest - 1e-6);
+              if (capacity > quantile) expect(contention).toBeLessThanOrEqual(rest + 1e-6);
+            }
           }
-        }
-      }),
+        },
+      ),
       { numRuns: 60 },
     );
   });
@@ -88,7 +108,10 @@ describe('forecasts of any series', () => {
       }));
       const until = (lines: readonly Line[]): Line[] => lines.filter(([, step]) => step <= cut);
       expect(until(linesOf(other))).toEqual(until(whole));
-      const shorter = series.map(({ name, values }, i) => ({ name, values: values.slice(0, cut + 1 + (i % 2)) }));
+      const shorter = series.map(({ name, values }, i) => ({
+        name,
+        values: values.slice(0, cut + 1 + (i % 2)),
+      }));
       expect(until(linesOf(shorter))).toEqual(until(whole));
     }
     expect(linesOf([...series].reverse())).toEqual(whole);
@@ -112,7 +135,10 @@ describe('forecasts of any series', () => {
 });
 
 describe('forecasts of odd series', () => {
-  const row = (name: string, values: readonly number[]): RecordedSeries => ({ name, values: Float64Array.from(values) });
+  const row = (name: string, values: readonly number[]): RecordedSeries => ({
+    name,
+    values: Float64Array.from(values),
+  });
   const flat = (value: number, length = 300): number[] => new Array<number>(length).fill(value);
 
   it.each([
@@ -150,7 +176,9 @@ describe('forecasts of odd series', () => {
 
   it('say nothing of contention when no capacity is given', () => {
     const lines: PeakForecast[] = [];
-    replay(nodePlatform, { series: many(2, 10), intervalS: 300, horizon: 3 }, (_, __, f) => lines.push({ ...f }));
+    replay(nodePlatform, { series: many(2, 10), intervalS: 300, horizon: 3 }, (_, __, f) =>
+      lines.push({ ...f }),
+    );
     expect(lines.every(({ contention }) => Number.isNaN(contention))).toBe(true);
   });
 });
@@ -162,10 +190,14 @@ describe('accuracy on made series', () => {
       const scorer = new Scorer(4);
       const histories = history === undefined ? [] : [{ series: history, intervalS: 3_600 }];
       const early = new Scorer(4);
-      replay(nodePlatform, { series, intervalS: 3_600, horizon: 4, history: histories }, (one, step, f) => {
-        scorer.add(one, step, f);
-        if (step < 20) early.add(one, step, f);
-      });
+      replay(
+        nodePlatform,
+        { series, intervalS: 3_600, horizon: 4, history: histories },
+        (one, step, f) => {
+          scorer.add(one, step, f);
+          if (step < 20) early.add(one, step, f);
+        },
+      );
       return { all: scorer.score, early: early.score };
     };
     const alone = score();
@@ -180,11 +212,15 @@ describe('accuracy on made series', () => {
 });
 
 describe('a saved forecaster', () => {
-  const values = (series: readonly RecordedSeries[], step: number): number[] => series.map((one) => one.values[step]!);
+  const values = (series: readonly RecordedSeries[], step: number): number[] =>
+    series.map((one) => one.values[step]!);
   const begun = (series: readonly RecordedSeries[], steps: number): PeakOracle => {
     const oracle = new PeakOracle(nodePlatform, 4);
     oracle.learn(many(4, 80, 5), 3_600);
-    oracle.begin(series.map(({ name }) => name), 3_600);
+    oracle.begin(
+      series.map(({ name }) => name),
+      3_600,
+    );
     for (let step = 0; step < steps; step++) oracle.advance(values(series, step), 20);
     return oracle;
   };
@@ -235,14 +271,17 @@ describe('a saved forecaster', () => {
 
 describe('peaksOf', () => {
   it('is the maximum of the next values that are not missing, where all steps are there', () => {
-    const series = fc.array(fc.option(fc.integer({ min: -9, max: 9 }), { nil: Number.NaN }), { maxLength: 40 });
+    const series = fc.array(fc.option(fc.integer({ min: -9, max: 9 }), { nil: Number.NaN }), {
+      maxLength: 40,
+    });
     fc.assert(
       fc.property(series, fc.integer({ min: 1, max: 12 }), (list, horizon) => {
         const peaks = peaksOf(Float64Array.from(list), horizon);
         list.forEach((_, t) => {
           const next = list.slice(t + 1, t + 1 + horizon);
           const known = next.filter((v) => !Number.isNaN(v));
-          const expected = next.length < horizon || known.length === 0 ? Number.NaN : Math.max(...known);
+          const expected =
+            next.length < horizon || known.length === 0 ? Number.NaN : Math.max(...known);
           expect(peaks[t]).toBe(expected);
         });
       }),
