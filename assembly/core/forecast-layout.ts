@@ -45,6 +45,8 @@ export const H_CROSS: usize = 64;
 export const H_CROSS_COUNT: usize = 96;
 /** i32: samples are history of other series, or live. */
 export const H_LIVE: usize = 104;
+/** f64: the highest value that any series of the stream has had. */
+export const H_TOP: usize = 112;
 /** f32 × LEVELS each: levels, their normal scores, pooled offsets, bandwidths of training. */
 export const H_TAU: usize = 128;
 export const H_NORMAL: usize = 160;
@@ -62,9 +64,10 @@ export const H_QUANTILES: usize = 1024;
 
 export const M_MEAN: usize = 4096;
 export const M_SPREAD: usize = M_MEAN + (<usize>ROW << 2);
-/** Three rows of DESIGN coefficients: P50, P90, P99. */
+/** Three rows of DESIGN coefficients: P50, P90, P99; then f32 × 2: how far P95 and P99 lie beyond P90 (forecast-train.ts). */
 export const M_LINEAR: usize = M_SPREAD + (<usize>ROW << 2);
-export const M_TREES: usize = M_LINEAR + 3 * (<usize>DESIGN << 2);
+export const M_TAILS: usize = M_LINEAR + 3 * (<usize>DESIGN << 2);
+export const M_TREES: usize = M_TAILS + 16;
 export const TREES_MAX: i32 = 100;
 export const DEPTH: i32 = 5;
 export const LEAVES: i32 = 1 << DEPTH;

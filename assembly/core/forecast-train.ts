@@ -1,7 +1,7 @@
 /**
  * Trains the forecaster's model on the pool of past windows.
  *
- *     features ── standardised, cut at ±6 ──▶ linear quantile regression at P50, P90, P99 ──▶ LEVELS quantiles, interpolated
+ *     features ── standardised, cut at ±6 ──▶ linear quantile regression at P50, P90, P99; pooled tails ──▶ LEVELS quantiles
  *                                                                                                │ start
  *     features ── codes of 5 bits ──▶ TREES_MAX oblivious trees, each with LEVELS values a leaf ──┴─▶ LEVELS quantiles
  *
@@ -19,7 +19,7 @@
  */
 import {
   BINS, DEPTH, DESIGN, FEATURES, H_BAND, H_NORMAL, H_RANDOM, H_READY, H_ROWS, H_TAU, H_TREES,
-  L_LIVE, L_W, L_X, L_Y, LEAVES, LEVELS, M_LINEAR, M_MEAN, M_SPREAD, M_TREES, POOL_ROWS, ROW,
+  L_LIVE, L_W, L_X, L_Y, LEAVES, LEVELS, M_LINEAR, M_MEAN, M_SPREAD, M_TAILS, M_TREES, P90, POOL_ROWS, ROW,
   S_BLOCK, S_CODES, S_DESIGN, S_EDGE_COUNT, S_EDGES, S_FIT, S_GAIN, S_GRADIENT, S_HISTOGRAM, S_LEAF, S_LEAF_SUMS,
   S_MATRIX, S_ORDER, S_PICKED, S_PICKED_LEAF, S_PICKED_WEIGHT, S_RIGHT, S_SOLUTION, S_SORT, S_WEIGHT, SORT_MAX,
   T_LEAVES, T_THRESHOLD, TREE_BYTES, TREES_MAX,
@@ -29,6 +29,10 @@ const ROWS_MIN: i32 = 200;
 const CUT: f32 = 6;
 const RIDGE: f64 = 30;
 const MM_ROUNDS: i32 = 8;
+/** Outcomes beyond are cut for the linear part, in units of the scale: single jumps would bend all of it. */
+const LINEAR_MAX: f32 = 12;
+/** Least distance from P50 to P90 by which tails are measured, in units of the scale. */
+const UNIT_MIN: f32 = 0.25;
 const RATE: f32 = 0.06;
 /** Rows of weight that every leaf is thought to have besides its own, without any error in them. */
 const PRIOR_ROWS: f32 = 20;
@@ -210,7 +214,7 @@ function fitRound(rows: i32, target: usize, tau: f64, epsilon: f32): void {
   clearEquations();
   for (let i = 0; i < rows; i++) {
     const design = S_DESIGN + <usize>i * DESIGN_STEP;
-    const y = load<f32>(L_Y + (<usize>i << 2));
+    const y = min<f32>(LINEAR_MAX, load<f32>(L_Y + (<usize>i << 2)));
     const w = load<f32>(S_WEIGHT + (<usize>i << 2));
     if (epsilon == 0) {
       addRow(design, w);
@@ -251,19 +255,39 @@ function fitLinear(rows: i32): void {
       fitRound(rows, target, tau, round < 4 ? 0.03 : 0.005);
     }
   }
+  fitTails(rows);
 }
 
-/** Quantiles of all levels between those of the three linear models, over normal scores. */
-export function linearQuantiles(design: usize, target: usize): void {
-  const a = dot(M_LINEAR, design);
-  const b = max<f32>(a, dot(M_LINEAR + DESIGN_STEP, design));
-  const c = max<f32>(b, dot(M_LINEAR + 2 * DESIGN_STEP, design));
-  for (let k: usize = 0; k < <usize>LEVELS; k++) {
-    const z = load<f32>(H_NORMAL + (k << 2));
-    let q = z <= 0 ? a + ((b - a) * z * 0.8) / <f32>1.2816 : a + ((b - a) * z) / <f32>1.2816;
-    if (z > 1.2816) q = b + ((c - b) * (z - <f32>1.2816)) / <f32>1.0447;
-    store<f32>(target + (k << 2), q);
+/** How far beyond P90 outcomes lie, in units of the distance from P50 to P90: pooled quantiles for P95 and P99. */
+function fitTails(rows: i32): void {
+  const step = max(1, rows / SORT_MAX);
+  let count = 0;
+  for (let i = 0; i < rows && count < SORT_MAX; i += step) {
+    const design = S_DESIGN + <usize>i * DESIGN_STEP;
+    const p50 = dot(M_LINEAR, design);
+    const p90 = max<f32>(p50, dot(M_LINEAR + DESIGN_STEP, design));
+    const beyond = (load<f32>(L_Y + (<usize>i << 2)) - p90) / (p90 - p50 + UNIT_MIN);
+    store<f32>(S_SORT + (<usize>count << 2), beyond);
+    count++;
   }
+  sortFloats(S_SORT, count);
+  store<f32>(M_TAILS, max<f32>(0, sorted(min(count - 1, <i32>(<f32>count * 0.95)))));
+  store<f32>(M_TAILS, max<f32>(0, sorted(min(count - 1, <i32>(<f32>count * 0.99)))), 4);
+}
+
+/** Quantiles of all levels: between P50 and P90 over normal scores; P95 by the pooled tail; P99 half by it, half linear. */
+export function linearQuantiles(design: usize, target: usize): void {
+  const p50 = dot(M_LINEAR, design);
+  const p90 = max<f32>(p50, dot(M_LINEAR + DESIGN_STEP, design));
+  for (let k: usize = 0; k < <usize>P90 + 1; k++) {
+    const z = load<f32>(H_NORMAL + (k << 2));
+    const share: f32 = (z < 0 ? z * <f32>0.8 : z) / <f32>1.28155;
+    store<f32>(target + (k << 2), p50 + (p90 - p50) * share);
+  }
+  const unit = p90 - p50 + UNIT_MIN;
+  store<f32>(target + ((<usize>P90 + 1) << 2), p90 + unit * load<f32>(M_TAILS));
+  const p99 = max<f32>(p90, dot(M_LINEAR + 2 * DESIGN_STEP, design));
+  store<f32>(target + ((<usize>P90 + 2) << 2), <f32>0.5 * (p99 + p90 + unit * load<f32>(M_TAILS, 4)));
 }
 
 // --- trees ----------------------------------------------------------------------------------------------------
@@ -486,7 +510,7 @@ function fillLeaves(tree: usize, rows: i32): void {
     let near: f32 = 0;
     for (let leaf: usize = 0; leaf < <usize>LEAVES; leaf++) near += load<f32>(densities + leaf * FIT_STEP + (k << 2));
     const pooled: f32 = near / <f32>total / (<f32>2 * band);
-    const limit: f32 = <f32>2 * band + <f32>0.3;
+    const limit: f32 = <f32>4 * band + 1;
     for (let leaf: usize = 0; leaf < <usize>LEAVES; leaf++) {
       const at = leaf * FIT_STEP + (k << 2);
       const density: f32 = load<f32>(densities + at) / (<f32>2 * band) + PRIOR_ROWS * pooled + <f32>1e-9;

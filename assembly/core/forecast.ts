@@ -26,7 +26,7 @@ import {
   A_ANCHOR, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LONG, A_LOW, A_PIECE, A_PROFILE, A_OFFSETS, A_OUTPUT, A_PRESENT,
   A_RING, A_SCALE, A_SEASON, A_SLOTS, A_SLOW, A_STEP, A_VARIANCE, A_WINDOWS, DESIGN, H_CROSS, H_CROSS_COUNT,
   H_DIFFERENCES, H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD,
-  H_QUANTILES, H_RANDOM, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS,
+  H_QUANTILES, H_RANDOM, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS,
   M_TREES, P50, P90, P99, POOL_ROWS, RING, ROW, S_CODES, S_SORT, SEASON, SLOT_BYTES, SLOTS, STATE_BYTES, STATES,
   T_LEAVES, TREE_BYTES, W_FEATURES, W_LEFT, W_PEAK, W_QUANTILES, W_SCALE, W_SEEN, W_START, W_WEIGHT,
 } from './forecast-layout';
@@ -36,8 +36,8 @@ const LARGEST: f64 = 1e30;
 const SMALLEST: f64 = 1e-30;
 const NEVER: f64 = -1e300;
 /** Features and outcomes are cut here, in units of the scale. */
-const FEATURE_MAX: f64 = 50;
-const OUTCOME_MAX: f64 = 40;
+const FEATURE_MAX: f64 = 200;
+const OUTCOME_MAX: f64 = 200;
 /** Series that the medians look at. */
 const MEDIAN_OF: i32 = 1024;
 /** A level and scale like those of the others count like so many samples of its own. */
@@ -100,6 +100,7 @@ export function forecastBegin(horizon: i32, seed: u32): void {
 /** A stream of series begins: history of others (0) or live (1); steps a day, 0 = not known. */
 export function forecastStream(live: i32, period: i32): void {
   store<i32>(H_LIVE, live);
+  store<f64>(H_TOP, NEVER);
   store<i32>(H_PERIOD, period);
 }
 
@@ -152,6 +153,7 @@ function observeOne(state: usize): void {
   const n = count == i32.MAX_VALUE ? count - RING : count + 1;
   store<i32>(state, n, A_COUNT);
   store<f64>(ringAt(state, n, 0), value);
+  store<f64>(H_TOP, Math.max(value, load<f64>(H_TOP)));
   if (n == 1) {
     for (let at: usize = A_ANCHOR; at <= A_LOW; at += 8) store<f64>(state + at, value);
     store<f64>(state, 0, A_VARIANCE);
@@ -172,7 +174,7 @@ function learn(state: usize, value: f64, step: f64, n: f64): void {
   const long = load<f64>(state, A_LONG);
   store<f64>(state, long + Math.max(1 / n, 1.0 / 4096) * (value - long), A_LONG);
   const meanStep = load<f64>(state, A_STEP);
-  store<f64>(state, meanStep + Math.max(1 / (n - 1), 1.0 / 48) * (step - meanStep), A_STEP);
+  store<f64>(state, meanStep + Math.max(1 / (n - 1), 1.0 / 288) * (step - meanStep), A_STEP);
   const fast = load<f64>(state, A_FAST);
   store<f64>(state, fast + 0.4 * (value - fast), A_FAST);
   store<f64>(state, Math.max(value, slow + (load<f64>(state, A_HIGH) - slow) * 0.998), A_HIGH);
@@ -212,7 +214,10 @@ function finish(state: usize, slot: usize): void {
 function recalibrate(state: usize, slot: usize, outcome: f32): void {
   for (let k: usize = 0; k < <usize>LEVELS; k++) {
     const tau = load<f32>(H_TAU + (k << 2));
-    const gradient = outcome > load<f32>(slot + (k << 2), W_QUANTILES) ? tau : tau - 1;
+    // Where outcomes are rare, a step is longer: in proportion to the level's normal score, squared.
+    const normal = load<f32>(H_NORMAL + (k << 2));
+    const length: f32 = <f32>1 + normal * normal;
+    const gradient: f32 = length * (outcome > load<f32>(slot + (k << 2), W_QUANTILES) ? tau : tau - 1);
     const own = state + A_OFFSETS + (k << 2);
     store<f32>(own, load<f32>(own) * OFFSET_KEEP + OFFSET_RATE * gradient);
     if (!load<i32>(H_LIVE)) continue;
@@ -412,9 +417,11 @@ function window(index: usize, length: f64): void {
  *              25–36, 37–60 back                    37, 38   fading maximum and minimum
  *     20, 21   slow and fast mean                   39, 40   mean and P90 of past outcomes
  *     22 … 25  maxima of these windows              41, 54   yesterday: maximum of the window that comes; of now
- *     26 … 29  minima of them                       55, 56   the same of the days so far; 42 difference of 41 and 54
- *     43 … 50  age, level and scale against the     52, 53   time of day, as two triangle waves
- *              others, what all do                  51, 57   value and long mean against the others; 58 long mean
+ *     26 … 29  minima of them                       55, 56   the same of the days so far
+ *     42       long spread
+ *     43 … 49  age, level and scale against the     52, 53   time of day, as two triangle waves
+ *              others, what all do                  51, 57   value and long mean against the others; 58 long mean;
+ *                                                          50 room to the highest value of any series
  */
 function features(state: usize, step: i32): void {
   const n = load<i32>(state, A_COUNT);
@@ -459,6 +466,7 @@ function features(state: usize, step: i32): void {
   set(38, (load<f64>(state, A_LOW) - value) * unit);
   set(39, load<f64>(state, A_EXCESS) * unit);
   set(40, load<f64>(state, A_EXCESS_P90) * unit);
+  set(42, Math.sqrt(load<f64>(state, A_VARIANCE)) * unit);
   season(state, step, value, unit);
   const others = 1 / (load<f64>(H_LEVEL) + SMALLEST);
   const long = load<f64>(state, A_LONG);
@@ -473,7 +481,7 @@ function features(state: usize, step: i32): void {
   set(47, load<f64>(H_CROSS, 8));
   set(48, load<f64>(H_CROSS, 16));
   set(49, load<f64>(H_CROSS, 24));
-  set(50, (value - back(state, n, 1)) * unit - all);
+  set(50, (load<f64>(H_TOP) - value) * unit);
 }
 
 // @ts-ignore: decorator
@@ -503,7 +511,6 @@ function wave(phase: f64): f64 {
 /** What the days before show of the window that comes; then today's piece is noted. */
 function season(state: usize, step: i32, value: f64, unit: f64): void {
   set(41, 0);
-  set(42, 0);
   for (let index: usize = 52; index <= 56; index++) set(index, 0);
   const period = load<i32>(H_PERIOD);
   if (period <= 0) return;
@@ -521,10 +528,7 @@ function season(state: usize, step: i32, value: f64, unit: f64): void {
     set(41, (peak + shift) * unit);
     const usual = peakOf(profile, step, period);
     set(55, (usual + shift) * unit);
-    if (then == then) {
-      set(42, (peak - then) * unit);
-      set(56, (<f64>load<f32>(profile + bin) + shift) * unit);
-    }
+    if (then == then) set(56, (<f64>load<f32>(profile + bin) + shift) * unit);
   }
   note(state, step, period, -shift);
 }
@@ -629,7 +633,7 @@ function open(state: usize, value: f64, step: i32): void {
     store<f64>(slot, NEVER, W_PEAK);
     const unit = load<f64>(state, A_SCALE);
     store<f32>(slot, <f32>unit, W_SCALE);
-    store<f32>(slot, <f32>Math.min(200, Math.max(0.01, unit / (load<f64>(H_SCALE) + SMALLEST))), W_WEIGHT);
+    store<f32>(slot, <f32>Math.min(5, Math.max(0.2, unit / (load<f64>(H_SCALE) + SMALLEST))), W_WEIGHT);
     memory.copy(slot + W_QUANTILES, H_QUANTILES, <usize>LEVELS << 2);
     memory.copy(slot + W_FEATURES, H_FEATURES, <usize>ROW << 2);
     return;

@@ -21,9 +21,10 @@ import type { Platform } from '../types/platform.js';
 
 export type { PeakForecast } from '../core/forecast.js';
 
-/** The first fit of live windows, and by how much their number grows until the next one. */
+/** Live windows at the first fit (with a model from history: later), and by how much their number grows until the next one. */
 const FIRST_FIT = 300;
-const FIT_GROWTH = 2;
+const FIRST_FIT_TAUGHT = 2_000;
+const FIT_GROWTH = 2.5;
 /** History of others counts for less the more live windows there are: by half at so many. */
 const HISTORY_HALF = 8_000;
 const DAY_S = 86_400;
@@ -121,7 +122,7 @@ export class PeakOracle {
 
   #fitHistory(): void {
     if (this.#isFitted) return;
-    this.#forecaster.train(1);
+    if (this.#forecaster.train(1)) this.#nextFit = FIRST_FIT_TAUGHT;
     this.#isFitted = true;
   }
 
@@ -129,7 +130,7 @@ export class PeakOracle {
     const offered = this.#forecaster.offered;
     if (offered < this.#nextFit) return;
     this.#forecaster.train(HISTORY_HALF / (HISTORY_HALF + offered));
-    this.#nextFit = Math.max(FIRST_FIT, Math.ceil(offered * FIT_GROWTH));
+    this.#nextFit = Math.ceil(offered * FIT_GROWTH);
   }
 
   /** Everything, as bytes: head, deflated body, hash of both. */

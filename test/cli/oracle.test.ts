@@ -180,7 +180,7 @@ describe('sherd oracle plot', { timeout: SLOW }, () => {
       [],
       [step(3)],
       new Array<PlotStep>(5_000).fill(step(0)),
-      [step(Number.NaN), step(2)],
+      [{ ...step(1), value: Number.NaN, peak: Number.NaN }, step(2)],
     ]) {
       const svg = forecastSvg({ title: 'a<b&c', steps, intervalS: 5, horizon: 6, capacity: 4 });
       expect(svg).toContain('a&lt;b&amp;c');
