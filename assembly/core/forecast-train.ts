@@ -28,6 +28,8 @@ import {
 const ROWS_MIN: i32 = 200;
 const CUT: f32 = 6;
 const RIDGE: f64 = 30;
+/** Few rows: so much more, divided by their number. */
+const RIDGE_FEW: f64 = 100_000;
 const MM_ROUNDS: i32 = 8;
 /** Outcomes beyond are cut for the linear part, in units of the scale: single jumps would bend all of it. */
 const LINEAR_MAX: f32 = 12;
@@ -91,6 +93,11 @@ function cut(value: f32): f32 {
 
 // --- standardised rows ----------------------------------------------------------------------------------------
 
+/** Age and time of day: a slope over the part of a day that was seen leads astray in the rest. Trees do not extrapolate. */
+function isClock(feature: i32): bool {
+  return feature == 43 || feature == 52 || feature == 53;
+}
+
 function standardise(rows: i32): void {
   for (let f = 0; f < FEATURES; f++) {
     let sum: f64 = 0;
@@ -105,7 +112,7 @@ function standardise(rows: i32): void {
     const mean = sum / <f64>rows;
     const spread = Math.sqrt(Math.max(0, squares / <f64>rows - mean * mean));
     store<f32>(M_MEAN + (<usize>f << 2), <f32>mean);
-    store<f32>(M_SPREAD + (<usize>f << 2), <f32>(spread > 1e-6 ? 1 / spread : 0));
+    store<f32>(M_SPREAD + (<usize>f << 2), <f32>(spread > 1e-6 && !isClock(f) ? 1 / spread : 0));
   }
   for (let i = 0; i < rows; i++) {
     designOf(L_X + <usize>i * STEP, S_DESIGN + <usize>i * DESIGN_STEP);
@@ -169,10 +176,11 @@ function entry(row: i32, column: i32): usize {
 }
 
 /** Cholesky, in place; the solution is written as f32 coefficients. */
-function solve(target: usize): void {
+function solve(target: usize, rows: i32): void {
   const n = FEATURES + 1;
+  const ridge = RIDGE + RIDGE_FEW / <f64>rows;
   for (let i = 0; i < n; i++) {
-    store<f64>(entry(i, i), load<f64>(entry(i, i)) + (i == 0 ? 1e-6 : RIDGE));
+    store<f64>(entry(i, i), load<f64>(entry(i, i)) + (i == 0 ? 1e-6 : ridge));
     for (let j = 0; j < i; j++) store<f64>(entry(i, j), load<f64>(entry(j, i)));
   }
   for (let j = 0; j < n; j++) {
@@ -227,7 +235,7 @@ function fitRound(rows: i32, target: usize, tau: f64, epsilon: f32): void {
     if (i % BLOCK_ROWS == BLOCK_ROWS - 1) flushBlock();
   }
   flushBlock();
-  solve(target);
+  solve(target, rows);
 }
 
 /** Quantile of residuals of a sample of rows against `coefficients`. */

@@ -214,10 +214,7 @@ function finish(state: usize, slot: usize): void {
 function recalibrate(state: usize, slot: usize, outcome: f32): void {
   for (let k: usize = 0; k < <usize>LEVELS; k++) {
     const tau = load<f32>(H_TAU + (k << 2));
-    // Where outcomes are rare, a step is longer: in proportion to the level's normal score, squared.
-    const normal = load<f32>(H_NORMAL + (k << 2));
-    const length: f32 = <f32>1 + normal * normal;
-    const gradient: f32 = length * (outcome > load<f32>(slot + (k << 2), W_QUANTILES) ? tau : tau - 1);
+    const gradient = outcome > load<f32>(slot + (k << 2), W_QUANTILES) ? tau : tau - 1;
     const own = state + A_OFFSETS + (k << 2);
     store<f32>(own, load<f32>(own) * OFFSET_KEEP + OFFSET_RATE * gradient);
     if (!load<i32>(H_LIVE)) continue;

@@ -29,8 +29,8 @@ export interface Trees {
 
 const DEPTH = 5;
 const BINS = 64;
-const RATE = 0.06;
-const ROUNDS = 150;
+const RATE = 0.08;
+const ROUNDS = 100;
 const LEAF_ROWS = 40;
 const NODES = 2 ** DEPTH - 1;
 

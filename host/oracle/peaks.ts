@@ -22,7 +22,7 @@ import type { Platform } from '../types/platform.js';
 export type { PeakForecast } from '../core/forecast.js';
 
 /** Live windows at the first fit (with a model from history: later), and by how much their number grows until the next one. */
-const FIRST_FIT = 300;
+const FIRST_FIT = 600;
 const FIRST_FIT_TAUGHT = 2_000;
 const FIT_GROWTH = 2.5;
 /** History of others counts for less the more live windows there are: by half at so many. */
