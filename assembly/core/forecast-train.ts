@@ -283,7 +283,7 @@ function fitTails(rows: i32): void {
   store<f32>(M_TAILS, max<f32>(0, sorted(min(count - 1, <i32>(<f32>count * 0.99)))), 4);
 }
 
-/** Quantiles of all levels: between P50 and P90 over normal scores; P95 by the pooled tail; P99 half by it, half linear. */
+/** Quantiles of all levels: between P50 and P90 over normal scores; P95 by the pooled tail; P99 mostly linear, the tail tames it. */
 export function linearQuantiles(design: usize, target: usize): void {
   const p50 = dot(M_LINEAR, design);
   const p90 = max<f32>(p50, dot(M_LINEAR + DESIGN_STEP, design));
@@ -295,7 +295,7 @@ export function linearQuantiles(design: usize, target: usize): void {
   const unit = p90 - p50 + UNIT_MIN;
   store<f32>(target + ((<usize>P90 + 1) << 2), p90 + unit * load<f32>(M_TAILS));
   const p99 = max<f32>(p90, dot(M_LINEAR + 2 * DESIGN_STEP, design));
-  store<f32>(target + ((<usize>P90 + 2) << 2), <f32>0.5 * (p99 + p90 + unit * load<f32>(M_TAILS, 4)));
+  store<f32>(target + ((<usize>P90 + 2) << 2), <f32>0.7 * p99 + <f32>0.3 * (p90 + unit * load<f32>(M_TAILS, 4)));
 }
 
 // --- trees ----------------------------------------------------------------------------------------------------
@@ -518,7 +518,7 @@ function fillLeaves(tree: usize, rows: i32): void {
     let near: f32 = 0;
     for (let leaf: usize = 0; leaf < <usize>LEAVES; leaf++) near += load<f32>(densities + leaf * FIT_STEP + (k << 2));
     const pooled: f32 = near / <f32>total / (<f32>2 * band);
-    const limit: f32 = <f32>4 * band + 1;
+    const limit: f32 = <f32>2 * band + <f32>0.3;
     for (let leaf: usize = 0; leaf < <usize>LEAVES; leaf++) {
       const at = leaf * FIT_STEP + (k << 2);
       const density: f32 = load<f32>(densities + at) / (<f32>2 * band) + PRIOR_ROWS * pooled + <f32>1e-9;

@@ -43,9 +43,9 @@ const PRIOR_SAMPLES: f64 = 4;
 const CROSS_PRIOR: f64 = 4;
 const CROSS_CUT: f64 = 3;
 /** Steps of the offsets, in units of the scale: of one series (falling to), of all together. */
-const OFFSET_RATE: f32 = 0.02;
+const OFFSET_RATE: f32 = 0.01;
 const OFFSET_KEEP: f32 = 0.995;
-const POOLED_RATE: f32 = 0.0005;
+const POOLED_RATE: f32 = 0.002;
 
 // --- layout for the host ---------------------------------------------------------------------------------------
 

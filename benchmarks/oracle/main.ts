@@ -48,7 +48,7 @@ import {
 } from './traces.js';
 
 /** Configurations of the model that were compared on the validation part before this one was chosen. */
-const CONFIGURATIONS = 36;
+const CONFIGURATIONS = 45;
 /** Longest time that a move of such a machine takes, s (CloudSim's 2,500-MIPS machines: 27.8). */
 const MOVE_S = 30;
 const LOG = 'benchmarks/oracle/final-log.jsonl';
