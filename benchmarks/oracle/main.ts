@@ -1,7 +1,7 @@
 /**
  * benchmarks/oracle: forecasts of peaks against everything simple, on recorded traces.
  *
- *   node benchmarks/run.mjs oracle [--traces DIR] [--only planetlab,bitbrains,transfer,cost] [--compositions 20] [--final]
+ *   node benchmarks/run.mjs oracle [--traces DIR] [--only planetlab,bitbrains,transfer,cost] [--compositions 20] [--final] [--keep DIR]
  *
  * Measured, each for the maximum of the next 6 steps: (1) hosts of 12 PlanetLab machines, names and days that training has
  * not seen; (2) hosts of 5 Bitbrains machines, the last third of the time; (3) domains that training has not seen;
@@ -13,7 +13,7 @@
  * B2  One configuration: the oracle gets series, step and horizon, nothing else. CONFIGURATIONS says how many were tried.
  * B3  The best other predictor is the one with the best median over the compositions.
  */
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { renderChart } from '../lib/chart.js';
 import { machine, parseOptions, resultName, writeResult } from '../lib/options.js';
@@ -27,7 +27,9 @@ import {
   ORACLE,
   type Outcome,
   oraclePrediction,
+  packed,
   runCase,
+  unpacked,
 } from './run.js';
 import {
   alarmsOf,
@@ -191,10 +193,18 @@ function printHosts(report: HostReport): void {
   );
 }
 
-function hostCases(make: (seed: number) => Case, compositions: number): Outcome[] {
+/** `keep`: a folder where finished compositions lie, and are taken from; '' = none. */
+function hostCases(make: (seed: number) => Case, compositions: number, keep: string): Outcome[] {
   return Array.from({ length: compositions }, (_, seed) => {
     const startMs = performance.now();
-    const outcome = runCase(make(seed));
+    const one = make(seed);
+    const file = join(keep, `${one.name.replace(/\W+/g, '-')}-${seed}.json`);
+    if (keep !== '' && existsSync(file)) return unpacked(one, readFileSync(file, 'utf8'));
+    const outcome = runCase(one);
+    if (keep !== '') {
+      mkdirSync(keep, { recursive: true });
+      writeFileSync(file, packed(outcome));
+    }
     console.error(
       `  ${outcome.case.name} ${seed + 1}/${compositions}: ${((performance.now() - startMs) / 1000).toFixed(1)} s, oracle ${(outcome.oracleMs / 1000).toFixed(1)} s`,
     );
@@ -283,6 +293,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     traces: join(root, '../shared/traces'),
     only: 'planetlab,bitbrains,transfer,cost',
     compositions: '20',
+    keep: '',
     final: 'no',
   });
   const folder = resolve(options.traces);
@@ -298,7 +309,13 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   const kinds = { planetlab: planetlabCase, bitbrains: bitbrainsCase };
   for (const [name, make] of Object.entries(kinds)) {
     if (!wanted.includes(name)) continue;
-    const report = hostReport(hostCases((seed) => make(folder, part, seed), compositions));
+    const report = hostReport(
+      hostCases(
+        (seed) => make(folder, part, seed),
+        compositions,
+        options.keep === '' ? '' : join(resolve(options.keep), part),
+      ),
+    );
     hosts.push(report);
     printHosts(report);
   }

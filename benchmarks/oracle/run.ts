@@ -69,6 +69,44 @@ export function runCase(one: Case, withPeers = true): Outcome {
   return { case: one, labels: labelsOf(points, one.capacity), predictions, oracleMs };
 }
 
+/** Predictions of one case as text, and back: a long run can be made in parts (--keep DIR). */
+export function packed({ predictions, oracleMs }: Outcome): string {
+  const text = (values: Float64Array): string =>
+    Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64');
+  const kept = predictions.map(({ name, score, quantiles }) => ({
+    name,
+    score: text(score),
+    quantiles: quantiles?.map(text),
+  }));
+  return JSON.stringify({ oracleMs, predictions: kept });
+}
+
+export function unpacked(one: Case, text: string): Outcome {
+  const kept = JSON.parse(text) as {
+    oracleMs: number;
+    predictions: { name: string; score: string; quantiles?: string[] }[];
+  };
+  const points = pointsOf(one.test, one.horizon, one.from);
+  const values = (part: string): Float64Array => {
+    const bytes = Uint8Array.from(Buffer.from(part, 'base64'));
+    return new Float64Array(bytes.buffer);
+  };
+  const predictions = kept.predictions.map(({ name, score, quantiles }): Prediction => {
+    const [a, b, c] = (quantiles ?? []).map(values);
+    return {
+      name,
+      score: values(score),
+      ...(a === undefined || b === undefined || c === undefined ? {} : { quantiles: [a, b, c] }),
+    };
+  });
+  return {
+    case: one,
+    labels: labelsOf(points, one.capacity),
+    predictions,
+    oracleMs: kept.oracleMs,
+  };
+}
+
 type Metric = 'ap' | 0 | 1 | 2;
 /** Of one predictor in one case: the metric of a draw of hosts. */
 type Measure = (draws: Float64Array) => number;
