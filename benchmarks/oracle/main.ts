@@ -1,7 +1,7 @@
 /**
  * benchmarks/oracle: forecasts of peaks against everything simple, on recorded traces.
  *
- *   node benchmarks/run.mjs oracle [--traces DIR] [--only planetlab,bitbrains,transfer,cost] [--compositions 20] [--final] [--keep DIR]
+ *   node benchmarks/run.mjs oracle [--traces DIR] [--only planetlab,bitbrains,transfer,cost] [--compositions 20] [--final] [--trees no] [--keep DIR]
  *
  * Measured, each for the maximum of the next 6 steps: (1) hosts of 12 PlanetLab machines, names and days that training has
  * not seen; (2) hosts of 5 Bitbrains machines, the last third of the time; (3) domains that training has not seen;
@@ -112,7 +112,8 @@ function hostReport(outcomes: readonly Outcome[]): HostReport {
     'last value',
     'perfect knowledge',
   ];
-  const alarms = alarmed.map((name) => {
+  const there = alarmed.filter((name) => first.predictions.some((p) => p.name === name));
+  const alarms = there.map((name) => {
     const each = outcomes.map(({ case: one, labels, predictions }) =>
       alarmsOf(labels, predictions.find((p) => p.name === name)!, one.intervalS, one.horizon),
     );
@@ -194,13 +195,18 @@ function printHosts(report: HostReport): void {
 }
 
 /** `keep`: a folder where finished compositions lie, and are taken from; '' = none. */
-function hostCases(make: (seed: number) => Case, compositions: number, keep: string): Outcome[] {
+function hostCases(
+  make: (seed: number) => Case,
+  compositions: number,
+  keep: string,
+  withTrees: boolean,
+): Outcome[] {
   return Array.from({ length: compositions }, (_, seed) => {
     const startMs = performance.now();
     const one = make(seed);
     const file = join(keep, `${one.name.replace(/\W+/g, '-')}-${seed}.json`);
     if (keep !== '' && existsSync(file)) return unpacked(one, readFileSync(file, 'utf8'));
-    const outcome = runCase(one);
+    const outcome = runCase(one, withTrees);
     if (keep !== '') {
       mkdirSync(keep, { recursive: true });
       writeFileSync(file, packed(outcome));
@@ -293,6 +299,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     traces: join(root, '../shared/traces'),
     only: 'planetlab,bitbrains,transfer,cost',
     compositions: '20',
+    trees: 'yes',
     keep: '',
     final: 'no',
   });
@@ -314,6 +321,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
         (seed) => make(folder, part, seed),
         compositions,
         options.keep === '' ? '' : join(resolve(options.keep), part),
+        options.trees !== 'no',
       ),
     );
     hosts.push(report);

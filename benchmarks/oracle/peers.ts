@@ -211,17 +211,8 @@ export function simplePeers(points: Points, training: Points, horizon: number): 
   return simplePredictions(points, training, horizon);
 }
 
-/** All peers of a case. */
-export function peersOf(one: Case, points: Points, training: Points): Prediction[] {
-  const { horizon } = one;
+function treePeers(one: Case, points: Points, training: Points): Prediction[] {
   const y = training.actual;
-  const lags = lagMatrix(training);
-  const lagsNow = lagMatrix(points);
-  const mean = fitMean(lags, y);
-  const linear = predictLinear(mean, lagsNow);
-  const quantileOf = (tau: number): Float64Array =>
-    predictLinear(fitQuantile(lags, y, tau), lagsNow);
-  const linearQuantiles = TAUS.map(quantileOf) as [Float64Array, Float64Array, Float64Array];
   const day = 86_400 / one.intervalS;
   const x = treeMatrix(training, day);
   const xNow = treeMatrix(points, day);
@@ -232,13 +223,6 @@ export function peersOf(one: Case, points: Points, training: Points): Prediction
   ];
   const contended = y.map((v) => (v >= one.capacity ? 1 : 0));
   return [
-    ...simplePredictions(points, training, horizon),
-    {
-      name: 'linear autoregression',
-      score: linear,
-      quantiles: withResiduals(linear, predictLinear(mean, lags), y),
-    },
-    { name: 'linear quantile regression', score: linearQuantiles[1], quantiles: linearQuantiles },
     {
       name: 'boosted trees',
       score: predictTrees(fitTrees(x, y, 'squared'), xNow),
@@ -248,6 +232,34 @@ export function peersOf(one: Case, points: Points, training: Points): Prediction
       name: 'boosted trees, classifier',
       score: predictTrees(fitTrees(x, contended, 'logistic'), xNow),
     },
+  ];
+}
+
+/** All peers of a case; without trees, which take most of the time, when not wanted. */
+export function peersOf(
+  one: Case,
+  points: Points,
+  training: Points,
+  withTrees: boolean,
+): Prediction[] {
+  const { horizon } = one;
+  const y = training.actual;
+  const lags = lagMatrix(training);
+  const lagsNow = lagMatrix(points);
+  const mean = fitMean(lags, y);
+  const linear = predictLinear(mean, lagsNow);
+  const quantileOf = (tau: number): Float64Array =>
+    predictLinear(fitQuantile(lags, y, tau), lagsNow);
+  const linearQuantiles = TAUS.map(quantileOf) as [Float64Array, Float64Array, Float64Array];
+  return [
+    ...simplePredictions(points, training, horizon),
+    {
+      name: 'linear autoregression',
+      score: linear,
+      quantiles: withResiduals(linear, predictLinear(mean, lags), y),
+    },
+    { name: 'linear quantile regression', score: linearQuantiles[1], quantiles: linearQuantiles },
+    ...(withTrees ? treePeers(one, points, training) : []),
   ];
 }
 

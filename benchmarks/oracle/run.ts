@@ -59,12 +59,12 @@ export function trainingPoints(one: Case): Points {
     : pointsOf(one.test, one.horizon, 24, one.from);
 }
 
-export function runCase(one: Case, withPeers = true): Outcome {
+export function runCase(one: Case, withTrees: boolean): Outcome {
   const points = pointsOf(one.test, one.horizon, one.from);
   const startMs = performance.now();
   const oracle = oraclePrediction(one, points);
   const oracleMs = performance.now() - startMs;
-  const peers = withPeers ? peersOf(one, points, trainingPoints(one)) : [];
+  const peers = peersOf(one, points, trainingPoints(one), withTrees);
   const predictions = [oracle, ...peers, perfect(points)];
   return { case: one, labels: labelsOf(points, one.capacity), predictions, oracleMs };
 }
