@@ -155,7 +155,10 @@ export function compare(
   };
   const ratioOf = (values: number[][]): number => median(values.map(([a, b]) => a! / b!));
   const whole = once(false);
-  const draws = Array.from({ length: RESAMPLES }, () => ratioOf(once(true)));
+  const draws = Array.from({ length: RESAMPLES }, () => once(true))
+    // A draw of hosts without any onset has no average precision.
+    .filter((values) => values.length > 0)
+    .map(ratioOf);
   return {
     peer,
     oracle: median(whole.map(([a]) => a!)),
