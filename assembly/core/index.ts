@@ -372,3 +372,20 @@ export function merge(
   close();
   return -1;
 }
+
+// --- forecasts ------------------------------------------------------------------------------------------------
+
+export {
+  forecastAll,
+  forecastBegin,
+  forecastClear,
+  forecastInputAt,
+  forecastObserve,
+  forecastOffered,
+  forecastRows,
+  forecastSavedBytes,
+  forecastStateBytes,
+  forecastStates,
+  forecastStream,
+} from './forecast';
+export { forecastTrain } from './forecast-train';

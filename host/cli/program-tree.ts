@@ -17,6 +17,7 @@ import { addKill } from './commands/kill.js';
 import { addLogs } from './commands/logs.js';
 import { addMove } from './commands/move.js';
 import { addNode } from './commands/node.js';
+import { addOracle } from './commands/oracle.js';
 import { addPause } from './commands/pause.js';
 import { addPs } from './commands/ps.js';
 import { addResult } from './commands/result.js';
@@ -50,6 +51,7 @@ const COMMANDS = [
   addGc,
   addDu,
   addDown,
+  addOracle,
   addDemo,
 ] as const;
 
@@ -69,7 +71,8 @@ export function programTree(): Command {
     .showHelpAfterError(false)
     .addHelpText('after', EPILOGUE);
   for (const add of COMMANDS) add(program);
-  for (const command of [program, ...program.commands]) {
+  const verbs = program.commands.flatMap((command) => [command, ...command.commands]);
+  for (const command of [program, ...verbs]) {
     command.exitOverride();
     command.configureOutput({
       // Whether that works shows when the command line flushes it.

@@ -1,0 +1,458 @@
+/**
+ * Forecasts the maximum of many series within the next K steps: LEVELS quantiles each, and the probability that it reaches
+ * a level.
+ *
+ *     sample ─▶ state of the series ─▶ features, in units of its scale ─▶ linear + trees ─▶ quantiles ─▶ + offsets ─▶ out
+ *                      │                        │ kept until the window is over                              ▲
+ *                      │                        ▼                                                            │
+ *                      └── maximum of the window ──▶ pool (all series) ──▶ training          errors of the series so far
+ *
+ *     scale    S = spread and mean step of the series, with the pooled ratio to its level as prior
+ *     outcome  y = (maximum of the window − newest value) / S
+ *
+ * One model serves all series (it is pooled): what makes one differ from another is in the features and in the offsets,
+ * which are moved by each finished window as online quantile estimates are (Gibbs and Candès, "Adaptive conformal inference
+ * under distribution shift", NeurIPS 2021).
+ *
+ * Does: keep states, make features, keep the pool, forecast. Does not: train (forecast-train.ts), know names or time.
+ *
+ * F1  Everything scales: x → a·x (a > 0) gives a·quantiles, up to rounding.
+ * F2  Finite in, finite out; what is not finite, or larger than LARGEST, is a missing sample.
+ * F3  Quantiles ascend, and the probability is that of the distribution through them: P(≥ p90) = 0.1.
+ * F4  Nothing but the bytes of the head, model, pool and states decides: the order of the states, no clock, no address.
+ * F5  STATE_BYTES a series, whatever the horizon: windows begin every H_STRIDE steps, at most SLOTS are open.
+ */
+import { back, features, NEVER, ringAt, SMALLEST } from './forecast-features';
+import {
+  A_ANCHOR, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LONG, A_LOW, A_PROFILE, A_OFFSETS,
+  A_OUTPUT, A_PRESENT, A_SCALE, A_SEASON, A_SLOTS, A_SLOW, A_STEP, A_VARIANCE, A_WINDOWS, H_CROSS, H_CROSS_COUNT,
+  H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD, H_QUANTILES,
+  H_RANDOM, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS,
+  M_TREES, P50, P90, P99, POOL_ROWS, RING, ROW, S_CODES, S_SORT, SEASON, SLOT_BYTES, SLOTS, STATE_BYTES, STATES,
+  T_LEAVES, TREE_BYTES, W_FEATURES, W_LEFT, W_PEAK, W_QUANTILES, W_SCALE, W_SEEN, W_START, W_WEIGHT,
+} from './forecast-layout';
+import { addLeaf, designOf, leafOf, linearQuantiles, random, sortFloats } from './forecast-train';
+
+const LARGEST: f64 = 1e30;
+/** Outcomes are cut here, in units of the scale. */
+const OUTCOME_MAX: f64 = 200;
+/** Series that the medians look at. */
+const MEDIAN_OF: i32 = 1024;
+/** A level and scale like those of the others count like so many samples of its own. */
+const PRIOR_SAMPLES: f64 = 4;
+const CROSS_PRIOR: f64 = 4;
+const CROSS_CUT: f64 = 3;
+/** Steps of the offsets, in units of the scale: of one series (falling to), of all together. */
+const OFFSET_RATE: f32 = 0.01;
+const OFFSET_KEEP: f32 = 0.995;
+const POOLED_RATE: f32 = 0.002;
+
+// --- layout for the host ---------------------------------------------------------------------------------------
+
+export function forecastStates(): usize {
+  return STATES;
+}
+
+export function forecastStateBytes(): usize {
+  return STATE_BYTES;
+}
+
+export function forecastInputAt(): usize {
+  return A_INPUT;
+}
+
+/** Up to here is head, model and pool; beyond is scratch until the states begin. */
+export function forecastSavedBytes(): usize {
+  return S_CODES;
+}
+
+export function forecastRows(): i32 {
+  return load<i32>(H_ROWS);
+}
+
+/** Windows ever offered to the pool by live series. */
+export function forecastOffered(): f64 {
+  return load<f64>(H_OFFERED_LIVE);
+}
+
+function level(index: usize, tau: f32, normal: f32): void {
+  store<f32>(H_TAU + (index << 2), tau);
+  store<f32>(H_NORMAL + (index << 2), normal);
+}
+
+/** Begins: nothing is known. The memory must be zero. */
+export function forecastBegin(horizon: i32, seed: u32): void {
+  store<i32>(H_HORIZON, horizon);
+  store<i32>(H_STRIDE, (horizon + SLOTS - 1) / SLOTS);
+  store<u32>(H_RANDOM, seed | 1);
+  level(0, 0.1, -1.28155);
+  level(1, 0.3, -0.5244);
+  level(2, 0.5, 0);
+  level(3, 0.7, 0.5244);
+  level(4, 0.8, 0.84162);
+  level(5, 0.9, 1.28155);
+  level(6, 0.95, 1.64485);
+  level(7, 0.99, 2.32635);
+}
+
+/** A stream of series begins: history of others (0) or live (1); steps a day, 0 = not known. */
+export function forecastStream(live: i32, period: i32): void {
+  store<i32>(H_LIVE, live);
+  store<f64>(H_TOP, NEVER);
+  store<i32>(H_PERIOD, period);
+}
+
+/** A state that knows nothing. */
+export function forecastClear(slot: i32): void {
+  const state = stateOf(slot);
+  memory.fill(state, 0, STATE_BYTES);
+  for (let i: usize = 0; i < <usize>SEASON; i++) {
+    store<f32>(state + (i << 2), f32.NaN, A_SEASON);
+    store<f32>(state + (i << 2), f32.NaN, A_PROFILE);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function stateOf(slot: i32): usize {
+  return STATES + <usize>slot * STATE_BYTES;
+}
+
+// --- a sample ---------------------------------------------------------------------------------------------------
+
+// @ts-ignore: decorator
+@inline
+function usable(value: f64): bool {
+  return Math.abs(value) <= LARGEST;
+}
+
+function observeOne(state: usize): void {
+  const given = load<f64>(state, A_INPUT);
+  const count = load<i32>(state, A_COUNT);
+  const isGiven = usable(given);
+  if (!isGiven && count == 0) return;
+  store<i32>(state, isGiven ? 0 : load<i32>(state, A_GAP) + 1, A_GAP);
+  const before = count == 0 ? given : load<f64>(ringAt(state, count, 0));
+  const value = isGiven ? given : before;
+  closeWindows(state, value, isGiven);
+  const n = count == i32.MAX_VALUE ? count - RING : count + 1;
+  store<i32>(state, n, A_COUNT);
+  store<f64>(ringAt(state, n, 0), value);
+  store<f64>(H_TOP, Math.max(value, load<f64>(H_TOP)));
+  if (n == 1) {
+    for (let at: usize = A_ANCHOR; at <= A_LOW; at += 8) store<f64>(state + at, value);
+    store<f64>(state, 0, A_VARIANCE);
+    store<f64>(state, 0, A_STEP);
+    store<f64>(state, value, A_LONG);
+    return;
+  }
+  if (isGiven) learn(state, value, Math.abs(value - before), <f64>n);
+}
+
+function learn(state: usize, value: f64, step: f64, n: f64): void {
+  const slowRate = Math.max(1 / n, 1.0 / 576);
+  let slow = load<f64>(state, A_SLOW);
+  const off = value - slow;
+  slow += slowRate * off;
+  store<f64>(state, slow, A_SLOW);
+  store<f64>(state, (1 - slowRate) * (load<f64>(state, A_VARIANCE) + slowRate * off * off), A_VARIANCE);
+  const long = load<f64>(state, A_LONG);
+  store<f64>(state, long + Math.max(1 / n, 1.0 / 4096) * (value - long), A_LONG);
+  const meanStep = load<f64>(state, A_STEP);
+  store<f64>(state, meanStep + Math.max(1 / (n - 1), 1.0 / 288) * (step - meanStep), A_STEP);
+  const fast = load<f64>(state, A_FAST);
+  store<f64>(state, fast + 0.4 * (value - fast), A_FAST);
+  store<f64>(state, Math.max(value, slow + (load<f64>(state, A_HIGH) - slow) * 0.998), A_HIGH);
+  store<f64>(state, Math.min(value, slow + (load<f64>(state, A_LOW) - slow) * 0.998), A_LOW);
+}
+
+/** The open windows see the value; those that are over go to the pool and move the offsets. */
+function closeWindows(state: usize, value: f64, isGiven: bool): void {
+  for (let s: usize = 0; s < <usize>SLOTS; s++) {
+    const slot = state + A_SLOTS + s * SLOT_BYTES;
+    const left = load<i32>(slot, W_LEFT);
+    if (left == 0) continue;
+    if (isGiven) {
+      store<f64>(slot, Math.max(value, load<f64>(slot, W_PEAK)), W_PEAK);
+      store<i32>(slot, load<i32>(slot, W_SEEN) + 1, W_SEEN);
+    }
+    store<i32>(slot, left - 1, W_LEFT);
+    if (left == 1 && load<i32>(slot, W_SEEN) * 2 > load<i32>(H_HORIZON)) finish(state, slot);
+  }
+}
+
+function finish(state: usize, slot: usize): void {
+  const excess = load<f64>(slot, W_PEAK) - load<f64>(slot, W_START);
+  const scale = <f64>load<f32>(slot, W_SCALE);
+  const windows = load<i32>(state, A_WINDOWS) + 1;
+  store<i32>(state, windows, A_WINDOWS);
+  const mean = load<f64>(state, A_EXCESS);
+  store<f64>(state, mean + Math.max(1 / <f64>windows, 0.01) * (excess - mean), A_EXCESS);
+  const high = load<f64>(state, A_EXCESS_P90);
+  const rate = Math.max(0.04, 1 / <f64>windows) * load<f64>(state, A_SCALE);
+  store<f64>(state, high + (excess > high ? 0.9 * rate : -0.1 * rate), A_EXCESS_P90);
+  const outcome = <f32>Math.min(OUTCOME_MAX, Math.max(-OUTCOME_MAX, excess / scale));
+  recalibrate(state, slot, outcome);
+  offer(slot, outcome);
+}
+
+function recalibrate(state: usize, slot: usize, outcome: f32): void {
+  for (let k: usize = 0; k < <usize>LEVELS; k++) {
+    const tau = load<f32>(H_TAU + (k << 2));
+    const gradient = outcome > load<f32>(slot + (k << 2), W_QUANTILES) ? tau : tau - 1;
+    const own = state + A_OFFSETS + (k << 2);
+    store<f32>(own, load<f32>(own) * OFFSET_KEEP + OFFSET_RATE * gradient);
+    if (!load<i32>(H_LIVE)) continue;
+    const pooled = H_OFFSET + (k << 2);
+    store<f32>(pooled, load<f32>(pooled) + POOLED_RATE * gradient);
+  }
+}
+
+/** Keeps a uniform sample of the windows (Vitter's algorithm R); once it is full, a tenth of live ones at least. */
+function offer(slot: usize, outcome: f32): void {
+  const live = load<i32>(H_LIVE);
+  const offered = load<f64>(H_OFFERED) + 1;
+  store<f64>(H_OFFERED, offered);
+  if (live) store<f64>(H_OFFERED_LIVE, load<f64>(H_OFFERED_LIVE) + 1);
+  const rows = load<i32>(H_ROWS);
+  let row = rows;
+  if (rows == POOL_ROWS) {
+    const chance = <f64>POOL_ROWS / offered;
+    const keep = live ? Math.max(chance, 0.1) : chance;
+    if (<f64>random() * 2.3283064365386963e-10 >= keep) return;
+    row = random() & (POOL_ROWS - 1);
+  } else {
+    store<i32>(H_ROWS, rows + 1);
+  }
+  const at = <usize>row;
+  memory.copy(L_X + at * (<usize>ROW << 2), slot + W_FEATURES, <usize>ROW << 2);
+  store<f32>(L_Y + (at << 2), outcome);
+  store<f32>(L_W + (at << 2), load<f32>(slot, W_WEIGHT));
+  store<u8>(L_LIVE + at, live);
+}
+
+// --- all series together ----------------------------------------------------------------------------------------
+
+/** Takes in what the host has put into the states: one step of all series. */
+export function forecastObserve(slots: i32): void {
+  for (let s = 0; s < slots; s++) {
+    const state = stateOf(s);
+    if (load<i32>(state, A_PRESENT)) observeOne(state);
+  }
+  const ratio = load<f64>(H_LEVEL) > 0 ? load<f64>(H_SCALE) / load<f64>(H_LEVEL) : 0.25;
+  for (let s = 0; s < slots; s++) {
+    const state = stateOf(s);
+    if (isLive(state)) scale(state, ratio);
+  }
+  store<f64>(H_LEVEL, median(slots, A_SLOW));
+  store<f64>(H_SCALE, median(slots, A_SCALE));
+  cross(slots);
+}
+
+// @ts-ignore: decorator
+@inline
+function isLive(state: usize): bool {
+  return load<i32>(state, A_PRESENT) != 0 && load<i32>(state, A_COUNT) > 0;
+}
+
+function scale(state: usize, ratio: f64): void {
+  const n = <f64>load<i32>(state, A_COUNT);
+  const level = Math.abs(load<f64>(state, A_SLOW));
+  const own = 1.6 * load<f64>(state, A_STEP);
+  const mixed = (PRIOR_SAMPLES * ratio * level + n * own) / (PRIOR_SAMPLES + n);
+  store<f64>(state, mixed + 1e-3 * level + 1e-2 * load<f64>(H_SCALE) + SMALLEST, A_SCALE);
+}
+
+/** Median of a field's absolute value over the series, or over a sample of them. */
+function median(slots: i32, field: usize): f64 {
+  const step = (slots + MEDIAN_OF - 1) / MEDIAN_OF;
+  let count = 0;
+  for (let s = 0; s < slots; s += max(1, step)) {
+    const state = stateOf(s);
+    if (!isLive(state)) continue;
+    store<f64>(S_SORT + (<usize>count << 3), Math.abs(load<f64>(state + field)));
+    count++;
+  }
+  return count == 0 ? 0 : middle(S_SORT, count);
+}
+
+/** Hoare's selection. */
+function middle(at: usize, count: i32): f64 {
+  const wanted = count >> 1;
+  let low = 0;
+  let high = count - 1;
+  while (low < high) {
+    const pivot = load<f64>(at + (<usize>wanted << 3));
+    let i = low;
+    let j = high;
+    while (i <= j) {
+      while (load<f64>(at + (<usize>i << 3)) < pivot) i++;
+      while (load<f64>(at + (<usize>j << 3)) > pivot) j--;
+      if (i > j) break;
+      const value = load<f64>(at + (<usize>i << 3));
+      store<f64>(at + (<usize>i << 3), load<f64>(at + (<usize>j << 3)));
+      store<f64>(at + (<usize>j << 3), value);
+      i++;
+      j--;
+    }
+    if (j < wanted) low = i;
+    if (wanted < i) high = j;
+  }
+  return load<f64>(at + (<usize>wanted << 3));
+}
+
+// @ts-ignore: decorator
+@inline
+function cutCross(value: f64): f64 {
+  return Math.max(-CROSS_CUT, Math.min(CROSS_CUT, value));
+}
+
+/** How all series moved in 1, 6 and 24 steps and stand against their means: cut, averaged, shrunk where they are few. */
+function cross(slots: i32): void {
+  let one: f64 = 0;
+  let six: f64 = 0;
+  let day: f64 = 0;
+  let level: f64 = 0;
+  let count: f64 = 0;
+  for (let s = 0; s < slots; s++) {
+    const state = stateOf(s);
+    if (!isLive(state)) continue;
+    const n = load<i32>(state, A_COUNT);
+    const value = load<f64>(ringAt(state, n, 0));
+    const unit = 1 / load<f64>(state, A_SCALE);
+    one += cutCross((value - back(state, n, 1)) * unit);
+    six += cutCross((value - back(state, n, 6)) * unit);
+    day += cutCross((value - back(state, n, 24)) * unit);
+    level += cutCross((value - load<f64>(state, A_SLOW)) * unit);
+    count++;
+  }
+  const share = 1 / (count + CROSS_PRIOR);
+  store<f64>(H_CROSS, one * share);
+  store<f64>(H_CROSS, six * share, 8);
+  store<f64>(H_CROSS, day * share, 16);
+  store<f64>(H_CROSS, level * share, 24);
+  store<f64>(H_CROSS_COUNT, count);
+}
+
+// --- forecast ---------------------------------------------------------------------------------------------------
+
+/** Quantiles before there is a model, in units of the scale: wide. */
+function coldQuantiles(): void {
+  for (let k: usize = 0; k < <usize>LEVELS; k++) {
+    const z = load<f32>(H_NORMAL + (k << 2));
+    store<f32>(H_QUANTILES + (k << 2), <f32>0.9 + z * (z < 0 ? <f32>1 : <f32>2));
+  }
+}
+
+function modelQuantiles(): void {
+  designOf(H_FEATURES, H_STANDARD);
+  linearQuantiles(H_STANDARD, H_QUANTILES);
+  const trees = load<i32>(H_TREES);
+  for (let m: usize = 0; m < <usize>trees; m++) {
+    const tree = M_TREES + m * TREE_BYTES;
+    addLeaf(tree + T_LEAVES + leafOf(tree, H_FEATURES) * (<usize>LEVELS << 2), H_QUANTILES);
+  }
+}
+
+/** Offsets, a wider band after a gap, ascending order. */
+function adjust(state: usize): void {
+  for (let k: usize = 0; k < <usize>LEVELS; k++) {
+    const q = H_QUANTILES + (k << 2);
+    store<f32>(q, load<f32>(q) + load<f32>(state + A_OFFSETS + (k << 2)) + load<f32>(H_OFFSET + (k << 2)));
+  }
+  sortFloats(H_QUANTILES, LEVELS);
+  const gap = load<i32>(state, A_GAP);
+  if (gap == 0) return;
+  const widen: f32 = <f32>1 + <f32>min(gap, 48) / 12;
+  const middle = load<f32>(H_QUANTILES + (<usize>P50 << 2));
+  for (let k: usize = 0; k < <usize>LEVELS; k++) {
+    const q = H_QUANTILES + (k << 2);
+    store<f32>(q, middle + (load<f32>(q) - middle) * widen);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function tail(u: f64): f64 {
+  const v = 1 / (1 + u / 8);
+  const w = v * v * (v * v);
+  return w * w;
+}
+
+// @ts-ignore: decorator
+@inline
+function quantileAt(value: f64, unit: f64, k: i32): f64 {
+  return value + unit * <f64>load<f32>(H_QUANTILES + (<usize>k << 2));
+}
+
+// @ts-ignore: decorator
+@inline
+function tau(k: i32): f64 {
+  return <f64>load<f32>(H_TAU + (<usize>k << 2));
+}
+
+/** P(maximum ≥ level): linear between the quantiles, power tails beyond, that continue the slope there. */
+function reaches(value: f64, unit: f64, level: f64): f64 {
+  const first = quantileAt(value, unit, 0);
+  const last = quantileAt(value, unit, LEVELS - 1);
+  if (level <= first) {
+    const slope = (quantileAt(value, unit, 2) - first) / 1.609 + SMALLEST;
+    return 1 - tau(0) * tail((first - level) / slope);
+  }
+  if (level > last) {
+    const slope = (last - quantileAt(value, unit, LEVELS - 3)) / 2.303 + SMALLEST;
+    return (1 - tau(LEVELS - 1)) * tail((level - last) / slope);
+  }
+  let k = 1;
+  while (level > quantileAt(value, unit, k)) k++;
+  const below = quantileAt(value, unit, k - 1);
+  const share = (level - below) / (quantileAt(value, unit, k) - below + SMALLEST);
+  return 1 - (tau(k - 1) + Math.min(1, share) * (tau(k) - tau(k - 1)));
+}
+
+/** Opens a window for this forecast, when one is due and there is room. */
+function open(state: usize, value: f64, step: i32): void {
+  if (step % load<i32>(H_STRIDE) != 0) return;
+  for (let s: usize = 0; s < <usize>SLOTS; s++) {
+    const slot = state + A_SLOTS + s * SLOT_BYTES;
+    if (load<i32>(slot, W_LEFT) != 0) continue;
+    store<i32>(slot, load<i32>(H_HORIZON), W_LEFT);
+    store<i32>(slot, 0, W_SEEN);
+    store<f64>(slot, value, W_START);
+    store<f64>(slot, NEVER, W_PEAK);
+    const unit = load<f64>(state, A_SCALE);
+    store<f32>(slot, <f32>unit, W_SCALE);
+    store<f32>(slot, <f32>Math.min(5, Math.max(0.2, unit / (load<f64>(H_SCALE) + SMALLEST))), W_WEIGHT);
+    memory.copy(slot + W_QUANTILES, H_QUANTILES, <usize>LEVELS << 2);
+    memory.copy(slot + W_FEATURES, H_FEATURES, <usize>ROW << 2);
+    return;
+  }
+}
+
+function forecastOne(state: usize, step: i32, capacity: f64): void {
+  const n = load<i32>(state, A_COUNT);
+  const begun = n > 0;
+  let value = load<f64>(H_LEVEL);
+  let unit = value > 0 ? value : usable(capacity) && capacity != 0 ? Math.abs(capacity) : 1;
+  if (begun) {
+    value = load<f64>(ringAt(state, n, 0));
+    unit = load<f64>(state, A_SCALE);
+    features(state, step);
+  }
+  if (begun && load<i32>(H_READY)) modelQuantiles();
+  else coldQuantiles();
+  adjust(state);
+  store<f64>(state, quantileAt(value, unit, P50), A_OUTPUT);
+  store<f64>(state, quantileAt(value, unit, P90), A_OUTPUT + 8);
+  store<f64>(state, quantileAt(value, unit, P99), A_OUTPUT + 16);
+  store<f64>(state, usable(capacity) ? reaches(value, unit, capacity) : NaN, A_OUTPUT + 24);
+  if (begun && load<i32>(state, A_GAP) == 0) open(state, value, step);
+}
+
+/** Forecasts of all series that have a step now. */
+export function forecastAll(slots: i32, step: i32, capacity: f64): void {
+  for (let s = 0; s < slots; s++) {
+    const state = stateOf(s);
+    if (load<i32>(state, A_PRESENT)) forecastOne(state, step, capacity);
+  }
+}

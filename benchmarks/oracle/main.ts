@@ -1,0 +1,379 @@
+/**
+ * benchmarks/oracle: forecasts of peaks against everything simple, on recorded traces.
+ *
+ *   node benchmarks/run.mjs oracle [--traces DIR] [--only planetlab,bitbrains,transfer,cost] [--compositions 20] [--final] [--trees no] [--keep DIR]
+ *
+ * Measured, each for the maximum of the next 6 steps: (1) hosts of 12 PlanetLab machines, names and days that training has
+ * not seen; (2) hosts of 5 Bitbrains machines, the last third of the time; (3) domains that training has not seen;
+ * (4) µs and bytes a series. Over compositions of hosts: medians of paired ratios with a 90 % bound from drawing hosts.
+ * Not measured: other horizons, run times, anything live. Hosts are sums of real machines that did not share a host.
+ *
+ * B1  Parts: names and days are split in three (traces.ts). Without --final nothing of the final part is read for a score.
+ *     --final appends its figures to final-log.jsonl, which is kept in the repository.
+ * B2  One configuration: the oracle gets series, step and horizon, nothing else. CONFIGURATIONS says how many were tried.
+ * B3  The best other predictor is the one with the best median over the compositions.
+ */
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { renderChart } from '../lib/chart.js';
+import { machine, parseOptions, resultName, writeResult } from '../lib/options.js';
+import { median } from '../lib/statistics.js';
+import { estimateText, renderTable } from '../lib/table.js';
+import { costOf } from './cost.js';
+import { pointsOf, SIMPLE_NAMES, simplePeers, TAUS } from './peers.js';
+import {
+  type Comparison,
+  compare,
+  ORACLE,
+  type Outcome,
+  oraclePrediction,
+  packed,
+  runCase,
+  unpacked,
+} from './run.js';
+import {
+  alarmsOf,
+  coverage,
+  labelsOf,
+  lossByHost,
+  meanLoss,
+  miss,
+  reliabilityOf,
+} from './score.js';
+import {
+  bitbrainsCase,
+  type Case,
+  hasTraces,
+  type Part,
+  planetlabCase,
+  transferCases,
+} from './traces.js';
+
+/** Configurations of the model that were compared on the validation part before this one was chosen. */
+const CONFIGURATIONS = 45;
+/** Longest time that a move of such a machine takes, s (CloudSim's 2,500-MIPS machines: 27.8). */
+const MOVE_S = 30;
+const LOG = 'benchmarks/oracle/final-log.jsonl';
+const METRICS = [
+  { key: 'ap', title: 'onset AP', better: 'higher' },
+  { key: 0, title: 'pinball P50', better: 'lower' },
+  { key: 1, title: 'pinball P90', better: 'lower' },
+  { key: 2, title: 'pinball P99', better: 'lower' },
+] as const;
+type MetricKey = (typeof METRICS)[number]['key'];
+
+interface HostReport {
+  readonly case: string;
+  readonly compositions: number;
+  readonly hosts: number;
+  readonly onsets: number;
+  readonly metrics: Readonly<Record<string, { best: Comparison; all: readonly Comparison[] }>>;
+  readonly coverage: readonly string[];
+  readonly topDecile: readonly number[];
+  readonly alarms: Readonly<
+    Record<string, { caught: number; leadMin: number; stepsADay: number; events: number }>
+  >;
+  readonly brier: number;
+  readonly brierOfBaseRate: number;
+  readonly reliability: readonly { said: number; came: number; points: number }[];
+}
+
+function bestOf(
+  outcomes: readonly Outcome[],
+  metric: MetricKey,
+): { best: Comparison; all: Comparison[] } {
+  const names = outcomes[0]!.predictions.map(({ name }) => name);
+  const all = names.flatMap((name) => {
+    const one = name === ORACLE ? undefined : compare(outcomes, name, metric);
+    return one === undefined ? [] : [one];
+  });
+  const others = all.filter(({ peer }) => peer !== 'perfect knowledge');
+  const better = (a: Comparison, b: Comparison): Comparison =>
+    metric === 'ap' ? (b.other > a.other ? b : a) : b.other < a.other ? b : a;
+  return { best: others.reduce(better), all };
+}
+
+function hostReport(outcomes: readonly Outcome[]): HostReport {
+  const first = outcomes[0]!;
+  const own = outcomes.map(({ predictions }) => predictions.find(({ name }) => name === ORACLE)!);
+  const misses = outcomes.map(({ labels }, i) =>
+    TAUS.map((tau, k) => miss(coverage(labels.points.actual, own[i]!.quantiles![k as 0]), tau)),
+  );
+  const top = outcomes.map(({ labels }, i) => {
+    const sorted = labels.points.now.slice().sort();
+    const from = sorted[Math.floor(0.9 * sorted.length)]!;
+    const high = (p: number): boolean => labels.points.now[p]! >= from;
+    return miss(coverage(labels.points.actual, own[i]!.quantiles![1], high), 0.9);
+  });
+  const alarmed = [
+    'sherd oracle',
+    'linear autoregression',
+    'boosted trees',
+    'last value',
+    'perfect knowledge',
+  ];
+  const there = alarmed.filter((name) => first.predictions.some((p) => p.name === name));
+  const alarms = there.map((name) => {
+    const each = outcomes.map(({ case: one, labels, predictions }) =>
+      alarmsOf(labels, predictions.find((p) => p.name === name)!, one.intervalS, one.horizon),
+    );
+    const events = each.reduce((sum, a) => sum + a.events, 0);
+    const caught = each.reduce((sum, a) => sum + a.caught, 0) / Math.max(1, events);
+    const leadMin = (median(each.map((a) => a.medianLeadS)) - MOVE_S) / 60;
+    return [
+      name,
+      { caught, leadMin, stepsADay: median(each.map((a) => a.alarmStepsPerHostDay)), events },
+    ] as const;
+  });
+  const reliable = outcomes.map(({ labels }, i) => reliabilityOf(labels, own[i]!.score));
+  const bins = reliable[0]!.bins.map((_, b) => {
+    const points = reliable.reduce((sum, { bins: list }) => sum + list[b]!.points, 0);
+    const mean = (of: 'said' | 'came'): number =>
+      reliable.reduce((sum, { bins: list }) => sum + list[b]![of] * list[b]!.points, 0) /
+      Math.max(1, points);
+    return { said: mean('said'), came: mean('came'), points };
+  });
+  return {
+    case: first.case.name,
+    compositions: outcomes.length,
+    hosts: median(outcomes.map(({ labels }) => labels.hosts)),
+    onsets: median(
+      outcomes.map(({ labels, case: one }) => {
+        const { points, open } = labels;
+        return open.filter((i) => points.actual[i]! >= one.capacity).length;
+      }),
+    ),
+    metrics: Object.fromEntries(METRICS.map(({ key, title }) => [title, bestOf(outcomes, key)])),
+    coverage: TAUS.map((tau, k) => `P${100 * tau} ${signed(median(misses.map((m) => m[k]!)))}`),
+    topDecile: top,
+    alarms: Object.fromEntries(alarms),
+    brier: median(reliable.map(({ brier }) => brier)),
+    brierOfBaseRate: median(reliable.map(({ base }) => base)),
+    reliability: bins,
+  };
+}
+
+const signed = (value: number): string =>
+  `${value >= 0 ? '+' : '−'}${(100 * Math.abs(value)).toFixed(1)}`;
+
+function printHosts(report: HostReport): void {
+  console.log(
+    `\n${report.case}: ${report.compositions} compositions, ${report.hosts} hosts, ${report.onsets} points before an onset (medians)\n`,
+  );
+  const peers = report.metrics['pinball P50']!.all.map(({ peer }) => peer);
+  const names = [
+    ...new Set([...report.metrics['onset AP']!.all.map(({ peer }) => peer), ...peers]),
+  ];
+  const cell = (title: string, peer: string): string => {
+    const one = report.metrics[title]!.all.find((each) => each.peer === peer);
+    return one === undefined ? '–' : one.other.toFixed(4);
+  };
+  const own = METRICS.map(({ title }) => report.metrics[title]!.best.oracle.toFixed(4));
+  console.log(
+    renderTable(
+      ['predictor', ...METRICS.map(({ title }) => title)],
+      [
+        [ORACLE, ...own],
+        ...names.map((name) => [name, ...METRICS.map(({ title }) => cell(title, name))]),
+      ],
+    ),
+  );
+  for (const { title } of METRICS) {
+    const { best } = report.metrics[title]!;
+    console.log(`${title}: ${estimateText(best.ratio)} of ${best.peer}`);
+  }
+  console.log(
+    `coverage less its level, points: ${report.coverage.join(', ')}; P90 in the top decile of load ${signed(median(report.topDecile))}`,
+  );
+  for (const [name, a] of Object.entries(report.alarms))
+    console.log(
+      `alarms of ${name}: ${(100 * a.caught).toFixed(1)} % of ${a.events} onsets, lead ${a.leadMin.toFixed(1)} min beyond a move, ${a.stepsADay.toFixed(2)} steps a host-day`,
+    );
+  console.log(
+    `Brier ${report.brier.toFixed(4)}, of the base rate ${report.brierOfBaseRate.toFixed(4)}`,
+  );
+}
+
+/** `keep`: a folder where finished compositions lie, and are taken from; '' = none. */
+function hostCases(
+  make: (seed: number) => Case,
+  compositions: number,
+  keep: string,
+  withTrees: boolean,
+): Outcome[] {
+  return Array.from({ length: compositions }, (_, seed) => {
+    const startMs = performance.now();
+    const one = make(seed);
+    const file = join(keep, `${one.name.replace(/\W+/g, '-')}-${seed}.json`);
+    if (keep !== '' && existsSync(file)) return unpacked(one, readFileSync(file, 'utf8'));
+    const outcome = runCase(one, withTrees);
+    if (keep !== '') {
+      mkdirSync(keep, { recursive: true });
+      writeFileSync(file, packed(outcome));
+    }
+    console.error(
+      `  ${outcome.case.name} ${seed + 1}/${compositions}: ${((performance.now() - startMs) / 1000).toFixed(1)} s, oracle ${(outcome.oracleMs / 1000).toFixed(1)} s`,
+    );
+    return outcome;
+  });
+}
+
+interface TransferReport {
+  readonly domain: string;
+  readonly points: number;
+  readonly bestSimple: string;
+  readonly ratio: number;
+  readonly ratios: readonly number[];
+  readonly coverage: readonly number[];
+}
+
+/** Mean of the three pinball losses against the best simple predictor, whose widths are chosen in hindsight on the domain. */
+function transfer(one: Case): TransferReport {
+  const points = pointsOf(one.test, one.horizon, one.from);
+  const labels = labelsOf(points, one.capacity);
+  const oracle = oraclePrediction(one, points);
+  const draws = new Float64Array(labels.hosts).fill(1);
+  const losses = (p: Parameters<typeof lossByHost>[1]): number[] =>
+    TAUS.map((_, k) => meanLoss(lossByHost(labels, p, k as 0)!, draws));
+  const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
+  const own = losses(oracle);
+  const simple = simplePeers(points, points, one.horizon).map((p) => ({
+    name: p.name,
+    losses: losses(p),
+  }));
+  const best = simple.reduce((a, b) => (mean(b.losses) < mean(a.losses) ? b : a));
+  return {
+    domain: one.name,
+    points: points.row.length,
+    bestSimple: best.name,
+    ratio: mean(own) / mean(best.losses),
+    ratios: own.map((v, k) => v / best.losses[k]!),
+    coverage: TAUS.map((tau, k) => miss(coverage(points.actual, oracle.quantiles![k as 0]), tau)),
+  };
+}
+
+function printTransfers(reports: readonly TransferReport[]): void {
+  console.log(
+    `\ndomains that training has not seen, against the best of ${SIMPLE_NAMES.length} simple predictors in hindsight\n`,
+  );
+  const rows = reports.map((r) => [
+    r.domain,
+    r.points,
+    r.bestSimple,
+    r.ratio.toFixed(3),
+    ...r.ratios.map((v) => v.toFixed(3)),
+    r.coverage.map(signed).join(' '),
+  ]);
+  console.log(
+    renderTable(['domain', 'points', 'best simple', 'mean', 'P50', 'P90', 'P99', 'coverage'], rows),
+  );
+}
+
+function chartOf(reports: readonly HostReport[]): string {
+  const groups = reports.flatMap((report) =>
+    METRICS.map(({ title, better }) => {
+      const { ratio } = report.metrics[title]!.best;
+      const flipped =
+        better === 'higher'
+          ? { value: 1 / ratio.value, low: 1 / ratio.high, high: 1 / ratio.low }
+          : ratio;
+      return {
+        name: `${report.case.slice(0, 4)} ${title.replace('pinball ', '').replace('onset ', '1/')}`,
+        bars: [flipped],
+      };
+    }),
+  );
+  return renderChart({
+    title: 'Oracle against the best other predictor',
+    subtitle:
+      'loss ratio (of average precision its inverse), median over compositions, 90 % bound; below 1 the oracle is better',
+    unit: '×',
+    reference: 1,
+    series: [{ name: 'sherd oracle', colour: '#3b7dbf' }],
+    groups,
+  });
+}
+
+export async function main(args: readonly string[], root: string): Promise<number> {
+  const options = parseOptions(args, {
+    traces: join(root, '../shared/traces'),
+    only: 'planetlab,bitbrains,transfer,cost',
+    compositions: '20',
+    trees: 'yes',
+    keep: '',
+    final: 'no',
+  });
+  const folder = resolve(options.traces);
+  const wanted = options.only.split(',');
+  if (!hasTraces(folder) && wanted.some((name) => name !== 'cost')) {
+    console.error(`benchmarks/oracle: no traces in ${folder}; give --traces DIR, or --only cost`);
+    return 2;
+  }
+  const part: Part = options.final === 'yes' ? 'final' : 'validate';
+  const compositions = Number(options.compositions);
+  console.log(`part ${part}, ${CONFIGURATIONS} configurations were tried on the validation part`);
+  const hosts: HostReport[] = [];
+  const kinds = { planetlab: planetlabCase, bitbrains: bitbrainsCase };
+  for (const [name, make] of Object.entries(kinds)) {
+    if (!wanted.includes(name)) continue;
+    const report = hostReport(
+      hostCases(
+        (seed) => make(folder, part, seed),
+        compositions,
+        options.keep === '' ? '' : join(resolve(options.keep), part),
+        options.trees !== 'no',
+      ),
+    );
+    hosts.push(report);
+    printHosts(report);
+  }
+  const transfers = wanted.includes('transfer') ? transferCases(folder, part).map(transfer) : [];
+  if (transfers.length > 0) printTransfers(transfers);
+  const cost = wanted.includes('cost') ? costOf() : undefined;
+  if (cost !== undefined) {
+    console.log(
+      `\ncost: ${cost.microseconds.toFixed(2)} µs a sample and forecast (${cost.series} series × ${cost.steps} steps, model ready), ${cost.stateBytes} B of state a series, a fit of ${cost.fitRows} rows ${(cost.fitMs / 1000).toFixed(2)} s`,
+    );
+  }
+  const result = {
+    machine: machine(),
+    part,
+    configurations: CONFIGURATIONS,
+    hosts,
+    transfers,
+    cost,
+  };
+  const whole = wanted.length === 4 && compositions >= 20;
+  const name = resultName(`oracle-${part}`, whole, compositions < 20);
+  console.log(`\n${writeResult(root, `${name}.json`, `${JSON.stringify(result, null, 1)}\n`)}`);
+  if (hosts.length > 0) console.log(writeResult(root, `${name}.svg`, chartOf(hosts)));
+  if (part === 'final')
+    appendFileSync(join(root, LOG), `${JSON.stringify(logLine(hosts, transfers, cost))}\n`);
+  return 0;
+}
+
+function logLine(
+  hosts: readonly HostReport[],
+  transfers: readonly TransferReport[],
+  cost: ReturnType<typeof costOf> | undefined,
+): unknown {
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    configurations: CONFIGURATIONS,
+    hosts: hosts.map(({ case: name, compositions, metrics, coverage: covered, alarms, brier }) => ({
+      name,
+      compositions,
+      ratios: Object.fromEntries(
+        Object.entries(metrics).map(([title, { best }]) => [
+          title,
+          { of: best.peer, ...best.ratio },
+        ]),
+      ),
+      coverage: covered,
+      alarms: alarms[ORACLE],
+      brier,
+    })),
+    transfers,
+    cost,
+  };
+}

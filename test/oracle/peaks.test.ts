@@ -1,0 +1,295 @@
+/**
+ * The forecaster of peaks: what it may look at, what it never says, and that a saved one goes on as if nothing had been.
+ */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { randomFrom } from '../../benchmarks/lib/statistics.js';
+import { nodePlatform } from '../../host/node/platform.js';
+import { type PeakForecast, PeakOracle } from '../../host/oracle/peaks.js';
+import { peaksOf, pinball, type RecordedSeries, replay, Scorer } from '../../host/oracle/replay.js';
+
+type Line = readonly [
+  name: string,
+  step: number,
+  p50: number,
+  p90: number,
+  p99: number,
+  contention: number,
+];
+
+interface Run {
+  readonly horizon?: number;
+  readonly capacity?: number | undefined;
+  readonly history?: readonly RecordedSeries[];
+  readonly intervalS?: number;
+}
+
+function linesOf(series: readonly RecordedSeries[], run: Run = {}): Line[] {
+  const lines: Line[] = [];
+  const { horizon = 4, capacity = 20, history, intervalS = 3_600 } = run;
+  const histories = history === undefined ? [] : [{ series: history, intervalS }];
+  replay(
+    nodePlatform,
+    { series, intervalS, horizon, capacity, history: histories },
+    (one, step, f) => {
+      lines.push([one.name, step, f.p50, f.p90, f.p99, f.contention]);
+    },
+  );
+  return lines;
+}
+
+/** A walk with noise and a daily swing. */
+function walk(name: string, steps: number, seed: number, scale = 1, base = 10): RecordedSeries {
+  const random = randomFrom(seed);
+  let level = base;
+  const values = Float64Array.from({ length: steps }, (_, t) => {
+    level += random() - 0.5;
+    return scale * (level + 3 * random() + 2 * Math.sin(t / 4));
+  });
+  return { name, values };
+}
+
+const many = (count: number, steps: number, seed = 1, scale = 1): RecordedSeries[] =>
+  Array.from({ length: count }, (_, i) => walk(`s${i}`, steps, seed * 1_000 + i, scale));
+
+function expectSound(lines: readonly Line[]): void {
+  for (const [name, step, p50, p90, p99, contention] of lines) {
+    const where = `${name} at ${step}`;
+    expect([p50, p90, p99].every(Number.isFinite), where).toBe(true);
+    expect(p50 <= p90 && p90 <= p99, where).toBe(true);
+    expect(contention >= 0 && contention <= 1, where).toBe(true);
+  }
+}
+
+const sample = fc.oneof(
+  { weight: 6, arbitrary: fc.double({ min: -50, max: 150, noNaN: true }) },
+  { weight: 1, arbitrary: fc.constant(Number.NaN) },
+  { weight: 1, arbitrary: fc.constantFrom(0, 1e9, -1e9, 1e300, Number.POSITIVE_INFINITY, 1e-300) },
+);
+const anySeries = fc
+  .array(fc.array(sample, { maxLength: 40 }), { minLength: 1, maxLength: 6 })
+  .map((rows) => rows.map((row, i) => ({ name: `r${i}`, values: Float64Array.from(row) })));
+
+describe('forecasts of any series', () => {
+  it('are finite, ordered and coherent: P(≥ C) is above a tail exactly when its quantile reaches C', () => {
+    fc.assert(
+      fc.property(
+        anySeries,
+        fc.integer({ min: 1, max: 60 }),
+        fc.double({ min: -60, max: 160, noNaN: true }),
+        (series, horizon, capacity) => {
+          const lines = linesOf(series, { horizon, capacity });
+          expect(lines.length).toBe(series.reduce((sum, { values }) => sum + values.length, 0));
+          expectSound(lines);
+          for (const [, , p50, p90, p99, contention] of lines) {
+            for (const [quantile, rest] of [
+              [p50, 0.5],
+              [p90, 0.1],
+              [p99, 0.01],
+            ] as const) {
+              if (capacity < quantile) expect(contention).toBeGreaterThanOrEqual(rest - 1e-6);
+              if (capacity > quantile) expect(contention).toBeLessThanOrEqual(rest + 1e-6);
+            }
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('do not depend on what comes after, nor on the order of the rows', () => {
+    // Enough windows for several fits on the way.
+    const series = many(12, 120);
+    const whole = linesOf(series);
+    for (const cut of [5, 60, 97]) {
+      const other = series.map(({ name, values }, i) => ({
+        name,
+        values: values.map((v, t) => (t <= cut ? v : i % 3 === 0 ? Number.NaN : 1_000 - v)),
+      }));
+      const until = (lines: readonly Line[]): Line[] => lines.filter(([, step]) => step <= cut);
+      expect(until(linesOf(other))).toEqual(until(whole));
+      const shorter = series.map(({ name, values }, i) => ({
+        name,
+        values: values.slice(0, cut + 1 + (i % 2)),
+      }));
+      expect(until(linesOf(shorter))).toEqual(until(whole));
+    }
+    expect(linesOf([...series].reverse())).toEqual(whole);
+    expect(linesOf(series, { history: many(5, 100, 9) })).toEqual(
+      linesOf([...series].reverse(), { history: many(5, 100, 9).reverse() }),
+    );
+  }, 120_000);
+
+  it('scale with the series', () => {
+    const plain = linesOf(many(6, 90));
+    const large = linesOf(many(6, 90, 1, 1e9), { capacity: 20e9 });
+    plain.forEach(([name, step, p50, p90, p99, contention], i) => {
+      const [otherName, otherStep, ...other] = large[i]!;
+      expect([otherName, otherStep]).toEqual([name, step]);
+      [p50, p90, p99].forEach((q, k) => {
+        expect(Math.abs(other[k]! / 1e9 - q)).toBeLessThanOrEqual(2e-3 * (1 + Math.abs(q)));
+      });
+      expect(Math.abs(other[3]! - contention)).toBeLessThan(0.02);
+    });
+  });
+});
+
+describe('forecasts of odd series', () => {
+  const row = (name: string, values: readonly number[]): RecordedSeries => ({
+    name,
+    values: Float64Array.from(values),
+  });
+  const flat = (value: number, length = 300): number[] => new Array<number>(length).fill(value);
+
+  it.each([
+    ['constant', flat(7)],
+    ['zero', flat(0)],
+    ['negative', flat(0).map((_, t) => -100 - (t % 7))],
+    ['missing', flat(Number.NaN)],
+    ['of one sample', [3]],
+    ['that begin late', [...flat(Number.NaN, 50), ...flat(4, 50)]],
+    ['with a gap', [...flat(5, 60), ...flat(Number.NaN, 60), ...flat(6, 60)]],
+    ['with one huge jump', [...flat(1, 100), 1e12, ...flat(1, 100)]],
+    ['of a billion', flat(0).map((_, t) => 1e9 + (t % 5))],
+  ])('%s', (_, values) => {
+    const lines = linesOf([row('odd', values), ...many(3, 200)]);
+    expectSound(lines);
+    expectSound(linesOf([row('odd', values)], { capacity: 0 }));
+    expectSound(linesOf([row('odd', values)], { horizon: 5_000 }));
+  });
+
+  it('cover a constant series', () => {
+    for (const [, step, p50, p90] of linesOf([row('flat', flat(7))])) {
+      if (step < 100) continue;
+      expect(p90).toBeGreaterThanOrEqual(7 - 0.05);
+      expect(p50).toBeLessThan(7.5);
+    }
+  });
+
+  it('are wider after a gap than before it', () => {
+    const gap = many(1, 200)[0]!;
+    gap.values.fill(Number.NaN, 150, 180);
+    const lines = linesOf([gap]);
+    const width = (step: number): number => lines[step]![4] - lines[step]![2];
+    expect(width(170)).toBeGreaterThan(1.5 * width(149));
+  });
+
+  it('say nothing of contention when no capacity is given', () => {
+    const lines: PeakForecast[] = [];
+    replay(nodePlatform, { series: many(2, 10), intervalS: 300, horizon: 3 }, (_, __, f) =>
+      lines.push({ ...f }),
+    );
+    expect(lines.every(({ contention }) => Number.isNaN(contention))).toBe(true);
+  });
+});
+
+describe('accuracy on made series', () => {
+  it('beats the last value by far, covers what it says, and history helps from the first step', () => {
+    const series = many(30, 200, 3);
+    const score = (history?: readonly RecordedSeries[]) => {
+      const scorer = new Scorer(4);
+      const histories = history === undefined ? [] : [{ series: history, intervalS: 3_600 }];
+      const early = new Scorer(4);
+      replay(
+        nodePlatform,
+        { series, intervalS: 3_600, horizon: 4, history: histories },
+        (one, step, f) => {
+          scorer.add(one, step, f);
+          if (step < 20) early.add(one, step, f);
+        },
+      );
+      return { all: scorer.score, early: early.score };
+    };
+    const alone = score();
+    const taught = score(many(30, 200, 4));
+    for (const { all } of [alone, taught]) {
+      expect(all.pinball[0]).toBeLessThan(0.8 * all.lastValue[0]);
+      expect(all.pinball[1]).toBeLessThan(0.4 * all.lastValue[1]);
+      expect(Math.abs(all.covered[1] - 0.9)).toBeLessThan(0.04);
+    }
+    expect(taught.early.pinball[1]).toBeLessThan(alone.early.pinball[1]);
+  }, 120_000);
+});
+
+describe('a saved forecaster', () => {
+  const values = (series: readonly RecordedSeries[], step: number): number[] =>
+    series.map((one) => one.values[step]!);
+  const begun = (series: readonly RecordedSeries[], steps: number): PeakOracle => {
+    const oracle = new PeakOracle(nodePlatform, 4);
+    oracle.learn(many(4, 80, 5), 3_600);
+    oracle.begin(
+      series.map(({ name }) => name),
+      3_600,
+    );
+    for (let step = 0; step < steps; step++) oracle.advance(values(series, step), 20);
+    return oracle;
+  };
+
+  it('goes on with the same bits, through later fits too', () => {
+    const series = many(8, 160);
+    const oracle = begun(series, 50);
+    const again = PeakOracle.restore(nodePlatform, oracle.save());
+    expect([again.step, again.names, again.horizon]).toEqual([49, oracle.names, 4]);
+    const [a, b] = [0, 0].map(() => ({ p50: 0, p90: 0, p99: 0, contention: 0 }));
+    for (let step = 50; step < 160; step++) {
+      oracle.advance(values(series, step), 20);
+      again.advance(values(series, step), 20);
+      for (let slot = 0; slot < series.length; slot++) {
+        oracle.read(slot, a!);
+        again.read(slot, b!);
+        expect(b).toEqual(a);
+      }
+    }
+    expect(Buffer.compare(again.save(), oracle.save())).toBe(0);
+  }, 120_000);
+
+  it('is refused when it is damaged or of another version', () => {
+    const saved = begun(many(2, 20), 20).save();
+    const refusal = (bytes: Uint8Array): unknown => {
+      try {
+        PeakOracle.restore(nodePlatform, bytes);
+      } catch (cause) {
+        return (cause as { code?: string }).code;
+      }
+      return 'taken';
+    };
+    expect(refusal(saved)).toBe('taken');
+    for (const at of [0, 70, 100, saved.length >> 1, saved.length - 1]) {
+      const changed = saved.slice();
+      changed[at]! ^= 4;
+      expect(refusal(changed)).toBe('SHERD_BLOB_DAMAGED');
+    }
+    expect(refusal(saved.subarray(0, saved.length - 9))).toBe('SHERD_BLOB_DAMAGED');
+    expect(refusal(new Uint8Array(0))).toBe('SHERD_BLOB_DAMAGED');
+  });
+
+  it('keeps at most 4 KiB a series', () => {
+    expect(new PeakOracle(nodePlatform, 6).stateBytes).toBeLessThanOrEqual(4096);
+    expect(new PeakOracle(nodePlatform, 100_000).stateBytes).toBeLessThanOrEqual(4096);
+  });
+});
+
+describe('peaksOf', () => {
+  it('is the maximum of the next values that are not missing, where all steps are there', () => {
+    const series = fc.array(fc.option(fc.integer({ min: -9, max: 9 }), { nil: Number.NaN }), {
+      maxLength: 40,
+    });
+    fc.assert(
+      fc.property(series, fc.integer({ min: 1, max: 12 }), (list, horizon) => {
+        const peaks = peaksOf(Float64Array.from(list), horizon);
+        list.forEach((_, t) => {
+          const next = list.slice(t + 1, t + 1 + horizon);
+          const known = next.filter((v) => !Number.isNaN(v));
+          const expected =
+            next.length < horizon || known.length === 0 ? Number.NaN : Math.max(...known);
+          expect(peaks[t]).toBe(expected);
+        });
+      }),
+    );
+  });
+
+  it('pinball weighs both sides', () => {
+    expect(pinball(10, 8, 0.9)).toBeCloseTo(1.8);
+    expect(pinball(8, 10, 0.9)).toBeCloseTo(0.2);
+  });
+});
