@@ -45,7 +45,12 @@ const CROSS_CUT: f64 = 3;
 /** Steps of the offsets, in units of the scale: of one series (falling to), of all together. */
 const OFFSET_RATE: f32 = 0.01;
 const OFFSET_KEEP: f32 = 0.995;
-const POOLED_RATE: f32 = 0.002;
+const POOLED_RATE: f64 = 0.002;
+/**
+ * What all windows that end in one step may move the pooled offsets by, times the steps until that shows (a window's end comes a
+ * horizon later): more, and with many series they swing ever wider. At a density of 0.3 the loop's gain is a third of that.
+ */
+const POOLED_GAIN: f64 = 1.2;
 
 // --- layout for the host ---------------------------------------------------------------------------------------
 
@@ -127,7 +132,9 @@ function usable(value: f64): bool {
 }
 
 function observeOne(state: usize): void {
-  const given = load<f64>(state, A_INPUT);
+  let given = load<f64>(state, A_INPUT);
+  // So small a scale has no finite reciprocal.
+  if (Math.abs(given) < SMALLEST) given = 0;
   const count = load<i32>(state, A_COUNT);
   const isGiven = usable(given);
   if (!isGiven && count == 0) return;
@@ -196,7 +203,15 @@ function finish(state: usize, slot: usize): void {
   offer(slot, outcome);
 }
 
+/** Of each window: with few series POOLED_RATE. */
+function pooledRate(): f32 {
+  const delay = <f64>(load<i32>(H_HORIZON) + 1);
+  const series = Math.max(1, load<f64>(H_CROSS_COUNT));
+  return <f32>Math.min(POOLED_RATE, POOLED_GAIN / (delay * series));
+}
+
 function recalibrate(state: usize, slot: usize, outcome: f32): void {
+  const rate = pooledRate();
   for (let k: usize = 0; k < <usize>LEVELS; k++) {
     const tau = load<f32>(H_TAU + (k << 2));
     const gradient = outcome > load<f32>(slot + (k << 2), W_QUANTILES) ? tau : tau - 1;
@@ -204,7 +219,7 @@ function recalibrate(state: usize, slot: usize, outcome: f32): void {
     store<f32>(own, load<f32>(own) * OFFSET_KEEP + OFFSET_RATE * gradient);
     if (!load<i32>(H_LIVE)) continue;
     const pooled = H_OFFSET + (k << 2);
-    store<f32>(pooled, load<f32>(pooled) + POOLED_RATE * gradient);
+    store<f32>(pooled, load<f32>(pooled) + rate * gradient);
   }
 }
 
