@@ -23,6 +23,9 @@
  * P3  Moving a blob to another pack changes its place, not its age or its mark. A reader that comes to a pack that is gone
  *     looks again where the blob is.
  * P4  After `tidy` at most 1/DEAD_SHARE of each pack is dead, unless a blob in it cannot be moved: it is cut short.
+ * P5  A pack is removed only when what was moved out of it is on the disk where it is now: first the copies' bytes, then the
+ *     entry of their pack in the folder, then their names, then the old pack goes. So also without `sync`: what is old has long
+ *     been on the disk.
  */
 import {
   closeSync,
@@ -56,6 +59,8 @@ const IDLE_MS = 600_000;
 const PAGE_NAMES = 1_000;
 /** Blobs that are moved in one transaction: less than 5 ms. */
 const MOVED_AT_ONCE = 64;
+/** Packs that are removed in one transaction. */
+const REMOVED_AT_ONCE = 16;
 const PLACE_BYTES = 28;
 const PACK_NAME = /^[1-9][0-9]*$/;
 /** Where the empty blob lies. */
@@ -118,8 +123,8 @@ export class Packs {
   /** To be called in a write transaction, as all that follows but `page` and `tidy`. */
   put(hash: Hash, content: Uint8Array, renewedMs: number): void {
     this.remove(hash);
-    const place = content.length === 0 ? NOWHERE : this.#append(content);
-    this.#flush();
+    const place = content.length === 0 ? NOWHERE : this.#append(content, this.sync);
+    if (this.sync) this.#flush();
     this.#name(hash, { ...place, bytes: content.length, renewedMs, damagedMs: 0 });
   }
 
@@ -158,7 +163,7 @@ export class Packs {
   /** Removes packs in which nothing is named, and moves what is left in those that are sparse or small (P4). */
   async tidy(): Promise<void> {
     const { empty, sparse } = this.#look(Date.now() - IDLE_MS);
-    for (const id of empty) this.#removeEmpty(id);
+    await this.#removeEmpty(empty);
     if (sparse.size === 0) return;
     if (this.#own !== undefined && sparse.has(this.#own.id)) this.close();
     for (let page = this.page(); page.length > 0; page = this.page(page.at(-1)?.[0])) {
@@ -207,11 +212,11 @@ export class Packs {
     for (let from = 0; from < hashes.length; from += MOVED_AT_ONCE) {
       this.store.write(() => {
         for (const hash of hashes.slice(from, from + MOVED_AT_ONCE)) this.#move(hash, id, content);
-        this.#flush();
+        this.#flush(); // P5
       }, this.sync);
       await nextTurn();
     }
-    this.#removeEmpty(id);
+    await this.#removeEmpty([id]);
   }
 
   /** In a write transaction. Leaves alone what has been put anew, and what is cut short. */
@@ -219,19 +224,27 @@ export class Packs {
     const found = this.find(hash);
     if (found?.pack !== from || found.at + found.bytes > content.length) return;
     this.remove(hash);
-    const place = this.#append(content.subarray(found.at, found.at + found.bytes));
+    const place = this.#append(content.subarray(found.at, found.at + found.bytes), true);
     this.#name(hash, { ...found, ...place });
   }
 
-  /** P2. */
-  #removeEmpty(id: number): void {
-    this.store.write(() => {
-      if (this.#live(id) === 0) rmSync(this.#path(id), { force: true });
-    });
+  /** Of these, those in which nothing is named any more (P2, P5). */
+  async #removeEmpty(ids: readonly number[]): Promise<void> {
+    for (let from = 0; from < ids.length; from += REMOVED_AT_ONCE) {
+      this.store.write(() => {
+        const empty = ids.slice(from, from + REMOVED_AT_ONCE).filter((id) => this.#live(id) === 0);
+        if (empty.length === 0) return;
+        syncDirectory(this.folder);
+        this.store.flush();
+        for (const id of empty) rmSync(this.#path(id), { force: true });
+      });
+      await nextTurn();
+    }
   }
 
-  #append(content: Uint8Array): { pack: number; at: number } {
-    const { id, file } = this.#writable();
+  /** `flushed`: a pack that is left because it is full is flushed before. */
+  #append(content: Uint8Array, flushed: boolean): { pack: number; at: number } {
+    const { id, file } = this.#writable(flushed);
     const at = fstatSync(file).size;
     try {
       for (let done = 0; done < content.length; ) done += writeSync(file, content, done);
@@ -243,11 +256,12 @@ export class Packs {
   }
 
   /** This handle's pack; a new one when there is none, it is full, or it has been removed (P2). */
-  #writable(): OwnPack {
+  #writable(flushed: boolean): OwnPack {
     if (this.#own !== undefined) {
-      const { nlink, size } = fstatSync(this.#own.file);
-      if (nlink > 0 && size < PACK_BYTES) return this.#own;
-      this.#flush();
+      const { dev, ino, size } = fstatSync(this.#own.file);
+      const there = this.#stat(this.#own.id);
+      if (there?.ino === ino && there.dev === dev && size < PACK_BYTES) return this.#own;
+      if (flushed) this.#flush();
       this.close();
     }
     for (;;) {
@@ -266,7 +280,7 @@ export class Packs {
   }
 
   #flush(): void {
-    if (this.sync && this.#own !== undefined) fdatasyncSync(this.#own.file);
+    if (this.#own !== undefined) fdatasyncSync(this.#own.file);
   }
 
   #name(hash: Hash, place: Packed): void {
