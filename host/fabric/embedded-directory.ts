@@ -31,6 +31,7 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { EXIT, SherdError } from '../types/errors.js';
 import { diskError, isErrno } from './embedded-disk.js';
+import { PACK_NAME } from './embedded-packs.js';
 
 /** Version of the layout drawn above. */
 export const DIRECTORY_FORMAT = 2;
@@ -119,7 +120,7 @@ function isEmpty(path: string): boolean {
 }
 
 function hasBlobs(paths: DirectoryPaths): boolean {
-  if (readdirSync(paths.packs).length > 0) return true;
+  if (readdirSync(paths.packs).some((name) => PACK_NAME.test(name))) return true;
   const parts = readdirSync(paths.blobs).filter((name) => name.length === 2);
   return parts.some((part) => readdirSync(join(paths.blobs, part)).length > 0);
 }
