@@ -34,7 +34,6 @@ import {
 } from 'node:fs';
 import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SherdError } from '../types/errors.js';
 import type { BlobStat, Blobs, GetOptions, PutOptions } from '../types/fabric.js';
 import type { Hash } from '../types/platform.js';
 import { blobDamaged, blobMismatch, blobMissing, checkHash, fabricClosed } from './check.js';
@@ -108,13 +107,17 @@ export class EmbeddedBlobs implements Blobs {
     this.#checkOpen();
     const whole = await this.#readWhole(hash, options.into);
     if (whole === undefined) return undefined;
-    const { content, isMarked } = whole;
+    const { content, isMarked, packed } = whole;
     const digest = createHash('sha256');
     for (let at = 0; at < content.length; at += CHUNK_BYTES) {
       digest.update(content.subarray(at, at + CHUNK_BYTES));
       if (at >= AT_ONCE_BYTES) await nextTurn(); // big blobs do not hold the process up
     }
-    this.#verify(hash, digest.digest('hex'), isMarked);
+    const actual = digest.digest('hex');
+    // Its pack may have gone, and its number been given again, before these bytes were read.
+    if (actual !== hash && packed !== undefined && this.#packs.isElsewhere(hash, packed))
+      return this.get(hash, options);
+    this.#verify(hash, actual, isMarked, packed);
     return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
   }
 
@@ -152,7 +155,8 @@ export class EmbeddedBlobs implements Blobs {
   async has(hash: Hash): Promise<boolean> {
     checkHash(hash);
     this.#checkOpen();
-    const packed = existsSync(this.#path(hash)) ? undefined : this.#packedThere(hash);
+    // Whether its pack has it is looked at with the lock held (#makeYoung): now it may be on its way to another pack.
+    const packed = existsSync(this.#path(hash)) ? undefined : this.#packs.find(hash);
     if (packed === undefined && !existsSync(this.#path(hash))) return false;
     if (this.#isMarked(hash, packed) && !(await this.#isSoundAgain(hash))) return false;
     return new Promise((resolve, reject) => {
@@ -214,7 +218,7 @@ export class EmbeddedBlobs implements Blobs {
   async collect(
     keep: (hash: Hash) => boolean,
     graceMs: number,
-  ): Promise<{ blobs: number; bytes: number }> {
+  ): Promise<{ blobs: number; bytes: number; untidiedPacks?: number }> {
     const freed = { blobs: 0, bytes: 0 };
     const untilMs = Date.now() - graceMs;
     for await (const blob of this.#files()) {
@@ -233,11 +237,16 @@ export class EmbeddedBlobs implements Blobs {
         await nextTurn();
       }
     }
-    await this.#tidy();
+    let failure: unknown;
+    const untidiedPacks = await this.#packs.tidy().catch((error: unknown) => {
+      failure = error;
+      return 0;
+    });
     await this.#removeTemporaries(Math.max(graceMs, TEMPORARY_MAX_AGE_MS));
     await this.recount();
     this.store.removeDeadReaders();
-    return freed;
+    if (failure !== undefined) throw diskError(failure, this.paths.packs);
+    return untidiedPacks === 0 ? freed : { ...freed, untidiedPacks };
   }
 
   /**
@@ -259,40 +268,47 @@ export class EmbeddedBlobs implements Blobs {
     this.#packs.close();
   }
 
-  /** What has no room now is done by a later collection. */
-  async #tidy(): Promise<void> {
-    try {
-      await this.#packs.tidy();
-    } catch (error) {
-      const known = diskError(error, this.paths.root);
-      if (!(known instanceof SherdError && known.code === 'SHERD_DISK')) throw known;
-    }
-  }
-
   #putSmall(hash: Hash, content: Uint8Array, hashed: boolean): void {
     if (!hashed) {
       const actual = createHash('sha256').update(content).digest('hex');
       if (actual !== hash) throw blobMismatch(hash, actual);
     }
     this.#checkOpen();
-    this.store.write(() => {
-      if (!this.#isMarked(hash) && this.#makeYoung(hash, content.length)) return;
+    const isPacked = this.#packs.write(() => {
+      if (!this.#isMarked(hash) && this.#makeYoung(hash, content.length)) return false;
       this.#checkQuota(content.length, hash);
-      const path = this.#path(hash);
-      const file = statSync(path, { throwIfNoEntry: false });
-      const replaced = (this.#packs.find(hash)?.bytes ?? 0) + (file?.size ?? 0);
+      const replaced = this.#packs.find(hash)?.bytes ?? 0;
       this.#packs.put(hash, content, Date.now());
-      const total = (this.store.counter('blob-bytes') ?? 0) - replaced + content.length;
-      this.store.setCounter('blob-bytes', Math.max(0, total));
-      if (file !== undefined) for (const each of [path, path + DAMAGED_MARK]) rmSync(each, FORCE);
-    }, this.sync);
+      this.#countBytes(content.length - replaced);
+      return true;
+    });
+    if (isPacked && existsSync(this.#path(hash))) this.#removeReplaced(hash);
+  }
+
+  /** Removes the file that stands before what has been packed (B5); only now, for it may have been the last copy. */
+  #removeReplaced(hash: Hash): void {
+    const path = this.#path(hash);
+    this.store.write(() => {
+      const file = statSync(path, { throwIfNoEntry: false });
+      if (file === undefined || this.#packs.find(hash) === undefined) return;
+      for (const each of [path, path + DAMAGED_MARK]) rmSync(each, FORCE);
+      this.#countBytes(-file.size);
+    });
+  }
+
+  /** In a write transaction. */
+  #countBytes(moreBytes: number): void {
+    const total = (this.store.counter('blob-bytes') ?? 0) + moreBytes;
+    this.store.setCounter('blob-bytes', Math.max(0, total));
   }
 
   /** Undefined: it is not there. */
   async #readWhole(
     hash: Hash,
     into: ArrayBuffer | undefined,
-  ): Promise<{ readonly content: Buffer; readonly isMarked: boolean } | undefined> {
+  ): Promise<
+    { readonly content: Buffer; readonly isMarked: boolean; readonly packed?: Packed } | undefined
+  > {
     const path = this.#path(hash);
     try {
       if (existsSync(path)) {
@@ -302,13 +318,13 @@ export class EmbeddedBlobs implements Blobs {
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw this.#unreadable(hash, error);
     }
-    try {
-      const packed = this.#packs.read(hash, (bytes) => roomFor(bytes, into));
-      if (packed === undefined) return undefined;
-      return { content: packed.content, isMarked: packed.found.damagedMs > 0 };
-    } catch (error) {
-      throw this.#unreadable(hash, error);
-    }
+    const read = this.#packs.read(
+      hash,
+      (bytes) => roomFor(bytes, into),
+      (error, place) => this.#unreadable(hash, error, place),
+    );
+    if (read === undefined) return undefined;
+    return { content: read.content, isMarked: read.found.damagedMs > 0, packed: read.found };
   }
 
   #packedThere(hash: Hash): Packed | undefined {
@@ -349,7 +365,10 @@ export class EmbeddedBlobs implements Blobs {
     hashed: boolean,
   ): Promise<number> {
     const digest = createHash('sha256');
-    const file = await open(temporary, 'wx');
+    const file = await open(temporary, 'wx').catch(async (error: unknown) => {
+      await content[Symbol.asyncIterator]().return?.();
+      throw error;
+    });
     let bytes = 0;
     try {
       for await (const part of content) {
@@ -498,35 +517,36 @@ export class EmbeddedBlobs implements Blobs {
     }
   }
 
-  #verify(hash: Hash, actual: Hash, isMarked: boolean): void {
+  /** `packed`: where it was read; undefined when it is a file. */
+  #verify(hash: Hash, actual: Hash, isMarked: boolean, packed?: Packed): void {
     if (actual === hash) {
-      if (isMarked) this.#unmark(hash);
+      if (isMarked) this.#unmark(hash, packed);
       return;
     }
-    this.#markDamaged(hash);
+    this.#markDamaged(hash, packed);
     throw blobDamaged(hash, `its content has the hash ${actual}`);
   }
 
   /** EIO and the like: the disk has lost it. */
-  #unreadable(hash: Hash, error: unknown): unknown {
+  #unreadable(hash: Hash, error: unknown, packed?: Packed): unknown {
     if (!isErrno(error, 'EIO')) return diskError(error, this.#path(hash));
-    this.#markDamaged(hash);
+    this.#markDamaged(hash, packed);
     return blobDamaged(hash, error.message);
   }
 
-  #markDamaged(hash: Hash): void {
+  #markDamaged(hash: Hash, packed: Packed | undefined): void {
     try {
-      if (existsSync(this.#path(hash))) writeFileSync(this.#path(hash) + DAMAGED_MARK, '');
-      else this.store.write(() => this.#packs.mark(hash, Date.now()));
+      if (packed !== undefined) this.store.write(() => this.#packs.mark(hash, packed, Date.now()));
+      else if (existsSync(this.#path(hash))) writeFileSync(this.#path(hash) + DAMAGED_MARK, '');
     } catch {
       // No room for the mark: then the next read finds the damage again.
     }
   }
 
-  #unmark(hash: Hash): void {
+  #unmark(hash: Hash, packed: Packed | undefined): void {
     try {
-      rmSync(this.#path(hash) + DAMAGED_MARK, FORCE);
-      if (!existsSync(this.#path(hash))) this.store.write(() => this.#packs.mark(hash, 0));
+      if (packed === undefined) rmSync(this.#path(hash) + DAMAGED_MARK, FORCE);
+      else this.store.write(() => this.#packs.mark(hash, packed, 0));
     } catch {
       // It may not be written here; what was read is sound all the same.
     }

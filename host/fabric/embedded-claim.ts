@@ -70,6 +70,14 @@ export function readClaim(store: Store, name: ClaimName): ClaimRecord | undefine
   return store.read(() => claimIn(store, name));
 }
 
+/** Throws SHERD_FABRIC_BUSY while a living process holds any claim of the directory. */
+export async function refuseWhileClaimed(store: Store, root: string): Promise<void> {
+  for (const name of ['up', 'hub'] as const) {
+    const held = readClaim(store, name);
+    if (held !== undefined && (await answers(held.socket))) throw busy(root, name, held);
+  }
+}
+
 /** Whether somebody answers at the socket. When in doubt, yes. */
 export function answers(socketPath: string): Promise<boolean> {
   return new Promise((resolve) => {

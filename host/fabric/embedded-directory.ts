@@ -17,6 +17,7 @@
  * D2  Nothing is created unless `create` is set.
  * D3  Blobs without records are refused: new records would know of none of them, and the next collection would remove them all.
  *     So are records without a folder of blobs or packs (a volume that is not there): their shards would all end as failed.
+ * D4  A directory is not upgraded while an older `up` or hub serves it: what is written then its processes could not read.
  */
 import {
   existsSync,
@@ -30,7 +31,10 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { EXIT, SherdError } from '../types/errors.js';
-import { diskError, isErrno } from './embedded-disk.js';
+import { refuseWhileClaimed } from './embedded-claim.js';
+import { diskError, isErrno, syncDirectory } from './embedded-disk.js';
+import { PACK_NAME } from './embedded-packs.js';
+import { leaseStore } from './embedded-store.js';
 
 /** Version of the layout drawn above. */
 export const DIRECTORY_FORMAT = 2;
@@ -63,8 +67,15 @@ export function directoryPaths(dir: string): DirectoryPaths {
   };
 }
 
-/** Makes sure that the directory is there and has this version's format. Returns its paths, symlinks resolved. */
-export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
+/**
+ * Makes sure that the directory is there and has this version's format. Returns its paths, symlinks resolved.
+ * `beforeOpening`: may throw before the records are opened, which an upgrade does.
+ */
+export async function prepareDirectory(
+  dir: string,
+  create: boolean,
+  beforeOpening: (records: string) => Promise<void> = async () => undefined,
+): Promise<DirectoryPaths> {
   const paths = directoryPaths(dir);
   try {
     if (!existsSync(paths.format)) {
@@ -78,6 +89,10 @@ export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
     }
     const format = readFormat(paths);
     if (format > DIRECTORY_FORMAT) throw tooNew(paths, format);
+    if (format < DIRECTORY_FORMAT && !isEmpty(paths.records)) {
+      await beforeOpening(paths.records);
+      await refuseWhileInUse(paths);
+    }
     for (let version = format; version < DIRECTORY_FORMAT; version++) {
       UPGRADES[version]?.(paths);
       writeFormat(paths, version + 1);
@@ -92,6 +107,17 @@ export function prepareDirectory(dir: string, create: boolean): DirectoryPaths {
   } catch (error) {
     const under = isErrno(error) && error.code === 'ENOTDIR';
     throw under ? notDirectory(paths) : diskError(error, paths.root);
+  }
+}
+
+/** D4. */
+async function refuseWhileInUse(paths: DirectoryPaths): Promise<void> {
+  const root = realpathSync(paths.root);
+  const { store, release } = leaseStore(directoryPaths(root).records);
+  try {
+    await refuseWhileClaimed(store, root);
+  } finally {
+    await release();
   }
 }
 
@@ -119,7 +145,7 @@ function isEmpty(path: string): boolean {
 }
 
 function hasBlobs(paths: DirectoryPaths): boolean {
-  if (readdirSync(paths.packs).length > 0) return true;
+  if (readdirSync(paths.packs).some((name) => PACK_NAME.test(name))) return true;
   const parts = readdirSync(paths.blobs).filter((name) => name.length === 2);
   return parts.some((part) => readdirSync(join(paths.blobs, part)).length > 0);
 }
@@ -132,8 +158,9 @@ function makeSubdirectories(paths: DirectoryPaths): void {
 
 function writeFormat(paths: DirectoryPaths, format: number): void {
   const temporary = `${paths.format}.${process.pid}.tmp`;
-  writeFileSync(temporary, `${JSON.stringify({ format })}\n`);
+  writeFileSync(temporary, `${JSON.stringify({ format })}\n`, { flush: true });
   renameSync(temporary, paths.format);
+  syncDirectory(paths.root);
 }
 
 function readFormat(paths: DirectoryPaths): number {

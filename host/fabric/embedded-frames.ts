@@ -19,8 +19,11 @@ import { Packr, Unpackr } from 'msgpackr';
 import { SherdError } from '../types/errors.js';
 import { MAX_MESSAGE_BYTES } from '../types/fabric.js';
 
-/** Version of the frames drawn above. */
-export const HUB_PROTOCOL = 1;
+/**
+ * Version of the frames drawn above, and of what those who share a directory must know of each other: since 2 that small
+ * blobs lie in packs, where older ones do not look for them.
+ */
+export const HUB_PROTOCOL = 2;
 
 export const MAX_FRAME_BYTES = MAX_MESSAGE_BYTES + 4_096;
 const HEADER_BYTES = 4;

@@ -55,7 +55,7 @@ export async function startEmbeddedHub(
   dir: string,
   options: { readonly create?: boolean /** for tests */; readonly protocol?: number } = {},
 ): Promise<EmbeddedHub> {
-  const paths = prepareDirectory(dir, options.create ?? false);
+  const paths = await prepareDirectory(dir, options.create ?? false);
   const lease = leaseStore(paths.records);
   const hub = new Hub(options.protocol ?? HUB_PROTOCOL);
   try {

@@ -16,14 +16,19 @@
  *                   └───────┴───────┴───────┴────────────┴────────────┘
  *     store.packs    17 -> bytes of it that the names above cover
  *
- * P1  Each handle appends to a pack of its own, and names what it appended in the same write transaction. A kill, a full disk
- *     or an undone transaction leaves bytes that nobody names, never a name without its bytes.
+ * P1  Each handle appends to a pack of its own, and names what it appended in the same write transaction. A kill leaves
+ *     bytes that nobody names, never a name without its bytes; what an undone transaction appended is cut off again.
  * P2  A pack loses its file in a write transaction that finds nothing named in it, and whoever appends looks in its
  *     transaction whether its pack still has its file. So nothing is appended to what is gone.
  * P3  Moving a blob to another pack changes its place, not its age or its mark. A reader that comes to a pack that is gone
  *     looks again where the blob is.
- * P4  After `tidy` at most 1/DEAD_SHARE of each pack is dead, unless a blob in it cannot be moved: it is cut short.
+ * P4  After `tidy` at most 1/DEAD_SHARE of each pack is dead, unless a blob in it cannot be moved: it is cut short or
+ *     damaged, or there is no room for the copies. A full disk may so stay full: `tidy` says how many packs had to stay.
+ * P5  A pack is removed only when what was moved out of it is on the disk where it is now: first the copies' bytes, then the
+ *     entry of their pack in the folder, then their names, then the old pack goes. So also without `sync`: what is old has long
+ *     been on the disk.
  */
+import { createHash } from 'node:crypto';
 import {
   closeSync,
   fdatasyncSync,
@@ -39,9 +44,10 @@ import {
 } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { invariant } from '../types/errors.js';
+import { invariant, SherdError } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
-import { isErrno, syncDirectory } from './embedded-disk.js';
+import { fabricClosed } from './check.js';
+import { isDiskFull, isErrno, syncDirectory } from './embedded-disk.js';
 import { nextTurn } from './embedded-files.js';
 import { counterBytes, type Store } from './embedded-store.js';
 
@@ -56,8 +62,10 @@ const IDLE_MS = 600_000;
 const PAGE_NAMES = 1_000;
 /** Blobs that are moved in one transaction: less than 5 ms. */
 const MOVED_AT_ONCE = 64;
+/** Packs that are removed in one transaction. */
+const REMOVED_AT_ONCE = 16;
 const PLACE_BYTES = 28;
-const PACK_NAME = /^[1-9][0-9]*$/;
+export const PACK_NAME = /^[1-9][0-9]*$/;
 /** Where the empty blob lies. */
 const NOWHERE = { pack: 0, at: 0 };
 
@@ -81,8 +89,17 @@ interface OwnPack {
   readonly file: number;
 }
 
+/** What the write transaction that is going on has appended to a pack: its size before, and what is named there now. */
+interface Appended {
+  readonly own: OwnPack;
+  readonly sizeBefore: number;
+  readonly named: { readonly hash: Hash; readonly at: number }[];
+}
+
 export class Packs {
   #own: OwnPack | undefined;
+  #appended: Appended | undefined;
+  #closed = false;
 
   /** `sync`: what is appended is on the disk before it is named. */
   constructor(
@@ -90,6 +107,37 @@ export class Packs {
     private readonly store: Store,
     private readonly sync: boolean,
   ) {}
+
+  /** A write transaction of the store. When it is undone, what it has appended is cut off again. */
+  write<T>(act: () => T): T {
+    this.#appended = undefined;
+    try {
+      return this.store.write(act, this.sync);
+    } catch (error) {
+      this.#cutOff();
+      throw error;
+    } finally {
+      this.#appended = undefined;
+    }
+  }
+
+  /** A commit that failed may have happened all the same: what is named is left. */
+  #cutOff(): void {
+    const appended = this.#appended;
+    if (appended === undefined || appended.own !== this.#own) return;
+    const { own, sizeBefore, named } = appended;
+    try {
+      this.store.write(() => {
+        for (const { hash, at } of named) {
+          const found = this.find(hash);
+          if (found?.pack === own.id && found.at === at) return;
+        }
+        ftruncateSync(own.file, sizeBefore);
+      });
+    } catch {
+      // Then these bytes are dead until the pack is tidied.
+    }
+  }
 
   find(hash: Hash): Packed | undefined {
     const place = this.store.inTransaction(() => this.store.packed.getBinary(keyOf(hash)));
@@ -101,15 +149,32 @@ export class Packs {
     return bytes === 0 || (this.#stat(pack)?.size ?? 0) >= at + bytes;
   }
 
-  /** Its bytes, in the room that `allocate` gives; undefined when it is not here. Too few when its pack was cut short. */
-  read(hash: Hash, allocate: (bytes: number) => Buffer): PackedContent | undefined {
+  /** Whether it is named, at another place than this one. */
+  isElsewhere(hash: Hash, { pack, at }: Packed): boolean {
+    const now = this.find(hash);
+    return now !== undefined && (now.pack !== pack || now.at !== at);
+  }
+
+  /**
+   * Its bytes, in the room that `allocate` gives; undefined when it is not here. Too few when its pack was cut short. What the
+   * disk says of a place that cannot be read is thrown as what `failed` makes of it.
+   */
+  read(
+    hash: Hash,
+    allocate: (bytes: number) => Buffer,
+    failed: (error: unknown, place: Packed) => unknown = (error) => error,
+  ): PackedContent | undefined {
     let before: Packed | undefined;
     for (;;) {
       const found = this.find(hash);
       if (found === undefined) return undefined;
       if (found.bytes === 0) return { content: allocate(0), found };
-      const content = readPlace(this.#path(found.pack), found, allocate);
-      if (content !== undefined) return { content, found };
+      try {
+        const content = readPlace(this.#path(found.pack), found, allocate);
+        if (content !== undefined) return { content, found };
+      } catch (error) {
+        throw failed(error, found);
+      }
       if (found.pack === before?.pack) return undefined; // not moved: its pack is missing
       before = found;
     }
@@ -118,8 +183,8 @@ export class Packs {
   /** To be called in a write transaction, as all that follows but `page` and `tidy`. */
   put(hash: Hash, content: Uint8Array, renewedMs: number): void {
     this.remove(hash);
-    const place = content.length === 0 ? NOWHERE : this.#append(content);
-    this.#flush();
+    const place = content.length === 0 ? NOWHERE : this.#append(content, this.sync);
+    if (this.sync) this.#flush();
     this.#name(hash, { ...place, bytes: content.length, renewedMs, damagedMs: 0 });
   }
 
@@ -127,10 +192,10 @@ export class Packs {
     this.store.packed.putSync(keyOf(hash), encodePlace({ ...found, renewedMs }));
   }
 
-  /** Marks what a read found at this place as damaged (0: takes the mark away), unless it has been put anew since. */
-  mark(hash: Hash, damagedMs: number): void {
+  /** Marks what a read found at this place as damaged (0: takes the mark away), unless it has another place by now. */
+  mark(hash: Hash, read: Packed, damagedMs: number): void {
     const found = this.find(hash);
-    if (found === undefined) return;
+    if (found === undefined || found.pack !== read.pack || found.at !== read.at) return;
     this.store.packed.putSync(keyOf(hash), encodePlace({ ...found, damagedMs }));
   }
 
@@ -155,38 +220,76 @@ export class Packs {
     );
   }
 
-  /** Removes packs in which nothing is named, and moves what is left in those that are sparse or small (P4). */
-  async tidy(): Promise<void> {
-    const { empty, sparse } = this.#look(Date.now() - IDLE_MS);
-    for (const id of empty) this.#removeEmpty(id);
-    if (sparse.size === 0) return;
-    if (this.#own !== undefined && sparse.has(this.#own.id)) this.close();
-    for (let page = this.page(); page.length > 0; page = this.page(page.at(-1)?.[0])) {
-      for (const [hash, { pack }] of page) sparse.get(pack)?.push(hash);
-      await nextTurn();
+  /**
+   * Removes packs in which nothing is named, and moves what is left in those that are sparse or small (P4). Gives how many had
+   * to stay for lack of room. What cannot be read or removed does not keep others from being tidied; it is thrown at the end.
+   */
+  async tidy(): Promise<number> {
+    const { empty, sparse } = await this.#look(Date.now() - IDLE_MS);
+    if (this.#own !== undefined && sparse.has(this.#own.id)) this.#leave();
+    if (sparse.size > 0)
+      for await (const [hash, { pack }] of this.#names()) sparse.get(pack)?.push(hash);
+    let fullPacks = 0;
+    const failures: unknown[] = [];
+    const tries = [...sparse].map(
+      ([id, hashes]) =>
+        () =>
+          this.#empty(id, hashes),
+    );
+    for (const attempt of [() => this.#removeEmpty(empty), ...tries]) {
+      if (this.#closed) break;
+      try {
+        await attempt();
+      } catch (error) {
+        if (isFull(error)) fullPacks++;
+        else failures.push(error);
+      }
     }
-    for (const [id, hashes] of sparse) await this.#empty(id, hashes);
+    if (failures.length > 0) throw failures[0];
+    return fullPacks;
   }
 
+  /** A tidying that is going on ends where it is. */
   close(): void {
+    this.#closed = true;
+    this.#leave();
+  }
+
+  #leave(): void {
     if (this.#own === undefined) return;
     closeSync(this.#own.file);
     this.#own = undefined;
   }
 
+  /** All names, as long as this is open. */
+  async *#names(): AsyncGenerator<[Hash, Packed]> {
+    for (let page = this.page(); page.length > 0; page = this.page(page.at(-1)?.[0])) {
+      yield* page;
+      await nextTurn();
+      if (this.#closed) return;
+    }
+  }
+
   /** Packs by what is to be done with them; the sparse ones in the order of how little is left in them. */
-  #look(idleMs: number): { empty: number[]; sparse: Map<number, Hash[]> } {
+  async #look(idleMs: number): Promise<{ empty: number[]; sparse: Map<number, Hash[]> }> {
     const all = readdirSync(this.folder)
       .filter((name) => PACK_NAME.test(name))
       .map((name) => ({ id: Number(name), stat: this.#stat(Number(name)) }));
-    const live = this.store.read(() => new Map(all.map(({ id }) => [id, this.#live(id)])));
+    const named = this.store.read(() => new Map(all.map(({ id }) => [id, this.#live(id)])));
+    // Of packs that are cut short only what is there counts: there is nothing to move behind their end.
+    const live = new Map(all.map(({ id, stat }) => [id, { size: stat?.size ?? 0, bytes: 0 }]));
+    for await (const [, { pack, at, bytes }] of this.#names()) {
+      const there = live.get(pack);
+      if (there !== undefined && at + bytes <= there.size) there.bytes += bytes;
+    }
     const empty: number[] = [];
     const sparse: { readonly id: number; readonly bytes: number }[] = [];
     const small: typeof sparse = [];
     for (const { id, stat } of all) {
       if (stat === undefined) continue;
-      const bytes = live.get(id) ?? 0;
-      if (bytes === 0) empty.push(id);
+      const bytes = live.get(id)?.bytes ?? 0;
+      if (named.get(id) === 0) empty.push(id);
+      else if (bytes === 0) continue;
       else if (stat.size - bytes > stat.size / DEAD_SHARE) sparse.push({ id, bytes });
       else if (stat.size < SMALL_PACK_BYTES && stat.mtimeMs < idleMs) small.push({ id, bytes });
     }
@@ -205,34 +308,48 @@ export class Packs {
       throw error;
     }
     for (let from = 0; from < hashes.length; from += MOVED_AT_ONCE) {
-      this.store.write(() => {
+      this.write(() => {
         for (const hash of hashes.slice(from, from + MOVED_AT_ONCE)) this.#move(hash, id, content);
-        this.#flush();
-      }, this.sync);
+        this.#flush(); // P5
+      });
       await nextTurn();
+      if (this.#closed) return;
     }
-    this.#removeEmpty(id);
+    await this.#removeEmpty([id]);
   }
 
-  /** In a write transaction. Leaves alone what has been put anew, and what is cut short. */
+  /** In a write transaction. Leaves alone what has been put anew, is cut short, or has other bytes. */
   #move(hash: Hash, from: number, content: Buffer): void {
     const found = this.find(hash);
     if (found?.pack !== from || found.at + found.bytes > content.length) return;
+    const bytes = content.subarray(found.at, found.at + found.bytes);
+    if (createHash('sha256').update(bytes).digest('hex') !== hash) return;
     this.remove(hash);
-    const place = this.#append(content.subarray(found.at, found.at + found.bytes));
+    const place = this.#append(bytes, true);
     this.#name(hash, { ...found, ...place });
   }
 
-  /** P2. */
-  #removeEmpty(id: number): void {
-    this.store.write(() => {
-      if (this.#live(id) === 0) rmSync(this.#path(id), { force: true });
-    });
+  /** Of these, those in which nothing is named any more (P2, P5). */
+  async #removeEmpty(ids: readonly number[]): Promise<void> {
+    for (let from = 0; from < ids.length; from += REMOVED_AT_ONCE) {
+      this.store.write(() => {
+        const empty = ids.slice(from, from + REMOVED_AT_ONCE).filter((id) => this.#live(id) === 0);
+        if (empty.length === 0) return;
+        syncDirectory(this.folder);
+        this.store.flush();
+        for (const id of empty) rmSync(this.#path(id), { force: true });
+      });
+      await nextTurn();
+      if (this.#closed) return;
+    }
   }
 
-  #append(content: Uint8Array): { pack: number; at: number } {
-    const { id, file } = this.#writable();
+  /** `flushed`: a pack that is left because it is full is flushed before. */
+  #append(content: Uint8Array, flushed: boolean): { pack: number; at: number } {
+    const { id, file } = this.#writable(flushed);
     const at = fstatSync(file).size;
+    if (this.#appended?.own !== this.#own)
+      this.#appended = { own: this.#own!, sizeBefore: at, named: [] };
     try {
       for (let done = 0; done < content.length; ) done += writeSync(file, content, done);
     } catch (error) {
@@ -243,12 +360,19 @@ export class Packs {
   }
 
   /** This handle's pack; a new one when there is none, it is full, or it has been removed (P2). */
-  #writable(): OwnPack {
+  #writable(flushed: boolean): OwnPack {
+    if (this.#closed) throw fabricClosed();
     if (this.#own !== undefined) {
-      const { nlink, size } = fstatSync(this.#own.file);
-      if (nlink > 0 && size < PACK_BYTES) return this.#own;
-      this.#flush();
-      this.close();
+      const { dev, ino, size } = fstatSync(this.#own.file);
+      const there = this.#stat(this.#own.id);
+      if (there?.ino === ino && there.dev === dev && size < PACK_BYTES) {
+        // An undone transaction took the number back while the pack stayed: nobody is to use it again.
+        if ((this.store.counter('pack') ?? 0) < this.#own.id)
+          this.store.setCounter('pack', this.#own.id);
+        return this.#own;
+      }
+      if (flushed) this.#flush();
+      this.#leave();
     }
     for (;;) {
       const id = (this.store.counter('pack') ?? 0) + 1;
@@ -266,10 +390,11 @@ export class Packs {
   }
 
   #flush(): void {
-    if (this.sync && this.#own !== undefined) fdatasyncSync(this.#own.file);
+    if (this.#own !== undefined) fdatasyncSync(this.#own.file);
   }
 
   #name(hash: Hash, place: Packed): void {
+    if (place.bytes > 0) this.#appended?.named.push({ hash, at: place.at });
     this.store.packed.putSync(keyOf(hash), encodePlace(place));
     this.#count(place.pack, place.bytes);
   }
@@ -318,6 +443,10 @@ function readPlace(
   } finally {
     closeSync(file);
   }
+}
+
+function isFull(error: unknown): boolean {
+  return isDiskFull(error instanceof SherdError ? error.cause : error);
 }
 
 function keyOf(hash: Hash): Buffer {

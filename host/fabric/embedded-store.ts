@@ -26,6 +26,7 @@ import {
   accessSync,
   closeSync,
   constants,
+  fdatasyncSync,
   openSync,
   readSync,
   statfsSync,
@@ -162,6 +163,16 @@ export class Store {
   setQuota(bytes: number): void {
     if (bytes === 0) this.meta.removeSync('quota');
     else this.setCounter('quota', bytes);
+  }
+
+  /** Puts on the disk whatever has been committed up to now. May be called in a write transaction, and leaves that one out. */
+  flush(): void {
+    const file = openSync(this.path, 'r');
+    try {
+      fdatasyncSync(file);
+    } finally {
+      closeSync(file);
+    }
   }
 
   removeDeadReaders(): void {

@@ -66,7 +66,7 @@ export async function openEmbeddedFabric(
   dir: string,
   options: EmbeddedOptions = {},
 ): Promise<EmbeddedFabric> {
-  const paths = prepareDirectory(dir, options.create ?? false);
+  const paths = await prepareDirectory(dir, options.create ?? false);
   const sync = options.sync ?? false;
   const lease = leaseStore(paths.records, options.mapBytes);
   const { store } = lease;
@@ -134,8 +134,12 @@ export async function lockDirectory(
   dir: string,
   options: { readonly create?: boolean; readonly probe?: URL } = {},
 ): Promise<DirectoryLock> {
-  const paths = prepareDirectory(dir, options.create ?? false);
-  if (options.probe !== undefined) await probeRecords(paths.records, options.probe);
+  const { probe } = options;
+  const look = async (records: string): Promise<void> => {
+    if (probe !== undefined) await probeRecords(records, probe);
+  };
+  const paths = await prepareDirectory(dir, options.create ?? false, look);
+  await look(paths.records);
   const lease = leaseStore(paths.records);
   try {
     const claim = await takeClaim(lease.store, paths.root, 'up', (socket) => socket.destroy());

@@ -339,6 +339,8 @@ export interface GcReply {
   readonly unread: readonly UnreadBlob[];
   /** Finished shards that retention removed. */
   readonly shards: number;
+  /** Packs of small blobs that could not be made smaller: the disk has no room for the copies. Absent = none. */
+  readonly untidiedPacks?: number;
 }
 
 export interface DuReply {

@@ -94,12 +94,13 @@ export interface Blobs {
   list(): AsyncIterable<BlobStat>;
   /**
    * Removes blobs that `keep` does not name and that were older than graceMs when the collection began: what is put, or asked
-   * for, while it goes on stays. Returns what was freed.
+   * for, while it goes on stays. Returns what was freed; `untidiedPacks`: so many packs
+   * could not be made smaller for lack of room, so less may be free on the disk than was removed.
    */
   collect(
     keep: (hash: Hash) => boolean,
     graceMs: number,
-  ): Promise<{ blobs: number; bytes: number }>;
+  ): Promise<{ blobs: number; bytes: number; untidiedPacks?: number }>;
 }
 
 export interface FabricMessage {

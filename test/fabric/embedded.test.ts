@@ -19,6 +19,7 @@ import {
   DIRECTORY_FORMAT,
   type EmbeddedFabric,
   type EmbeddedOptions,
+  HUB_PROTOCOL,
   lockDirectory,
   openEmbeddedFabric,
   startEmbeddedHub,
@@ -151,6 +152,20 @@ describe('embedded: the data directory', () => {
       format: DIRECTORY_FORMAT,
     });
     expect(readdirSync(join(dir, 'blobs')).every((name) => name.length === 2)).toBe(true);
+  });
+
+  it('of an older format is not upgraded while its cluster runs', async () => {
+    const format = join(dir, 'format.json');
+    for (const start of [lockDirectory, startEmbeddedHub]) {
+      const running = await start(dir, { create: true });
+      writeFileSync(format, '{"format":1}');
+      for (const open of [openEmbeddedFabric, lockDirectory, startEmbeddedHub])
+        await expect(open(dir)).rejects.toMatchObject({ code: 'SHERD_FABRIC_BUSY' });
+      expect(readFileSync(format, 'utf8')).toBe('{"format":1}');
+      await ('release' in running ? running.release() : running.close());
+      await (await openEmbeddedFabric(dir)).close();
+      expect(JSON.parse(readFileSync(format, 'utf8'))).toEqual({ format: DIRECTORY_FORMAT });
+    }
   });
 
   it('that is damaged is refused with its path', async () => {
@@ -431,13 +446,13 @@ describe('embedded: blobs', () => {
 
 describe('embedded: the hub', () => {
   it('of another protocol version is refused clearly, both ways', async () => {
-    const hub = await startEmbeddedHub(dir, { create: true, protocol: 2 });
+    const hub = await startEmbeddedHub(dir, { create: true, protocol: HUB_PROTOCOL + 1 });
     await expect(openEmbeddedFabric(dir)).rejects.toMatchObject({
       code: 'SHERD_FABRIC_VERSION',
-      message: expect.stringMatching(/protocol 2.*protocol|speaks 1/),
+      message: expect.stringMatching(/protocol 3.*protocol|speaks 2/),
       exitCode: 2,
     });
-    const newer = await openEmbeddedFabric(dir, { protocol: 2 });
+    const newer = await openEmbeddedFabric(dir, { protocol: HUB_PROTOCOL + 1 });
     expect(newer.hubConnected).toBe(true);
     expect(hub.clients).toBe(1);
     await newer.close();
@@ -502,7 +517,7 @@ describe('embedded: the hub', () => {
     const [a, b] = [await openEmbeddedFabric(dir), await openEmbeddedFabric(dir)];
     const length = Buffer.alloc(4);
     length.writeUInt32LE(MAX_FRAME_BYTES + 1);
-    const hello = encodeFrame(['hello', 1, 'rude']);
+    const hello = encodeFrame(['hello', HUB_PROTOCOL, 'rude']);
     const attacks = [
       Buffer.from('GET / HTTP/1.1\r\n\r\n'),
       length,

@@ -20,6 +20,12 @@ export function addGc(program: Command): void {
           `${id}: its ${what} (blob ${hash}) cannot be read, so what it may name is kept — put that back, or remove it: sherd rm --force ${id}`,
         );
       }
+      if (freed.untidiedPacks !== undefined) {
+        await remark(
+          options,
+          `${formatCount(freed.untidiedPacks)} packs of small blobs still take the room they took: the disk is too full to tidy them — free some space, then: sherd gc`,
+        );
+      }
       await report(options, freed, () =>
         renderFields([
           ['freed', `${formatCount(freed.blobs)} blobs, ${formatBytes(freed.bytes)}`],
