@@ -65,7 +65,10 @@ function expectSound(lines: readonly Line[]): void {
 const sample = fc.oneof(
   { weight: 6, arbitrary: fc.double({ min: -50, max: 150, noNaN: true }) },
   { weight: 1, arbitrary: fc.constant(Number.NaN) },
-  { weight: 1, arbitrary: fc.constantFrom(0, 1e9, -1e9, 1e300, Number.POSITIVE_INFINITY, 1e-300, 5e-324) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(0, 1e9, -1e9, 1e300, Number.POSITIVE_INFINITY, 1e-300, 5e-324),
+  },
 );
 const anySeries = fc
   .array(fc.array(sample, { maxLength: 40 }), { minLength: 1, maxLength: 6 })
