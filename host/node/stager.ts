@@ -54,6 +54,8 @@ const PAGE_BYTES = 4096;
 const LIST_SHARE = 2;
 /** A move takes a copy over whose batches are at most so many times the memory: all of them have to go to the target. */
 const TAKE_OVER_SHARE = 1.5;
+/** And only if there are names for so many rounds of all of the memory: it may have changed much since the last checkpoint. */
+const TAKE_OVER_ROUNDS = 3;
 /** A target that says nothing for so long is not waited for: what it lacks it fetches when the shard comes. */
 const SILENCE_MS = 2_000;
 /** Room for a memory that grows while it is copied. */
@@ -169,7 +171,7 @@ export class Stager {
 
   /** Makes a copy for checkpoints one for a move. False as above. */
   takeOver(opId: string, target: NodeId): boolean {
-    if (!this.#canGoOn(TAKE_OVER_SHARE, 2)) return false;
+    if (!this.#canGoOn(TAKE_OVER_SHARE, TAKE_OVER_ROUNDS)) return false;
     this.#opId = opId;
     this.#name = null;
     this.#target = target;
