@@ -10,10 +10,9 @@ import { nodePlatform } from '../../host/node/platform.js';
 import { WorkerPool } from '../../host/node/pool.js';
 import { Stager } from '../../host/node/stager.js';
 import type { Captured, WorkerReport } from '../../host/node/worker-messages.js';
-import { encodeSpec } from '../../host/runtime/spec.js';
 import type { Blobs } from '../../host/types/fabric.js';
 import type { ShardModule } from '../../host/types/module.js';
-import { plainSpec } from '../lib/guest.js';
+import { freshTakeUp, plainSpec } from '../lib/guest.js';
 
 export interface Checkpoint {
   /** The guest stands still → this thread knows that it goes on. */
@@ -53,23 +52,11 @@ export class CheckpointGuest {
   async start(args: readonly string[]): Promise<void> {
     const module = this.#module;
     const own = { programName: args[0]!, entry: '_start', entryArgs: new Uint8Array(0), args };
-    const spec = encodeSpec(plainSpec(module, own));
     this.#run = this.#pool.nextRun();
-    const takeUp = {
-      run: this.#run,
-      shardId: args[0]!,
-      moduleHash: module.moduleHash,
-      specHash: nodePlatform.sha256(spec),
-      spec,
-      capsule: null,
-      capsuleVerified: false,
-      staged: null,
-      priority: 0,
-    };
     const running = new Promise<void>((resolve) => {
       this.#running = resolve;
     });
-    this.#pool.load(0, takeUp, module.bytes);
+    this.#pool.load(0, freshTakeUp(this.#run, plainSpec(module, own)), module.bytes);
     this.#pool.send(this.#run, { kind: 'run', run: this.#run, stopAtFuel: null });
     await running;
   }

@@ -18,6 +18,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openEmbeddedFabric, startEmbeddedHub } from '../../host/fabric/embedded.js';
 import { renderChart } from '../lib/chart.js';
 import { compileGuest } from '../lib/guest.js';
@@ -33,8 +34,6 @@ const KINDS = ['everything', 'kept copy', 'again'] as const;
 
 type Kind = (typeof KINDS)[number];
 type Results = Readonly<Record<Kind, Checkpoint[]>>;
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function measure(guest: CheckpointGuest, rounds: number, everyMs: number): Promise<Results> {
   const results: Results = { everything: [], 'kept copy': [], again: [] };

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { compileAssemblyScript } from '../../host/compile/assemblyscript.js';
 import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
+import type { Run, TakeUp } from '../../host/node/worker-messages.js';
+import { encodeSpec } from '../../host/runtime/spec.js';
 import type { ShardSpec } from '../../host/types/host.js';
 import type { ShardModule } from '../../host/types/module.js';
 
@@ -18,6 +20,22 @@ export async function compileGuest(root: string, path: string): Promise<ShardMod
   const guestDirectory = join(root, 'assembly/guest');
   const { wasm } = await compileAssemblyScript(join(root, path), readSource, { guestDirectory });
   return compileProgram(wasm, nodePlatform);
+}
+
+/** What a worker thread takes up to run a program from its beginning. The shard has the program's name. */
+export function freshTakeUp(run: Run, spec: ShardSpec): TakeUp {
+  const bytes = encodeSpec(spec);
+  return {
+    run,
+    shardId: spec.programName,
+    moduleHash: spec.moduleHash,
+    specHash: nodePlatform.sha256(bytes),
+    spec: bytes,
+    capsule: null,
+    capsuleVerified: false,
+    staged: null,
+    priority: 0,
+  };
 }
 
 /** What a program is started with when nothing is said: no input, no directories, no limits. */

@@ -5,12 +5,10 @@
  *
  *   load ─▶ run ─▶ ask at a random moment ─▶ stands still ─▶ run ─▶ ask … ─▶ drop
  */
-import { nodePlatform } from '../../host/node/platform.js';
 import { WorkerPool } from '../../host/node/pool.js';
 import type { WorkerReport } from '../../host/node/worker-messages.js';
-import { encodeSpec } from '../../host/runtime/spec.js';
 import type { ShardModule } from '../../host/types/module.js';
-import { plainSpec } from '../lib/guest.js';
+import { freshTakeUp, plainSpec } from '../lib/guest.js';
 import { argumentBytes } from '../overhead/variants.js';
 
 /** A thread with at most one guest. */
@@ -32,28 +30,11 @@ export class BenchThread {
 
   /** Starts `run(parameter)` and gives back when it runs. */
   async start(module: ShardModule, name: string, parameter: number): Promise<void> {
-    const spec = encodeSpec(
-      plainSpec(module, {
-        programName: name,
-        entry: 'run',
-        entryArgs: argumentBytes(parameter),
-        args: [name],
-      }),
-    );
+    const entryArgs = argumentBytes(parameter);
+    const spec = plainSpec(module, { programName: name, entry: 'run', entryArgs, args: [name] });
     this.#run = this.#pool.nextRun();
-    const takeUp = {
-      run: this.#run,
-      shardId: name,
-      moduleHash: module.moduleHash,
-      specHash: nodePlatform.sha256(spec),
-      spec,
-      capsule: null,
-      capsuleVerified: false,
-      staged: null,
-      priority: 0,
-    };
     const running = this.#next('running');
-    this.#pool.load(0, takeUp, module.bytes);
+    this.#pool.load(0, freshTakeUp(this.#run, spec), module.bytes);
     this.#pool.send(this.#run, { kind: 'run', run: this.#run, stopAtFuel: null });
     await running;
   }

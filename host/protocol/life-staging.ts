@@ -166,8 +166,8 @@ export class Staging {
     if (copy === null || copy.target !== null) return plannedMs;
     if (copy.state === 'ready') return nowMs;
     if (copy.state === 'spent') return plannedMs;
-    const early = this.#kept === null ? (plannedMs ?? copy.untilMs) : copy.untilMs;
-    return Math.min(early, copy.untilMs);
+    const waits = this.#kept !== null || plannedMs === null;
+    return waits ? copy.untilMs : Math.min(plannedMs, copy.untilMs);
   }
 
   /** When it has taken too long; null = nothing is waited for. */
