@@ -285,7 +285,8 @@ function rowOf(map: MemoryMap, row: number, columns: number, pagesPerCell: numbe
   return parts;
 }
 
-function escaped(text: string): string {
+/** Text of others for SVG: characters that XML does not allow, or nobody can read, become question marks. */
+export function escaped(text: string): string {
   return text
     .replace(/[^\x20-\x7e\u00a0-\ud7ff]/g, '?')
     .replaceAll('&', '&amp;')

@@ -5,6 +5,7 @@
  *
  * V1  The picture depends on its input alone. V2  A long series is thinned to COLUMNS columns by each one's extremes.
  */
+import { escaped } from '../capsule/memory-map.js';
 
 export interface PlotStep {
   /** NaN = missing. */
@@ -78,7 +79,7 @@ export function forecastSvg(plot: ForecastPlot): string {
   const note = `maximum of the next ${plot.horizon} steps of ${plot.intervalS} s, forecast at each step`;
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, DejaVu Sans, sans-serif" font-size="11" fill="#333">
 <rect width="${WIDTH}" height="${height}" fill="#fff"/>
-<text x="16" y="24" font-size="15" font-weight="600">${escapeXml(plot.title)}</text>
+<text x="16" y="24" font-size="15" font-weight="600">${escaped(plot.title)}</text>
 <text x="16" y="42" fill="#555">${note}</text>
 ${legend(plot.capacity !== undefined).join('\n')}
 ${parts.join('\n')}
@@ -270,8 +271,4 @@ function legend(hasCapacity: boolean): string[] {
       `<text x="${here + 17}" y="64">${name}</text>`,
     ];
   });
-}
-
-function escapeXml(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }
