@@ -15,12 +15,16 @@ import { readShardModule } from '../compile/index.js';
 import { type Decomposition, decompose } from '../generator/decompose.js';
 import { FailureLog } from '../guardian/failures.js';
 import { shardSample } from '../oracle/demand.js';
-import { Oracle } from '../oracle/oracle.js';
+import type { RunRequest } from '../oracle/history-model.js';
+import { requestOf } from '../oracle/history-request.js';
+import { endedShard, Oracle } from '../oracle/oracle.js';
 import { transitionOf } from '../protocol/brain-action.js';
 import { Trace as Workflow } from '../protocol/trace.js';
+import { decodeSpec } from '../runtime/spec.js';
 import { Scheduler } from '../scheduler/scheduler.js';
 import type { BrainAction, BrainEvent, Seen, TraceEvent } from '../types/brain.js';
 import { type NodeHint, SUBJECT } from '../types/hints.js';
+import type { ShardSpec } from '../types/host.js';
 import { encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardId, ShardRecord } from '../types/records.js';
@@ -31,6 +35,7 @@ const TICK_MS = 100;
 const HORIZON_MS = 5_000;
 const STUDY_BYTES = 4 * 1_048_576;
 const STUDIED_MAX = 100;
+const REQUESTS_MAX = 2_000;
 
 export interface BrainOptions {
   readonly cluster: Cluster;
@@ -59,6 +64,8 @@ export class Brain {
   readonly #workflow = new Workflow();
   readonly #failures = new FailureLog();
   readonly #studied = new Map<Hash, Decomposition | null>();
+  /** What shards ask for, by the hash of their specs; null = is being read, or cannot be. */
+  readonly #requests = new Map<Hash, RunRequest | null>();
   readonly #dead = new Set<NodeId>();
   #unlisten: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -74,7 +81,7 @@ export class Brain {
     this.#running = true;
     this.#unlisten = cluster.listen({
       shard: (seen, before) => this.#onShard(seen, before),
-      shardGone: (shardId) => this.#feed({ kind: 'shard-gone', shardId }),
+      shardGone: (shardId) => this.#onShardGone(shardId),
       node: (seen) => this.#onNode(seen),
       nodeGone: (nodeId) => this.#onNodeGone(nodeId),
       progress: (seen) => this.#onProgress(seen),
@@ -87,8 +94,10 @@ export class Brain {
         [...cluster.shards.values()].map((seen) => seen.record),
       ),
     );
-    for (const seen of cluster.shards.values())
+    for (const seen of cluster.shards.values()) {
+      this.#began(seen.record).catch(() => undefined);
       this.#feed({ kind: 'shard', seen }, { silent: true });
+    }
     this.#readFailures().catch(() => undefined);
     this.#tick();
   }
@@ -127,7 +136,8 @@ export class Brain {
    * Looks at a program before its first shard is made: the generator's decomposition. Throws when the blob is no shard
    * module. Large modules are not looked at: they would hold up everything else here.
    */
-  async study(moduleHash: Hash, entry: string): Promise<void> {
+  async study(moduleHash: Hash, specHash: Hash, spec: ShardSpec): Promise<void> {
+    this.#keepRequest(specHash, requestOf(moduleHash, spec));
     if (this.#studied.has(moduleHash)) return;
     const bytes = await this.#options.cluster.fabric.blobs.get(moduleHash);
     const small = bytes !== undefined && bytes.length <= STUDY_BYTES;
@@ -135,7 +145,29 @@ export class Brain {
     const oldest = this.#studied.keys().next();
     if (this.#studied.size >= STUDIED_MAX && oldest.done !== true)
       this.#studied.delete(oldest.value);
-    this.#studied.set(moduleHash, module === null ? null : decompose(module, entry));
+    this.#studied.set(moduleHash, module === null ? null : decompose(module, spec.entry));
+  }
+
+  #keepRequest(specHash: Hash, request: RunRequest | null): void {
+    const oldest = this.#requests.keys().next();
+    if (this.#requests.size >= REQUESTS_MAX && oldest.done !== true)
+      this.#requests.delete(oldest.value);
+    this.#requests.set(specHash, request);
+  }
+
+  /** Tells the oracle what a shard asks for: its spec is read where no submit of this process has. */
+  async #began({ id, spec, moduleHash, status }: ShardRecord): Promise<void> {
+    if (status === 'done') return;
+    const known = this.#requests.get(spec);
+    if (known === null) return;
+    if (known !== undefined) return this.#oracle.beginShard(id, known);
+    this.#keepRequest(spec, null);
+    const bytes = await this.#options.cluster.fabric.blobs.get(spec);
+    if (bytes === undefined) return;
+    const request = requestOf(moduleHash, decodeSpec(bytes));
+    this.#keepRequest(spec, request);
+    if (this.#options.cluster.shards.get(id)?.record.status !== 'done')
+      this.#oracle.beginShard(id, request);
   }
 
   #feed(event: Untimed<BrainEvent>, how: Feeding = {}): readonly BrainAction[] {
@@ -219,7 +251,8 @@ export class Brain {
     const memory = Math.max(record.memoryBytes, plan?.shards[0]?.estimate.memoryBytes ?? 0);
     const note = { shards: plan?.shards.length ?? 1, candidates: plan?.candidates.length ?? 0 };
     this.#show(this.#workflow.decomposed(nowMs, record.id, { ...note, instructions }));
-    const { memoryBytes, samples, model } = this.#oracle.needs(record.moduleHash, memory);
+    const request = this.#requests.get(record.spec) ?? undefined;
+    const { memoryBytes, samples, model } = this.#oracle.needs(record.moduleHash, memory, request);
     const needs = { memoryBytes: memoryBytes.p90, samples, model };
     this.#show(this.#workflow.predicted(nowMs, record.id, needs));
   }
@@ -227,9 +260,20 @@ export class Brain {
   #onShard(seen: Seen<ShardRecord>, before: ShardRecord | undefined): void {
     const { record } = seen;
     const made = before === undefined && isNew(record) ? { made: record } : {};
-    if (before !== undefined && before.status !== 'done' && record.exit?.reason === 'exit')
-      this.#oracle.observeEnd(record.moduleHash, this.#options.nowMs(), record.fuelUsed);
+    if (before !== undefined && before.status !== 'done' && record.exit !== null)
+      this.#oracle.observeEnd(
+        record.moduleHash,
+        this.#options.nowMs(),
+        record.fuelUsed,
+        endedShard(record, record.exit),
+      );
+    else this.#began(record).catch(() => undefined);
     this.#feed({ kind: 'shard', seen }, made);
+  }
+
+  #onShardGone(shardId: ShardId): void {
+    this.#oracle.forgetShard(shardId);
+    this.#feed({ kind: 'shard-gone', shardId });
   }
 
   #onNode(seen: NodeSeen): void {

@@ -89,7 +89,7 @@ export class Shards {
     const spec = decodeSpec((await cluster.fabric.blobs.get(input.spec)) ?? new Uint8Array(0));
     await this.#mustHave(inputsOf(spec));
     if (input.from !== undefined) await this.#checkCapsule(input, input.from);
-    await this.#context.brain.study(input.moduleHash, spec.entry);
+    await this.#context.brain.study(input.moduleHash, input.spec, spec);
     return this.#create(input);
   }
 

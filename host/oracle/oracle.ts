@@ -5,7 +5,8 @@
  *                           forecast        known, moves included
  *     bottleneck          = demand above the machine's cores, or a node's shards above its workers
  *
- * Does: turn samples into forecasts of demand (quantiles, probability of contention) and of a shard's needs.
+ * Does: turn samples into forecasts of demand (quantiles, probability of contention), ends into forecasts of what shards need
+ * (history.ts).
  * Does not: decide anything, or do better than last-value yet (the model's name is in every forecast).
  *
  * O1  Never an answer without a band: a few imagined residuals of half the capacity are mixed in, so that little experience
@@ -20,7 +21,10 @@
  */
 import type { Forecast, Quantiles, Sample, ShardForecast, ShardSample } from '../types/brain.js';
 import type { Hash } from '../types/platform.js';
-import type { NodeId } from '../types/records.js';
+import type { NodeId, ShardExit, ShardId, ShardRecord } from '../types/records.js';
+import { RunHistory, type RunNeeds, type SavedHistory } from './history.js';
+import type { RunRequest } from './history-model.js';
+import { PROGRAM_RUNGS, requestOf } from './history-request.js';
 import { isCrowded, Machines, managedCores, type NodeCapacity } from './machines.js';
 import { MEASURABLE_MAX, quantile, Series } from './series.js';
 
@@ -28,19 +32,30 @@ export interface ShardNeeds {
   readonly cpu: Quantiles;
   readonly memoryBytes: Quantiles;
   readonly fuelPerSecond: Quantiles;
-  /** Samples that this rests on. */
+  /** In all; null = no shard of its program has ended yet. Running time: ms. */
+  readonly fuel: Quantiles | null;
+  readonly ranMs: Quantiles | null;
+  /** Samples, or runs that ended, that this rests on. */
   readonly samples: number;
   readonly model: string;
 }
 
-interface ProgramHistory {
+/** What is known of a shard that ended, besides its fuel. */
+export interface EndedShard {
+  readonly shardId?: ShardId;
+  readonly ranMs?: number;
+  readonly memoryBytes?: number;
+  /** False: it was stopped (killed, a quota), and would have needed more. Default: true. */
+  readonly ended?: boolean;
+}
+
+interface ProgramSamples {
   readonly memory: Series;
   readonly fuelPerSecond: Series;
-  /** Fuel of the shards that ran to their end. */
-  readonly total: Series;
 }
 
 const MODEL = 'last-value';
+const HISTORY_MODEL = 'history';
 /** More than this over capacity is somebody who waits, cores and share of capacity. */
 const WAITING_MIN_CORES = 0.25;
 const WAITING_MIN_SHARE = 0.05;
@@ -49,11 +64,27 @@ const MEMORY_GUESS_BYTES = 16 * 1_048_576;
 
 export class Oracle {
   readonly #machines = new Machines();
-  readonly #programs = new Map<Hash, ProgramHistory>();
+  readonly #programs = new Map<Hash, ProgramSamples>();
+  readonly #history: RunHistory;
+
+  /** @param history of programs, as it was restored; default: none yet */
+  constructor(history = new RunHistory(PROGRAM_RUNGS)) {
+    this.#history = history;
+  }
 
   /** Takes in one measurement of a node. */
   observe(sample: Sample, capacity: NodeCapacity): void {
     this.#machines.observe(sample, capacity);
+  }
+
+  /** A shard is there that asks for this; once for each. */
+  beginShard(shardId: ShardId, request: RunRequest): void {
+    if (this.#history.requestOf(shardId) === undefined) this.#history.begin(shardId, request);
+  }
+
+  /** A shard is gone. */
+  forgetShard(shardId: ShardId): void {
+    this.#history.forget(shardId);
   }
 
   /** Takes in one measurement of a shard of this program. */
@@ -61,28 +92,44 @@ export class Oracle {
     const program = this.#program(moduleHash);
     program.memory.add(sample.atMs, sample.memoryBytes);
     program.fuelPerSecond.add(sample.atMs, sample.fuelPerSecond);
+    this.#history.progress(sample.shardId, sofar(sample));
   }
 
-  /** A shard of this program ran to its end. */
-  observeEnd(moduleHash: Hash, atMs: number, fuelUsed: bigint): void {
-    this.#program(moduleHash).total.add(atMs, Number(fuelUsed));
+  /** A shard of this program ended: by itself, or it was stopped for good. */
+  observeEnd(moduleHash: Hash, atMs: number, fuelUsed: bigint, more: EndedShard = {}): void {
+    const { shardId = '', ranMs, memoryBytes, ended = true } = more;
+    const request = this.#history.requestOf(shardId) ?? requestOf(moduleHash, undefined);
+    const needs = { fuel: Number(fuelUsed), ranMs, memoryBytes };
+    this.#history.end(shardId, request, atMs, needs, ended);
   }
 
   /** What a running shard still needs: the speed stays, and it ends like those of its program that came further than it has. */
   outlook(moduleHash: Hash, sample: ShardSample): ShardForecast {
-    const program = this.#program(moduleHash);
+    const { shardId } = sample;
+    const speeds = this.#programs.get(moduleHash)?.fuelPerSecond;
     const rate =
       sample.fuelPerSecond > 0 && sample.fuelPerSecond <= MEASURABLE_MAX ? sample.fuelPerSecond : 0;
-    const used = Number(sample.fuelUsed);
-    const left = program.total.values.filter((total) => total > used).map((total) => total - used);
-    const remaining = left.length === 0 ? null : quantilesOf(left);
+    const request = this.#history.requestOf(shardId) ?? requestOf(moduleHash, undefined);
+    const { fuel, memoryBytes } = this.#history.remaining(request, sofar(sample), shardId);
     return {
-      shardId: sample.shardId,
-      fuelPerSecond: program.fuelPerSecond.length === 0 ? flat(rate) : around(rate, program),
-      remainingFuel: remaining,
-      remainingMs: remaining === null || rate === 0 ? null : scaled(remaining, 1_000 / rate),
-      model: MODEL,
+      shardId,
+      fuelPerSecond:
+        speeds === undefined || speeds.length === 0 ? flat(rate) : around(rate, speeds),
+      remainingFuel: fuel ?? null,
+      remainingMs: fuel === undefined || rate === 0 ? null : scaled(fuel, 1_000 / rate),
+      ...(memoryBytes === undefined ? {} : { memoryBytes }),
+      model: fuel === undefined ? MODEL : HISTORY_MODEL,
     };
+  }
+
+  /** The history of programs, as data that JSON can hold. */
+  saveHistory(): SavedHistory {
+    return this.#history.save();
+  }
+
+  /** What `saveHistory` gave, for a new oracle. Throws SHERD_BLOB_DAMAGED when it is something else. */
+  static restoredHistory(saved: unknown): RunHistory {
+    return RunHistory.restore(saved, PROGRAM_RUNGS);
   }
 
   forget(nodeId: NodeId): void {
@@ -110,54 +157,70 @@ export class Oracle {
     };
   }
 
-  /** What a shard of this program will need. Without history: a guess with a wide band. */
-  needs(moduleHash: Hash, memoryBytes: number): ShardNeeds {
-    const program = this.#programs.get(moduleHash);
-    const cpu = { p50: 1, p90: 1, p99: 1 };
+  /** What a shard of this program will need. Without history: what others of it use now; else a guess with a wide band. */
+  needs(
+    moduleHash: Hash,
+    memoryBytes: number,
+    request: RunRequest = requestOf(moduleHash, undefined),
+  ): ShardNeeds {
+    const { fuel, ranMs, memoryBytes: past } = this.#history.expected(request);
     const least = Math.max(0, Number.isFinite(memoryBytes) ? memoryBytes : 0);
-    if (program === undefined || program.memory.length === 0) {
-      const guess = Math.max(least, MEMORY_GUESS_BYTES);
-      const memory = { p50: guess, p90: guess * 2, p99: guess * 8 };
-      return {
-        cpu,
-        memoryBytes: memory,
-        fuelPerSecond: { p50: 0, p90: 0, p99: 0 },
-        samples: 0,
-        model: 'guess',
-      };
-    }
-    const seen = band(program.memory, 0, 0);
-    return {
-      cpu,
-      memoryBytes: {
-        p50: Math.max(least, seen.p50),
-        p90: Math.max(least, seen.p90),
-        p99: Math.max(least, seen.p99),
-      },
-      fuelPerSecond: band(program.fuelPerSecond, 0, 0),
-      samples: program.memory.length,
-      model: MODEL,
+    const program = this.#programs.get(moduleHash);
+    const speeds = program?.fuelPerSecond ?? new Series(1);
+    const common = {
+      cpu: flat(1),
+      fuelPerSecond: speeds.length === 0 ? flat(0) : band(speeds, 0, 0),
+      fuel: fuel ?? null,
+      ranMs: ranMs ?? null,
     };
+    if (past !== undefined)
+      return {
+        ...common,
+        memoryBytes: atLeast(past, least),
+        samples: Math.max(1, Math.round(past.runs)),
+        model: HISTORY_MODEL,
+      };
+    if (program !== undefined && program.memory.length > 0)
+      return {
+        ...common,
+        memoryBytes: atLeast(band(program.memory, 0, 0), least),
+        samples: program.memory.length,
+        model: MODEL,
+      };
+    const guess = Math.max(least, MEMORY_GUESS_BYTES);
+    const memory = { p50: guess, p90: guess * 2, p99: guess * 8 };
+    return { ...common, memoryBytes: memory, samples: 0, model: 'guess' };
   }
 
-  #program(moduleHash: Hash): ProgramHistory {
+  #program(moduleHash: Hash): ProgramSamples {
     const known = this.#programs.get(moduleHash);
     if (known !== undefined) return known;
     const oldest = this.#programs.size >= PROGRAMS_MAX ? this.#programs.keys().next() : undefined;
     if (oldest?.done === false) this.#programs.delete(oldest.value);
-    const program = {
-      memory: new Series(64),
-      fuelPerSecond: new Series(64),
-      total: new Series(64),
-    };
+    const program = { memory: new Series(64), fuelPerSecond: new Series(64) };
     this.#programs.set(moduleHash, program);
     return program;
   }
 }
 
+/**
+ * What the oracle is told of a shard whose record says that it ended. The program came to its end by itself when it exited or
+ * trapped; whatever else ended it stopped it on its way.
+ */
+export function endedShard(
+  { id, ranMs, memoryBytes }: Pick<ShardRecord, 'id' | 'ranMs' | 'memoryBytes'>,
+  { reason }: Pick<ShardExit, 'reason'>,
+): EndedShard {
+  return { shardId: id, ranMs, memoryBytes, ended: reason === 'exit' || reason === 'trap' };
+}
+
+function sofar({ fuelUsed, memoryBytes }: ShardSample): RunNeeds {
+  return { fuel: Number(fuelUsed), memoryBytes };
+}
+
 /** The last speed, with the band of this program's changes of speed. */
-function around(rate: number, program: ProgramHistory): Quantiles {
-  const residuals = [...program.fuelPerSecond.residuals(0).end, 0].sort((a, b) => a - b);
+function around(rate: number, speeds: Series): Quantiles {
+  const residuals = [...speeds.residuals(0).end, 0].sort((a, b) => a - b);
   const at = (q: number): number => Math.max(0, rate + quantile(residuals, q));
   return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
 }
@@ -166,10 +229,8 @@ function flat(value: number): Quantiles {
   return { p50: value, p90: value, p99: value };
 }
 
-function quantilesOf(values: readonly number[]): Quantiles {
-  const ascending = [...values].sort((a, b) => a - b);
-  const at = (q: number): number => quantile(ascending, q);
-  return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
+function atLeast({ p50, p90, p99 }: Quantiles, least: number): Quantiles {
+  return { p50: Math.max(least, p50), p90: Math.max(least, p90), p99: Math.max(least, p99) };
 }
 
 function scaled({ p50, p90, p99 }: Quantiles, by: number): Quantiles {

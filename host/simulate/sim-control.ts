@@ -7,7 +7,7 @@
  */
 import { FailureLog } from '../guardian/failures.js';
 import { shardSample } from '../oracle/demand.js';
-import { Oracle } from '../oracle/oracle.js';
+import { endedShard, Oracle } from '../oracle/oracle.js';
 import { transitionOf } from '../protocol/brain-action.js';
 import type { Stamp } from '../protocol/shard-record.js';
 import { Scheduler } from '../scheduler/scheduler.js';
@@ -96,8 +96,10 @@ export class SimControl extends SimProcess {
     if (known !== undefined && known.revision >= seen.revision) return;
     this.#shards.set(seen.record.id, seen);
     const { record } = seen;
-    if (record.exit?.reason === 'exit')
-      this.#oracle.observeEnd(record.moduleHash, this.world.nowMs, record.fuelUsed);
+    if (record.exit !== null) {
+      const ended = endedShard(record, record.exit);
+      this.#oracle.observeEnd(record.moduleHash, this.world.nowMs, record.fuelUsed, ended);
+    }
     this.#feed({ kind: 'shard', seen });
   }
 

@@ -43,10 +43,12 @@ export interface ShardSample {
 export interface ShardForecast {
   readonly shardId: ShardId;
   readonly fuelPerSecond: Quantiles;
-  /** Fuel until it ends; null = no shard of its program has come further yet. */
+  /** Fuel until it ends; null = no shard of its program has ended yet. */
   readonly remainingFuel: Quantiles | null;
   /** Time until it ends at that speed, ms; null = not known. */
   readonly remainingMs: Quantiles | null;
+  /** Memory that it will have when it ends; absent: not known. */
+  readonly memoryBytes?: Quantiles;
   readonly model: string;
 }
 

@@ -425,12 +425,20 @@ describe('demand of a shard', () => {
 describe('what a running shard still needs', () => {
   const sample = shardSample(HINT, 9);
 
-  it('is not known before a shard of its program has come further', () => {
+  it('is not known before a shard of its program has ended', () => {
     const oracle = new Oracle();
     expect(oracle.outlook('m', sample)).toMatchObject({ remainingFuel: null, remainingMs: null });
-    oracle.observeEnd('m', 1, 100n);
     oracle.observeEnd('other', 2, 900n);
     expect(oracle.outlook('m', sample)).toMatchObject({ remainingFuel: null, remainingMs: null });
+  });
+
+  it('has come as far as any of its program: about as much again, with a wide band', () => {
+    const oracle = new Oracle();
+    oracle.observeEnd('m', 1, 100n);
+    const { remainingFuel, model } = oracle.outlook('m', sample);
+    expect(model).toBe('history');
+    expect(remainingFuel?.p50).toBeCloseTo(100, 0);
+    expect(remainingFuel?.p99).toBeGreaterThan(1_000);
   });
 
   it('is what others of its program needed from here on, at its own speed', () => {
