@@ -33,6 +33,9 @@ export interface Run extends Ask {
   readonly needs: { readonly [quantity in Quantity]: number };
 }
 
+/** The programs' exit code for arguments that they do not take. */
+const USAGE = 2;
+
 interface Draw {
   /** Evenly in the logarithm, whole. */
   readonly number: (from: number, to: number) => string;
@@ -48,7 +51,8 @@ const PROGRAMS: Readonly<Record<string, (draw: Draw) => Omit<Ask, 'program'>>> =
       ? plain('--pigeons', number(2, 8))
       : plain('--random', number(20, 120), number(60, 400), number(1, 1_000_000)),
   gc: ({ number }) => plain(number(500, 50_000), number(100, 20_000)),
-  simd: ({ number }) => plain(number(16, 200), number(20, 800)),
+  // Its size is a multiple of 8.
+  simd: ({ number }) => plain(String(8 * Number(number(2, 25))), number(20, 800)),
   wordcount: ({ number }) => ({ args: ['-n', number(1, 20)], words: Number(number(100, 300_000)) }),
 };
 
@@ -97,8 +101,9 @@ export async function runAll(root: string, asks: readonly Ask[]): Promise<Run[]>
       seed: '1',
     });
     for await (const _ of shard.output);
-    const { fuelUsed, ranMs, memoryBytes, reason } = await shard.result;
-    if (reason !== 'exit') throw new Error(`${ask.program} ${ask.args.join(' ')}: ${reason}`);
+    const { fuelUsed, ranMs, memoryBytes, reason, code } = await shard.result;
+    if (reason !== 'exit' || code === USAGE)
+      throw new Error(`${ask.program} ${ask.args.join(' ')}: ${reason} ${code}`);
     runs.push({ ...ask, needs: { fuel: Number(fuelUsed), ranMs, memoryBytes } });
     if (runs.length % 50 === 0) console.error(`  ${runs.length} of ${asks.length} runs`);
   }

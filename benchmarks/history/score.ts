@@ -140,6 +140,11 @@ export const FIGURES = {
 } as const;
 export type Figure = keyof typeof FIGURES;
 
+/** Of two that are both 0 neither is better. */
+function quotient(value: number, other: number): number {
+  return value === other ? 1 : value / other;
+}
+
 /** A figure of one predictor ÷ the same of another, with a 90 % bound from drawing keys (S2). */
 export function compare(
   scored: readonly Scored[],
@@ -162,6 +167,6 @@ export function compare(
   };
   return bootstrap(groups.length, (picked) => {
     const rows = picked.flatMap((at) => groups[at]!);
-    return of(left, rows) / of(right, rows);
+    return quotient(of(left, rows), of(right, rows));
   });
 }
