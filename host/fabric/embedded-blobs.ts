@@ -51,6 +51,7 @@ import {
   writeAll,
 } from './embedded-files.js';
 import { PACKED_BYTES, type Packed, Packs } from './embedded-packs.js';
+import { giveRoom, setRoomAside } from './embedded-reserve.js';
 import type { Store } from './embedded-store.js';
 
 const READ_CHUNK_BYTES = 256 * 1024;
@@ -114,8 +115,8 @@ export class EmbeddedBlobs implements Blobs {
       if (at >= AT_ONCE_BYTES) await nextTurn(); // big blobs do not hold the process up
     }
     const actual = digest.digest('hex');
-    // Its pack may have gone, and its number been given again, before these bytes were read.
-    if (actual !== hash && packed !== undefined && this.#packs.isElsewhere(hash, packed))
+    // Its pack may have gone, and its number been given again, or it may have been collected, and others lie there now.
+    if (actual !== hash && packed !== undefined && this.#packs.hasMoved(hash, packed))
       return this.get(hash, options);
     this.#verify(hash, actual, isMarked, packed);
     return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
@@ -216,6 +217,18 @@ export class EmbeddedBlobs implements Blobs {
   }
 
   async collect(
+    keep: (hash: Hash) => boolean,
+    graceMs: number,
+  ): Promise<{ blobs: number; bytes: number; untidiedPacks?: number }> {
+    giveRoom(this.paths.reserve);
+    try {
+      return await this.#collect(keep, graceMs);
+    } finally {
+      setRoomAside(this.paths.reserve);
+    }
+  }
+
+  async #collect(
     keep: (hash: Hash) => boolean,
     graceMs: number,
   ): Promise<{ blobs: number; bytes: number; untidiedPacks?: number }> {

@@ -10,6 +10,7 @@
  *      /blobs/3f/3f9a….damaged mark: a read found it damaged; the next put writes it anew
  *      /tmp/…                  blobs being written; renamed into place when complete
  *      /bells/…                doorbells, one a node (doorbell.ts)
+ *      /reserve                room that a collection gives up first (embedded-reserve.ts)
  *      /*.sock                 sockets of the hub and of the holder of the directory
  *
  * D1  A directory of a newer format is refused untouched; an older one is upgraded step by step, each step idempotent,
@@ -49,6 +50,7 @@ export interface DirectoryPaths {
   readonly packs: string;
   readonly tmp: string;
   readonly bells: string;
+  readonly reserve: string;
 }
 
 /** Upgrades from the format that is its index to the next one. Each is idempotent (D1). */
@@ -64,6 +66,7 @@ export function directoryPaths(dir: string): DirectoryPaths {
     packs: join(root, 'packs'),
     tmp: join(root, 'tmp'),
     bells: join(root, 'bells'),
+    reserve: join(root, 'reserve'),
   };
 }
 

@@ -18,6 +18,7 @@ import { HUB_PROTOCOL } from './embedded-frames.js';
 import { EmbeddedMessages } from './embedded-messages.js';
 import { probeRecords } from './embedded-probe.js';
 import { EmbeddedRecords } from './embedded-records.js';
+import { setRoomAside } from './embedded-reserve.js';
 import { leaseStore } from './embedded-store.js';
 
 export { DIRECTORY_FORMAT } from './embedded-directory.js';
@@ -68,6 +69,7 @@ export async function openEmbeddedFabric(
 ): Promise<EmbeddedFabric> {
   const paths = await prepareDirectory(dir, options.create ?? false);
   const sync = options.sync ?? false;
+  setRoomAside(paths.reserve);
   const lease = leaseStore(paths.records, options.mapBytes);
   const { store } = lease;
   const { quotaBytes } = options;

@@ -100,6 +100,7 @@ it.runIf(process.platform === 'linux')(
     expect(packNames()).toEqual(['2']);
     const removed = seen.events.indexOf('remove 1');
     expect(seen.events.slice(0, removed)).toEqual([
+      'remove reserve',
       'sync 2',
       'sync 2',
       'sync packs',
@@ -134,27 +135,56 @@ describe('a pack', () => {
     expect(await fabric.blobs.get(first!)).toEqual(content(1, 1_000));
   });
 
-  it.each(['EIO', 'ENOSPC'])(
-    'that meets %s does not keep others from being tidied',
-    async (code) => {
-      const hashes = await putAll(many(30_000));
-      expect(packNames()).toEqual(['1', '2']);
-      const kept = new Set(hashes.filter((_, n) => n % 3 === 0));
-      // The one with less left in it is the first one to be emptied.
-      seen.unreadable.set('2', code);
-      const collected = fabric.blobs.collect((hash) => kept.has(hash), 0);
-      if (code === 'EIO') await expect(collected).rejects.toMatchObject({ code: 'SHERD_DISK' });
-      else expect(await collected).toMatchObject({ untidiedPacks: 1 });
-      expect(packNames()).toEqual(['2', '3']);
-      expect(fabric.usage().blobBytes).toBe(kept.size * 30_000);
-      seen.unreadable.clear();
+  it('that cannot be read does not keep others from being tidied', async () => {
+    const hashes = await putAll(many(30_000));
+    expect(packNames()).toEqual(['1', '2']);
+    const kept = new Set(hashes.filter((_, n) => n % 3 === 0));
+    // The one with less left in it is the first one to be emptied.
+    seen.unreadable.set('2', 'EIO');
+    const collected = fabric.blobs.collect((hash) => kept.has(hash), 0);
+    await expect(collected).rejects.toMatchObject({ code: 'SHERD_DISK' });
+    expect(packNames()).toEqual(['2', '3']);
+    expect(fabric.usage().blobBytes).toBe(kept.size * 30_000);
+    seen.unreadable.clear();
+    expect(await fabric.blobs.collect((hash) => kept.has(hash), 0)).toEqual({
+      blobs: 0,
+      bytes: 0,
+    });
+    expect(packNames()).toEqual(['3']);
+  });
+
+  it.runIf(process.platform === 'linux')(
+    'that there is no room to empty is made shorter in its place, in an order that a power cut may break off',
+    async () => {
+      const contents = many(10_000);
+      const hashes = await putAll(contents);
+      const kept = new Set(hashes.filter((_, n) => n % 3 === 1));
+      seen.unreadable.set('1', 'ENOSPC');
+      seen.events = [];
       expect(await fabric.blobs.collect((hash) => kept.has(hash), 0)).toEqual({
-        blobs: 0,
-        bytes: 0,
+        blobs: 200 - kept.size,
+        bytes: (200 - kept.size) * 10_000,
       });
-      expect(packNames()).toEqual(['3']);
+      // The names that went, what was written over, the names that changed; then the pack is cut.
+      const order = ['remove reserve', 'sync records.mdb', 'sync 1', 'sync records.mdb'];
+      expect(seen.events).toEqual(order);
+      expect(statSync(join(dir, 'packs/1')).size).toBe(kept.size * 10_000);
+      for (const each of contents) {
+        const there = await fabric.blobs.get(hashOf(each));
+        expect(there).toEqual(kept.has(hashOf(each)) ? each : undefined);
+      }
     },
   );
+
+  it('that is damaged at its end, or cut short, is not shortened, and says so', async () => {
+    const hashes = await putAll(many(10_000));
+    const kept = new Set(hashes.filter((_, n) => n % 3 === 1));
+    seen.unreadable.set('1', 'ENOSPC');
+    truncateSync(join(dir, 'packs/1'), 1_985_000);
+    const collected = await fabric.blobs.collect((hash) => kept.has(hash), 0);
+    expect(collected.untidiedPacks).toBe(1);
+    expect(statSync(join(dir, 'packs/1')).size).toBe(1_985_000);
+  });
 });
 
 /** With packs of their own on the same directory. */

@@ -228,7 +228,7 @@ describe('a collection', () => {
     const other = await another();
     await other.blobs.collect((hash) => kept.has(hash), 0);
     expect(packs.find(damaged!)).toMatchObject({ damagedMs: 7, renewedMs: before.renewedMs });
-    expect(packs.isElsewhere(damaged!, before)).toBe(true);
+    expect(packs.hasMoved(damaged!, before)).toBe(true);
     await release();
     const bytes = contents
       .filter((_, n) => n % 5 === 0)
