@@ -8,6 +8,7 @@
  *
  * V1  One line a change: a record seen again, or an unchanged forecast, gives none.
  * V2  Its state is one small note a shard and a node that exist.
+ *     A record that was assigned and has then ended, or is paused, with more fuel used, ran in between: that is said too.
  * V3  Two things are too little: the cores of a machine, said once for all its nodes, and the workers of a node.
  */
 import {
@@ -134,6 +135,7 @@ export class Trace {
   #shard(now: ShardRecord): void {
     const before = this.#shards.get(now.id);
     this.#shards.set(now.id, now);
+    if (ranUnseen(before, now)) this.#add(5, 'runs', now.id, before?.owner ?? null, '');
     if (before === undefined) {
       if (now.epoch === 0) this.#add(1, 'received', now.id, null, now.name);
     } else if (now.capsule !== before.capsule && now.capsule !== null) {
@@ -250,6 +252,12 @@ export class Trace {
     this.#out = [];
     return out;
   }
+}
+
+/** It ran, and stopped again, between two sights of its record. */
+function ranUnseen(before: ShardRecord | undefined, now: ShardRecord): boolean {
+  const stopped = now.status !== 'running' && now.status !== 'assigned';
+  return before?.status === 'assigned' && stopped && now.fuelUsed > before.fuelUsed;
 }
 
 function coresText({ cpu, background, machine, horizonMs, contention, model }: Forecast): string {

@@ -21,6 +21,27 @@ class Seen {
 }
 
 describe('trace', () => {
+  it('says that a shard ran when its record went from assigned to its end between two looks', () => {
+    const ended = { message: '', guestStack: [], results: new Uint8Array(0) };
+    const exit = { reason: 'exit', code: 0, ...ended } as const;
+    const ends: [Partial<ShardRecord>, string[]][] = [
+      [{ status: 'done', owner: null, fuelUsed: 7n, exit }, ['5 runs', '5 ended']],
+      [
+        { status: 'paused', owner: null, fuelUsed: 7n, capsule: HASH(1) },
+        ['5 runs', '7 captured', '5 paused'],
+      ],
+      // Killed before it ran.
+      [{ status: 'done', owner: null, fuelUsed: 0n, exit }, ['5 ended']],
+    ];
+    for (const [end, wanted] of ends) {
+      const seen = new Seen();
+      seen.shard(queued());
+      const assigned = owned('a', 1);
+      expect(seen.shard(assigned)).toEqual([]);
+      expect(seen.shard({ ...assigned, ...end })).toEqual(wanted);
+    }
+  });
+
   it('shows a life from input to end, each change once', () => {
     const seen = new Seen();
     const base = queued();
