@@ -13,6 +13,7 @@ import { MAX_WASM_PAGES, WASM_PAGE_BYTES } from '../capsule/memory.js';
 import { readBatch } from '../capsule/staging.js';
 import { readShardModule } from '../compile/index.js';
 import { coreOf } from '../core/core.js';
+import { Kept } from '../core/kept.js';
 import { createGuestHost, restoreGuestHost } from '../runtime/guest-host.js';
 import { checkLimit, Instance, LoadedModule, Staged } from '../runtime/index.js';
 import { decodeSpec, encodeTrees } from '../runtime/spec.js';
@@ -223,20 +224,14 @@ function takeIn(arrival: Arrival, batch: Batch): void {
 
 /** Blobs by hash, the least recently used ones forgotten beyond a number of bytes. */
 export class RecentBlobs implements BlobCache {
-  readonly #limitBytes: number;
-  readonly #blobs = new Map<Hash, Uint8Array>();
-  #bytes = 0;
+  readonly #blobs: Kept<Uint8Array>;
 
   constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes;
+    this.#blobs = new Kept(limitBytes);
   }
 
   get(hash: Hash): Uint8Array | undefined {
-    const bytes = this.#blobs.get(hash);
-    if (bytes === undefined) return undefined;
-    this.#blobs.delete(hash);
-    this.#blobs.set(hash, bytes);
-    return bytes;
+    return this.#blobs.get(hash);
   }
 
   has(hash: Hash): boolean {
@@ -244,14 +239,6 @@ export class RecentBlobs implements BlobCache {
   }
 
   set(hash: Hash, bytes: Uint8Array): void {
-    if (this.#blobs.has(hash)) return;
-    this.#blobs.set(hash, bytes);
-    this.#bytes += bytes.length;
-    for (const [oldest, old] of this.#blobs) {
-      // The newest one stays even when it is larger than the limit: somebody is waiting for it.
-      if (this.#bytes <= this.#limitBytes || oldest === hash) break;
-      this.#blobs.delete(oldest);
-      this.#bytes -= old.length;
-    }
+    if (!this.#blobs.has(hash)) this.#blobs.set(hash, bytes, bytes.length);
   }
 }
