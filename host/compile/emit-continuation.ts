@@ -5,14 +5,23 @@
  *
  *   block / if   ->  block (rest of the arm) end
  *   loop         ->  block $exit  block $again (rest of the body)  br $exit  end  loop (the whole loop) end  end
+ *   large loop   ->  block $exit  block $again (rest of the body)  br $exit  end  (spill as at its poll, leave)  end
  *
  * so a branch to the loop's label falls into a full copy of the loop. A poll at a loop header is resumed *before* the
  * header with one more unit of fuel: the poll takes it back and the loop need not be copied twice. A bulk instruction is
  * done again, too, with what is left as its operands.
  *   try          ->  a try with the rest of its body, its handlers unchanged; a handler -> block (rest of it) end
  *
- * S1  A loop around the safepoint is there whole if anything that can still run branches to it: what lies behind the safepoint,
- *     or any part of an inner loop that is itself there whole, also the part before the safepoint.
+ * A loop with many safepoints (the main loop of an interpreter) would be in each of their continuations, whole, each copy compiled and
+ * warmed up by itself. There the next passage is left to the continuation of the loop's own poll, which all of them share: the frame
+ * is written as a stop at the poll writes it, but the fuel that is returned is not negative, and the caller goes on with that
+ * frame (instance.ts). The first large loop that the rest of a frame comes to is left to its poll's continuation likewise.
+ *
+ * S1  A loop around the safepoint is there whole (or left to its poll) if anything that can still run branches to it: what lies
+ *     behind the safepoint, or any part of an inner loop that is itself there whole, also the part before the safepoint. (The
+ *     clauses of a try_table count as branches at its end.)
+ * S2  What comes after a frame is left out when neither its rest falls through nor anything that can still run branches to its
+ *     end: the other cases of a switch.
  *
  * Does: load the slots, rebuild the operands, put the suffix together. Does not: write instructions (emit.ts).
  */
@@ -31,11 +40,25 @@ function isDoneAgain({ kind }: Safepoint): boolean {
   return kind === 'loop' || kind === 'bulk';
 }
 
-/** A frame around the safepoint; `again`: a loop that can be entered anew, whole. */
+/** With so many safepoints inside, or so much code, a loop is left to the continuation of its poll. */
+const SHARED_SAFEPOINTS = 8;
+const SHARED_BYTES = 512;
+
+/** What becomes of a loop's label: nobody branches to it, the whole loop follows, or the continuation of its poll does. */
+type Again = 'never' | 'whole' | 'shared';
+
+/** A frame around the safepoint. */
 interface Step {
   readonly frame: Frame;
-  readonly again: boolean;
+  readonly again: Again;
+  /** Something that can still run branches to its label. */
+  readonly isTarget: boolean;
 }
+
+const TRANSFERS: ReadonlySet<number> = new Set([
+  ...[OP.br, OP.brTable, OP.return, OP.returnCall, OP.returnCallIndirect],
+  ...[OP.unreachable, OP.throw, OP.rethrow],
+]);
 
 /** The instruction with which the rest begins. */
 const resumeAt = (safepoint: Safepoint): number =>
@@ -84,15 +107,42 @@ export class ContinuationEmitter extends BodyEmitter {
     const path: Step[] = [];
     for (let reach = resumeAt(safepoint); id >= 0; id = frames[id]!.parent) {
       const frame = frames[id]!;
-      const again = frame.kind === 'loop' && frame.lastBranch >= reach; // S1
-      if (again) reach = frame.first;
-      path.push({ frame, again });
+      const isTarget = frame.lastBranch >= reach;
+      const again = frame.kind === 'loop' && isTarget ? this.again(frame) : 'never';
+      if (again === 'whole') reach = frame.first; // S1
+      path.push({ frame, again, isTarget });
     }
     return path.reverse();
   }
 
-  private suffix(path: readonly Step[], at: number, safepoint: Safepoint): void {
-    const { frame, again } = path[at]!;
+  private again(loop: Frame): Again {
+    return this.isShared(loop) ? 'shared' : 'whole';
+  }
+
+  private isShared({ safepoint, first, end }: Frame): boolean {
+    if (safepoint < 0) return false;
+    const { start, safepoints } = this.body;
+    if (start[end]! - start[first]! >= SHARED_BYTES) return true;
+    let inside = 0;
+    for (const { instr } of safepoints) if (instr > first && instr < end) inside++;
+    return inside >= SHARED_SAFEPOINTS;
+  }
+
+  /** The first large loop among the instructions `[from, to)` of this very frame; −1: there is none. */
+  private nextShared(frame: Frame, from: number, to: number): number {
+    const { op, live, arg, frames } = this.body;
+    for (let i = from; i < to; i++) {
+      if (op[i] !== OP.loop || live[i] === 0) continue;
+      const loop = frames[arg[i]!]!;
+      if (loop.parent === frame.id && this.isShared(loop)) return i;
+    }
+    return -1;
+  }
+
+  /** The frame at this place of the path, from the safepoint on. False: what follows it cannot be reached (S2). */
+  private suffix(path: readonly Step[], at: number, safepoint: Safepoint): boolean {
+    const step = path[at]!;
+    const { frame, again } = step;
     const inner = path[at + 1]?.frame;
     const from = inner === undefined ? resumeAt(safepoint) : inner.end + 1;
     const isBody = inTryBody(frame, from);
@@ -100,37 +150,73 @@ export class ContinuationEmitter extends BodyEmitter {
     else this.openSuffix(frame, again);
     const top = inner === undefined ? safepoint.to - safepoint.from : inner.height;
     for (let i = frame.height; i < top; i++) this.pushOperand(safepoint.from + i);
-    if (inner !== undefined) this.suffix(path, at + 1, safepoint);
+    let isReached = true;
+    if (inner !== undefined) isReached = this.suffix(path, at + 1, safepoint);
     else this.pushCallResults(safepoint);
-    this.range(from, armEnd(frame, from));
+    // The handlers of a try belong to its body, whether or not that is reached again.
+    if (isBody) this.range(from, armEnd(frame, from));
+    const fallsThrough = !isBody && isReached && this.rest(frame, from, safepoint);
+    if (!isBody && !isReached) this.w.u8(OP.unreachable);
     if (!isBody) this.closeSuffix(frame, again);
     else {
       this.close(frame);
       this.save(frame.end);
     }
+    return fallsThrough || isBody || again === 'whole' || (step.isTarget && frame.kind !== 'loop');
   }
 
-  private openSuffix(frame: Frame, again: boolean): void {
+  /** What is left of a frame's arm. False: its end is not reached from here. */
+  private rest(frame: Frame, from: number, { kind, instr }: Safepoint): boolean {
+    const to = armEnd(frame, from);
+    // The loop whose poll is resumed is the one that is to run now.
+    const own = kind === 'loop' && instr === from;
+    const next = this.nextShared(frame, own ? from + 1 : from, to);
+    this.range(from, next < 0 ? to : next);
+    if (next >= 0) this.leaveToPoll(this.body.frames[this.body.arg[next]!]!);
+    return next < 0 && !this.endsAway(from, to);
+  }
+
+  /** The last instruction of `[from, to)` that can run goes somewhere else. */
+  private endsAway(from: number, to: number): boolean {
+    const { live, op } = this.body;
+    let last = to - 1;
+    while (last >= from && live[last] === 0) last--;
+    return last >= from && TRANSFERS.has(op[last]!);
+  }
+
+  private openSuffix(frame: Frame, again: Again): void {
     if (frame.kind === 'func') {
       if (frame.lastBranch >= 0) this.openBlock(this.body.type.results, 0);
       return;
     }
-    this.openBlock(frame.results, again ? -1 : frame.id);
-    if (again) this.openBlock(frame.params, frame.id);
+    const isLabel = again === 'never';
+    this.openBlock(frame.results, isLabel ? frame.id : -1);
+    if (!isLabel) this.openBlock(frame.params, frame.id);
   }
 
-  private closeSuffix(frame: Frame, again: boolean): void {
+  private closeSuffix(frame: Frame, again: Again): void {
     if (frame.kind === 'func') {
       if (frame.lastBranch >= 0) this.closeBlock();
       return;
     }
-    if (again) {
+    if (again !== 'never') {
       this.w.u8(OP.br).u32(1);
       this.closeBlock();
-      this.range(frame.first, frame.end + 1);
+      if (again === 'whole') this.range(frame.first, frame.end + 1);
+      else this.leaveToPoll(frame);
     }
     this.closeBlock();
     this.save(frame.end);
+  }
+
+  /** A passage of the loop whose parameters are on the stack: its poll, then, whatever the fuel, the frame and the way out. */
+  private leaveToPoll(loop: Frame): void {
+    const { w } = this;
+    this.save(loop.first);
+    this.poll(loop.safepoint);
+    w.u8(OP.i32Const).s32(loop.safepoint);
+    this.spill(w);
+    w.op(OP.localGet, this.fuel).u8(OP.return);
   }
 
   /** Puts an operand back on the stack; one that came from a local is saved again where its producer would have. */

@@ -197,28 +197,25 @@ export class BodyEmitter implements Emitting, CountedEmitting {
       if (position < count - 1) out.op(OP.br, count - 1 - position);
     }
     if (count > 1) out.u8(OP.end);
-    this.coldBlock();
-    return out.u8(OP.end);
+    this.spill(out);
+    return out.u8(OP.i32Const).s32(-1).u8(OP.end);
   }
 
-  /** The safepoint number is on the stack: spill head and slots, return zeros and -1. */
-  protected coldBlock(): void {
-    const { out, target } = this;
+  /** The safepoint number is on the stack: writes the frame, and zeros for the results. */
+  protected spill(w: ByteWriter): void {
+    const { target } = this;
     const { slots } = this.plan;
-    out.u8(OP.i32Const).s32(this.body.index).op(OP.call, target.store('frame'));
+    w.u8(OP.i32Const).s32(this.body.index).op(OP.call, target.store('frame'));
     for (let i = 0; i < slots.length; ) {
       const four = this.fourInts(i);
       const type = slots[i]!.type;
-      for (const end = i + (four ? 4 : 1); i < end; i++) this.getSlot(i);
-      out.op(OP.call, target.store(four ? 'spill4_i32' : storeFunction('spill', type)));
+      for (const end = i + (four ? 4 : 1); i < end; i++) {
+        const { local, temp } = slots[i]!;
+        w.op(OP.localGet, local >= 0 ? this.local(local) : this.temp(temp));
+      }
+      w.op(OP.call, target.store(four ? 'spill4_i32' : storeFunction('spill', type)));
     }
-    for (const type of this.body.type.results) zero(out, type);
-    out.u8(OP.i32Const).s32(-1);
-  }
-
-  protected getSlot(index: number): void {
-    const slot = this.plan.slots[index]!;
-    this.out.op(OP.localGet, slot.local >= 0 ? this.local(slot.local) : this.temp(slot.temp));
+    for (const type of this.body.type.results) zero(w, type);
   }
 
   protected fourInts(at: number): boolean {

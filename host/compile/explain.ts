@@ -413,7 +413,7 @@ class Explainer {
     const { length } = this.plan.slots;
     const parts = [
       `cold block, behind the fast code: stores the safepoint's number, the function's and ${length} values, gives zeros and -1`,
-      `continuations, made when a frame is resumed: ${safepoints.length}, one a safepoint, each the rest of the function from there`,
+      `continuations, made when a frame is resumed: ${safepoints.length}, one a safepoint, each the rest of the function from there; loops of many safepoints go on in that of their poll`,
     ];
     if (this.where((i) => this.body.op[i] === OP.memoryGrow).length > 0)
       parts.push('memory.grow: a helper that obeys the limit of the shard');

@@ -2,11 +2,11 @@
  * One running shard: starts, runs for an amount of fuel, stops, is captured, resumes.
  *
  *   run(budget):   no frames -> entry thunk(fuel)          frames -> continuation of the innermost one(fuel)
- *                  fuel' >= 0: returned; its results are in the registers; go on with the next frame outwards
+ *                  fuel' >= 0: returned, its results are in the registers, or its frame is in the store again, at the poll of a large
+ *                              loop (compile/emit-continuation.ts); go on with the innermost frame
  *                  fuel' <  0: unwound; frames are in the store; stopped at a poll, or in a host call
  *
  * Only the innermost frame ever becomes native again; its callers stay frames until it returns.
- *
  * Does: the above, for one module instance and one GuestHost.
  * Does not: schedule, store or encode.
  *
@@ -17,6 +17,7 @@
 import { EXPORT, REGISTER_BYTES } from '../compile/abi.js';
 import { FUEL_REGISTER } from '../compile/emit.js';
 import { functionLabel } from '../compile/index.js';
+import { Kept } from '../core/kept.js';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import type { GuestHost, HostControl, HostFunction } from '../types/host.js';
 import type {
@@ -74,7 +75,8 @@ export class Instance {
   private readonly values: ValueStore;
   private readonly hostFunctions: readonly HostFunction[];
   private readonly interruptFlag: WebAssembly.Global;
-  private readonly continuations = new Map<string, (fuel: number) => number>();
+  private readonly continuations: Kept<(fuel: number) => number>;
+  private continuationsMade = 0;
   private calls: Call[] = [];
   private args = new Uint8Array(0);
   private pending: PendingCall | null = null;
@@ -96,6 +98,7 @@ export class Instance {
     private readonly host: GuestHost,
     linked: Linked,
   ) {
+    this.continuations = new Kept(loaded.keepBytes);
     this.hostFunctions = loaded.resolveImports(host.functions(this.control()));
     this.linked = linked;
     this.linked.port.call = (index, args) => this.containedCall(index, args);
@@ -222,10 +225,10 @@ export class Instance {
    * not been there.
    */
   warm(): boolean {
-    const before = this.continuations.size;
+    const before = this.continuationsMade;
     const head = this.frames.peek();
     if (head !== undefined) this.continuationOf(head.func, head.safepoint);
-    return this.continuations.size > before;
+    return this.continuationsMade > before;
   }
 
   /** Guest functions, innermost first, of a stopped shard. */
@@ -331,8 +334,10 @@ export class Instance {
     if (known === undefined) {
       const { platform } = this.loaded;
       const began = platform.monotonicNs();
-      known = this.loaded.linkContinuation(this.linked, this.loaded.continuation(func, safepoint));
-      this.continuations.set(key, known);
+      const compiled = this.loaded.continuation(func, safepoint);
+      known = this.loaded.linkContinuation(this.linked, compiled);
+      this.continuations.set(key, known, compiled.weightBytes);
+      this.continuationsMade++;
       this.setup += Number(platform.monotonicNs() - began);
     }
     this.resultTypes =

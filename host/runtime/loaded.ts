@@ -4,8 +4,9 @@
  * Does: compile the module and its continuations; link; know the initial memory image.
  * Does not: run (instance.ts).
  *
- * L1  One continuation module per (function, safepoint), compiled at most once. A loop in a continuation has no on-stack
- *     replacement: its code gets faster from one call to the next, that is from quantum to quantum.
+ * L1  One continuation module per (function, safepoint), compiled once and kept while it is among those used last
+ *     (CONTINUATIONS_BYTES). A loop in a continuation has no on-stack replacement: its code gets faster from one call to the
+ *     next, that is from quantum to quantum.
  * L2  Nothing here holds state of an instance.
  */
 import {
@@ -19,6 +20,7 @@ import { BULK_IMPORT, buildBulkModule } from '../compile/bulk-module.js';
 import { ContinuationBuilder, type ContinuationImport } from '../compile/continuation.js';
 import { type FrameLayout, layoutOf } from '../compile/plan.js';
 import { buildStoreModule } from '../compile/store-module.js';
+import { Kept } from '../core/kept.js';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import type { HostFunction, HostFunctions } from '../types/host.js';
 import type { ShardModule } from '../types/module.js';
@@ -30,8 +32,16 @@ const TOUCH_BYTES = 4 << 20;
 const SCAN_BYTES = 4096;
 const WASM_PAGE_BYTES = 65_536;
 
+/** Continuations that are kept, by weight: in a module, and linked in an instance. */
+const CONTINUATIONS_BYTES = 64 << 20;
+/** Code that the engine makes of a byte of Wasm, and what it keeps beside it for each module. */
+const CODE_BYTES_A_BYTE = 8;
+const MODULE_BYTES = 16 << 10;
+
 export interface CompiledContinuation {
   readonly module: WebAssembly.Module;
+  /** About what it takes in memory. */
+  readonly weightBytes: number;
   readonly imports: readonly ContinuationImport[];
 }
 
@@ -83,7 +93,7 @@ export function exportedMemory(exports: WebAssembly.Exports, name: string): WebA
 
 export class LoadedModule {
   private builder: ContinuationBuilder | undefined;
-  private readonly continuations = new Map<string, CompiledContinuation>();
+  private readonly continuations: Kept<CompiledContinuation>;
   private readonly layouts = new Map<number, FrameLayout>();
   private base: BaseImage | undefined;
   private bulkCompiled: WebAssembly.Module | undefined;
@@ -106,7 +116,10 @@ export class LoadedModule {
     private readonly storeCompiled: WebAssembly.Module,
     /** The module has reference values: its frame store has the tables for them. */
     readonly references: boolean,
+    /** Weight of the continuations that are kept here, and in each instance. */
+    readonly keepBytes: number,
   ) {
+    this.continuations = new Kept(keepBytes);
     const entries = WebAssembly.Module.exports(compiled);
     this.droppable = numbersOf(entries, EXPORT.dropped);
     this.droppableElements = numbersOf(entries, EXPORT.elemDropped);
@@ -115,12 +128,16 @@ export class LoadedModule {
   }
 
   /** Compiles the module. Throws SHERD_WASM_MALFORMED when the engine refuses it. */
-  static load(module: ShardModule, platform: Platform): LoadedModule {
+  static load(
+    module: ShardModule,
+    platform: Platform,
+    keepBytes = CONTINUATIONS_BYTES,
+  ): LoadedModule {
     try {
       const compiled = platform.compileWasm(module.bytes);
       const references = WebAssembly.Module.exports(compiled).some((e) => e.name === EXPORT.ref);
       const store = platform.compileWasm(buildStoreModule(references));
-      return new LoadedModule(module, platform, compiled, store, references);
+      return new LoadedModule(module, platform, compiled, store, references, keepBytes);
     } catch (error) {
       if (error instanceof SherdError) throw error;
       throw new SherdError('SHERD_WASM_MALFORMED', 'the engine refuses the shard module', {
@@ -259,8 +276,13 @@ export class LoadedModule {
     if (known === undefined) {
       this.builder ??= new ContinuationBuilder(this.module);
       const built = this.builder.build(functionIndex, safepoint);
-      known = { module: this.platform.compileWasm(built.bytes), imports: built.imports };
-      this.continuations.set(key, known);
+      const weightBytes = MODULE_BYTES + built.bytes.length * CODE_BYTES_A_BYTE;
+      known = {
+        module: this.platform.compileWasm(built.bytes),
+        imports: built.imports,
+        weightBytes,
+      };
+      this.continuations.set(key, known, weightBytes);
     }
     return known;
   }
