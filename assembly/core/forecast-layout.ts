@@ -59,6 +59,8 @@ export const H_FEATURES: usize = 512;
 export const H_STANDARD: usize = 768;
 /** f32 × LEVELS: quantiles made last, in units of the scale. */
 export const H_QUANTILES: usize = 1024;
+/** The same before they were put into order. */
+export const H_UNORDERED: usize = 1056;
 
 // --- model ----------------------------------------------------------------------------------------------------
 

@@ -30,11 +30,16 @@ const CUT: f32 = 6;
 const RIDGE: f64 = 30;
 /** Few rows: so much more, divided by their number. */
 const RIDGE_FEW: f64 = 100_000;
-const MM_ROUNDS: i32 = 8;
+/** Rounds at each smoothing, in units of the scale: the first, and so on, a third of the one before. */
+const MM_ROUNDS: i32 = 3;
+const MM_SMOOTHINGS: i32 = 4;
+const MM_SMOOTHING: f32 = 0.03;
 /** Outcomes beyond are cut for the linear part, in units of the scale: single jumps would bend all of it. */
 const LINEAR_MAX: f32 = 12;
 /** Least distance from P50 to P90 by which tails are measured, in units of the scale. */
 const UNIT_MIN: f32 = 0.25;
+/** Share of P99 that is its own linear fit; the rest is the pooled tail beyond P90. */
+const P99_LINEAR: f32 = 0.5;
 const RATE: f32 = 0.06;
 /** Rows of weight that every leaf is thought to have besides its own, without any error in them. */
 const PRIOR_ROWS: f32 = 20;
@@ -259,10 +264,15 @@ function fitLinear(rows: i32): void {
     const tau: f64 = k == 0 ? 0.5 : k == 1 ? 0.9 : 0.99;
     const target = M_LINEAR + <usize>k * DESIGN_STEP;
     store<f32>(target, load<f32>(target) + residualQuantile(rows, target, tau));
-    for (let round = 0; round < MM_ROUNDS; round++) {
-      fitRound(rows, target, tau, round < 4 ? 0.03 : 0.005);
+    let epsilon = MM_SMOOTHING;
+    for (let stage = 0; stage < MM_SMOOTHINGS; stage++) {
+      for (let round = 0; round < MM_ROUNDS; round++) fitRound(rows, target, tau, epsilon);
+      epsilon *= <f32>0.3333;
     }
   }
+  // Smoothing, the ridge and few rounds leave the far quantile short of its share.
+  const far = M_LINEAR + 2 * DESIGN_STEP;
+  store<f32>(far, load<f32>(far) + residualQuantile(rows, far, 0.99));
   fitTails(rows);
 }
 
@@ -295,7 +305,7 @@ export function linearQuantiles(design: usize, target: usize): void {
   const unit = p90 - p50 + UNIT_MIN;
   store<f32>(target + ((<usize>P90 + 1) << 2), p90 + unit * load<f32>(M_TAILS));
   const p99 = max<f32>(p90, dot(M_LINEAR + 2 * DESIGN_STEP, design));
-  store<f32>(target + ((<usize>P90 + 2) << 2), <f32>0.7 * p99 + <f32>0.3 * (p90 + unit * load<f32>(M_TAILS, 4)));
+  store<f32>(target + ((<usize>P90 + 2) << 2), P99_LINEAR * p99 + (1 - P99_LINEAR) * (p90 + unit * load<f32>(M_TAILS, 4)));
 }
 
 // --- trees ----------------------------------------------------------------------------------------------------

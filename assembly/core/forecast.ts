@@ -7,7 +7,7 @@
  *                      │                        ▼                                                            │
  *                      └── maximum of the window ──▶ pool (all series) ──▶ training          errors of the series so far
  *
- *     scale    S = spread and mean step of the series, with the pooled ratio to its level as prior
+ *     scale    S = geometric mean of spread and mean step of the series, with the pooled ratio to its level as prior
  *     outcome  y = (maximum of the window − newest value) / S
  *
  * One model serves all series (it is pooled): what makes one differ from another is in the features and in the offsets,
@@ -27,7 +27,7 @@ import {
   A_ANCHOR, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LONG, A_LOW, A_PROFILE, A_OFFSETS,
   A_OUTPUT, A_PRESENT, A_SCALE, A_SEASON, A_SLOTS, A_SLOW, A_STEP, A_VARIANCE, A_WINDOWS, H_CROSS, H_CROSS_COUNT,
   H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD, H_QUANTILES,
-  H_RANDOM, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS,
+  H_RANDOM, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TREES, H_UNORDERED, L_LIVE, L_W, L_X, L_Y, LEVELS,
   M_TREES, P50, P90, P99, POOL_ROWS, RING, ROW, S_CODES, S_SORT, SEASON, SLOT_BYTES, SLOTS, STATE_BYTES, STATES,
   T_LEAVES, TREE_BYTES, W_FEATURES, W_LEFT, W_PEAK, W_QUANTILES, W_SCALE, W_SEEN, W_START, W_WEIGHT,
 } from './forecast-layout';
@@ -273,7 +273,7 @@ function isLive(state: usize): bool {
 function scale(state: usize, ratio: f64): void {
   const n = <f64>load<i32>(state, A_COUNT);
   const level = Math.abs(load<f64>(state, A_SLOW));
-  const own = 1.6 * load<f64>(state, A_STEP);
+  const own = Math.sqrt(1.6 * load<f64>(state, A_STEP) * Math.sqrt(load<f64>(state, A_VARIANCE)));
   const mixed = (PRIOR_SAMPLES * ratio * level + n * own) / (PRIOR_SAMPLES + n);
   store<f64>(state, mixed + 1e-3 * level + 1e-2 * load<f64>(H_SCALE) + SMALLEST, A_SCALE);
 }
@@ -369,12 +369,16 @@ function modelQuantiles(): void {
   }
 }
 
-/** Offsets, a wider band after a gap, ascending order. */
+/**
+ * Offsets, ascending order, a wider band after a gap. The errors of a level are those before the order: moved by the errors of
+ * whatever stands at its place, the offset of a level that has crossed another would run away from it.
+ */
 function adjust(state: usize): void {
   for (let k: usize = 0; k < <usize>LEVELS; k++) {
     const q = H_QUANTILES + (k << 2);
     store<f32>(q, load<f32>(q) + load<f32>(state + A_OFFSETS + (k << 2)) + load<f32>(H_OFFSET + (k << 2)));
   }
+  memory.copy(H_UNORDERED, H_QUANTILES, <usize>LEVELS << 2);
   sortFloats(H_QUANTILES, LEVELS);
   const gap = load<i32>(state, A_GAP);
   if (gap == 0) return;
@@ -438,7 +442,7 @@ function open(state: usize, value: f64, step: i32): void {
     const unit = load<f64>(state, A_SCALE);
     store<f32>(slot, <f32>unit, W_SCALE);
     store<f32>(slot, <f32>Math.min(5, Math.max(0.2, unit / (load<f64>(H_SCALE) + SMALLEST))), W_WEIGHT);
-    memory.copy(slot + W_QUANTILES, H_QUANTILES, <usize>LEVELS << 2);
+    memory.copy(slot + W_QUANTILES, H_UNORDERED, <usize>LEVELS << 2);
     memory.copy(slot + W_FEATURES, H_FEATURES, <usize>ROW << 2);
     return;
   }

@@ -13,6 +13,7 @@
  * B2  One configuration: the oracle gets series, step and horizon, nothing else. CONFIGURATIONS says how many were tried.
  * B3  The best other predictor is the one with the best median over the compositions.
  */
+import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { renderChart } from '../lib/chart.js';
@@ -24,11 +25,14 @@ import { pointsOf, SIMPLE_NAMES, simplePeers, TAUS } from './peers.js';
 import {
   type Comparison,
   compare,
+  type Kept,
   ORACLE,
   type Outcome,
+  oracleOfCase,
   oraclePrediction,
+  outcomeOf,
   packed,
-  runCase,
+  peersOfCase,
   unpacked,
 } from './run.js';
 import {
@@ -118,6 +122,11 @@ function hostReport(outcomes: readonly Outcome[]): HostReport {
       alarmsOf(labels, predictions.find((p) => p.name === name)!, one.intervalS, one.horizon),
     );
     const events = each.reduce((sum, a) => sum + a.events, 0);
+    const repeated = outcomes.map(({ case: one, labels, predictions }) =>
+      alarmsOf(labels, predictions.find((p) => p.name === name)!, one.intervalS, one.horizon, true),
+    );
+    const shareOf = (list: readonly Alarms[]): number =>
+      list.reduce((sum, a) => sum + a.caught, 0) / Math.max(1, events);
     const caught = each.reduce((sum, a) => sum + a.caught, 0) / Math.max(1, events);
     const leadMin = (median(each.map((a) => a.medianLeadS)) - MOVE_S) / 60;
     return [
@@ -194,27 +203,41 @@ function printHosts(report: HostReport): void {
   );
 }
 
-/** `keep`: a folder where finished compositions lie, and are taken from; '' = none. */
-function hostCases(
-  make: (seed: number) => Case,
-  compositions: number,
-  keep: string,
-  withTrees: boolean,
-): Outcome[] {
-  return Array.from({ length: compositions }, (_, seed) => {
+/** What `make` gives, from the file where an earlier run has kept it, if there is one. */
+function kept(folder: string, name: string, make: () => Kept): Kept {
+  const file = join(folder, `${name}.json`);
+  if (folder !== '' && existsSync(file)) return unpacked(readFileSync(file, 'utf8'));
+  const made = make();
+  if (folder !== '') {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(file, packed(made));
+  }
+  return made;
+}
+
+interface Run {
+  readonly compositions: number;
+  /** Folder where finished predictions lie, and are taken from; '' = none. The oracle's lie under the hash of its core. */
+  readonly keep: string;
+  readonly withTrees: boolean;
+}
+
+function hostCases(make: (seed: number) => Case, run: Run): Outcome[] {
+  const core = createHash('sha256').update(readFileSync(new URL('../../../core/core.wasm', import.meta.url))).digest('hex').slice(0, 12);
+  return Array.from({ length: run.compositions }, (_, seed) => {
     const startMs = performance.now();
     const one = make(seed);
-    const file = join(keep, `${one.name.replace(/\W+/g, '-')}-${seed}.json`);
-    if (keep !== '' && existsSync(file)) return unpacked(one, readFileSync(file, 'utf8'));
-    const outcome = runCase(one, withTrees);
-    if (keep !== '') {
-      mkdirSync(keep, { recursive: true });
-      writeFileSync(file, packed(outcome));
-    }
+    const name = `${one.name.replace(/\W+/g, '-')}-${seed}`;
+    const under = (folder: string): string => (run.keep === '' ? '' : join(run.keep, folder));
+    const oracle = kept(under(core), name, () => oracleOfCase(one));
+    const peers = kept(under(run.withTrees ? 'peers' : 'peers-without-trees'), name, () => ({
+      predictions: peersOfCase(one, run.withTrees),
+      oracleMs: 0,
+    }));
     console.error(
-      `  ${outcome.case.name} ${seed + 1}/${compositions}: ${((performance.now() - startMs) / 1000).toFixed(1)} s, oracle ${(outcome.oracleMs / 1000).toFixed(1)} s`,
+      `  ${one.name} ${seed + 1}/${run.compositions}: ${((performance.now() - startMs) / 1000).toFixed(1)} s, oracle ${(oracle.oracleMs / 1000).toFixed(1)} s`,
     );
-    return outcome;
+    return outcomeOf(one, oracle, peers.predictions);
   });
 }
 
@@ -317,12 +340,11 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   for (const [name, make] of Object.entries(kinds)) {
     if (!wanted.includes(name)) continue;
     const report = hostReport(
-      hostCases(
-        (seed) => make(folder, part, seed),
+      hostCases((seed) => make(folder, part, seed), {
         compositions,
-        options.keep === '' ? '' : join(resolve(options.keep), part),
-        options.trees !== 'no',
-      ),
+        keep: options.keep === '' ? '' : join(resolve(options.keep), part),
+        withTrees: options.trees !== 'no',
+      }),
     );
     hosts.push(report);
     printHosts(report);

@@ -59,18 +59,34 @@ export function trainingPoints(one: Case): Points {
     : pointsOf(one.test, one.horizon, 24, one.from);
 }
 
-export function runCase(one: Case, withTrees: boolean): Outcome {
+/** Everything but the oracle, which alone changes when the forecaster does. */
+export function peersOfCase(one: Case, withTrees: boolean): Prediction[] {
   const points = pointsOf(one.test, one.horizon, one.from);
-  const startMs = performance.now();
-  const oracle = oraclePrediction(one, points);
-  const oracleMs = performance.now() - startMs;
-  const peers = peersOf(one, points, trainingPoints(one), withTrees);
-  const predictions = [oracle, ...peers, perfect(points)];
-  return { case: one, labels: labelsOf(points, one.capacity), predictions, oracleMs };
+  return [...peersOf(one, points, trainingPoints(one), withTrees), perfect(points)];
 }
 
-/** Predictions of one case as text, and back: a long run can be made in parts (--keep DIR). */
-export function packed({ predictions, oracleMs }: Outcome): string {
+export function oracleOfCase(one: Case): Kept {
+  const points = pointsOf(one.test, one.horizon, one.from);
+  const startMs = performance.now();
+  const prediction = oraclePrediction(one, points);
+  return { predictions: [prediction], oracleMs: performance.now() - startMs };
+}
+
+export function outcomeOf(one: Case, oracle: Kept, peers: readonly Prediction[]): Outcome {
+  const points = pointsOf(one.test, one.horizon, one.from);
+  const labels = labelsOf(points, one.capacity);
+  const predictions = [...oracle.predictions, ...peers];
+  return { case: one, labels, predictions, oracleMs: oracle.oracleMs };
+}
+
+/** What lies in a file of --keep. */
+export interface Kept {
+  readonly predictions: readonly Prediction[];
+  readonly oracleMs: number;
+}
+
+/** Predictions as text, and back: a long run can be made in parts (--keep DIR). */
+export function packed({ predictions, oracleMs }: Kept): string {
   const text = (values: Float64Array): string =>
     Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64');
   const kept = predictions.map(({ name, score, quantiles }) => ({
@@ -81,12 +97,11 @@ export function packed({ predictions, oracleMs }: Outcome): string {
   return JSON.stringify({ oracleMs, predictions: kept });
 }
 
-export function unpacked(one: Case, text: string): Outcome {
+export function unpacked(text: string): Kept {
   const kept = JSON.parse(text) as {
     oracleMs: number;
     predictions: { name: string; score: string; quantiles?: string[] }[];
   };
-  const points = pointsOf(one.test, one.horizon, one.from);
   const values = (part: string): Float64Array => {
     const bytes = Uint8Array.from(Buffer.from(part, 'base64'));
     return new Float64Array(bytes.buffer);
@@ -99,12 +114,7 @@ export function unpacked(one: Case, text: string): Outcome {
       ...(a === undefined || b === undefined || c === undefined ? {} : { quantiles: [a, b, c] }),
     };
   });
-  return {
-    case: one,
-    labels: labelsOf(points, one.capacity),
-    predictions,
-    oracleMs: kept.oracleMs,
-  };
+  return { predictions, oracleMs: kept.oracleMs };
 }
 
 type Metric = 'ap' | 0 | 1 | 2;

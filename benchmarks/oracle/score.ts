@@ -119,46 +119,48 @@ export interface Alarms {
 }
 
 const BUDGET_A_DAY = 4;
-const CELLS = 4_000;
+const CELLS = 2_000;
+
+/** Open points by step, and where an alarm would be spent. */
+interface AlarmRun {
+  readonly ranks: Int32Array;
+  readonly byStep: ReadonlyMap<number, readonly number[]>;
+  readonly isOpen: (i: number) => boolean;
+  /** Steps that an alarm of a host stands for: meanwhile no other one is rung there. */
+  readonly standsFor: number;
+  readonly points: Points;
+}
 
 /**
- * Alarms where the score is above a threshold that is causal: the quantile of all scores of earlier steps at which so many
- * alarms would have been rung as the budget allows.
+ * Alarms where the score reaches a threshold that is causal: the lowest one with which, over all earlier steps, no more alarms
+ * would have been rung than the budget allows. An alarm says "within the next `horizon` steps", so it stands for as many: a
+ * second one of the same host within that time says nothing new and is not rung (nor paid for). `isRepeated` rings and pays
+ * for every step instead; then a single event uses up to `horizon` alarms, and not even perfect knowledge catches many.
  */
 export function alarmsOf(
   labels: Labels,
   prediction: Prediction,
   intervalS: number,
   horizon: number,
+  isRepeated = false,
 ): Alarms {
   const { points, capacity } = labels;
-  const share = BUDGET_A_DAY / (86_400 / intervalS);
-  const ranks = rankCells(labels, prediction);
-  const seen = new Float64Array(CELLS);
-  let total = 0;
   const byStep = new Map<number, number[]>();
   points.step.forEach((t, i) => {
     const list = byStep.get(t) ?? [];
     list.push(i);
     byStep.set(t, list);
   });
-  const alarm = new Set<number>();
-  const key = (row: number, step: number): number => row * 1e7 + step;
-  let alarmSteps = 0;
-  for (const t of [...byStep.keys()].sort((a, b) => a - b)) {
-    const from = thresholdCell(seen, total, share);
-    for (const i of byStep.get(t)!) {
-      if (points.now[i]! >= capacity) continue;
-      if (ranks[i]! >= from) {
-        alarm.add(key(points.row[i]!, t));
-        alarmSteps++;
-      }
-    }
-    for (const i of byStep.get(t)!) {
-      if (points.now[i]! < capacity) seen[ranks[i]!]!++;
-      total++;
-    }
-  }
+  const alarms = alarmSteps(
+    {
+      ranks: rankCells(labels, prediction),
+      byStep,
+      isOpen: (i) => points.now[i]! < capacity,
+      standsFor: isRepeated ? 1 : horizon,
+      points,
+    },
+    BUDGET_A_DAY / (86_400 / intervalS),
+  );
   const leads: number[] = [];
   let events = 0;
   points.step.forEach((t, i) => {
@@ -166,7 +168,7 @@ export function alarmsOf(
     if (!(points.now[i]! < capacity && values[t + 1]! >= capacity)) return;
     events++;
     for (let back = horizon - 1; back >= 0; back--) {
-      if (!alarm.has(key(points.row[i]!, t - back))) continue;
+      if (!alarms.has(alarmKey(points.row[i]!, t - back))) continue;
       leads.push((back + 1) * intervalS);
       break;
     }
@@ -176,9 +178,39 @@ export function alarmsOf(
   return {
     events,
     caught: leads.length,
-    alarmStepsPerHostDay: alarmSteps / hostDays,
+    alarmStepsPerHostDay: alarms.size / hostDays,
     medianLeadS: leads[leads.length >> 1] ?? 0,
   };
+}
+
+const alarmKey = (row: number, step: number): number => row * 1e7 + step;
+
+/** Keys of the steps at which an alarm is rung; `share`: alarms a point that the budget allows. */
+function alarmSteps({ ranks, byStep, isOpen, standsFor, points }: AlarmRun, share: number): Set<number> {
+  const alarms = new Set<number>();
+  const quietUntil = new Int32Array(points.rows.length);
+  /** What each threshold would have rung so far, and of each host until when it would be quiet then. */
+  const rung = new Int32Array(CELLS);
+  const wouldBeQuiet = new Int32Array(points.rows.length * CELLS);
+  let total = 0;
+  for (const t of [...byStep.keys()].sort((a, b) => a - b)) {
+    const from = thresholdCell(rung, total, share);
+    for (const i of byStep.get(t)!) {
+      total++;
+      if (!isOpen(i)) continue;
+      const row = points.row[i]!;
+      if (ranks[i]! >= from && quietUntil[row]! <= t) {
+        alarms.add(alarmKey(row, t));
+        quietUntil[row] = t + standsFor;
+      }
+      for (let cell = 0; cell <= ranks[i]!; cell++) {
+        if (wouldBeQuiet[row * CELLS + cell]! > t) continue;
+        wouldBeQuiet[row * CELLS + cell] = t + standsFor;
+        rung[cell]!++;
+      }
+    }
+  }
+  return alarms;
 }
 
 /** Scores as cells of equal count; only their order matters. */
@@ -194,14 +226,12 @@ function rankCells({ points }: Labels, { score }: Prediction): Int32Array {
   return cells;
 }
 
-function thresholdCell(seen: Float64Array, total: number, share: number): number {
+/** The lowest threshold above which every one keeps the budget; CELLS = ring nothing. */
+function thresholdCell(rung: Int32Array, total: number, share: number): number {
   if (total === 0) return CELLS;
-  let above = 0;
-  for (let cell = CELLS - 1; cell >= 0; cell--) {
-    above += seen[cell]!;
-    if (above > share * total) return cell + 1;
-  }
-  return 0;
+  let cell = CELLS;
+  while (cell > 0 && rung[cell - 1]! <= share * total) cell--;
+  return cell;
 }
 
 export interface Reliability {
