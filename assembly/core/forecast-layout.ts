@@ -66,7 +66,8 @@ export const H_UNORDERED: usize = 1056;
 
 export const M_MEAN: usize = 4096;
 export const M_SPREAD: usize = M_MEAN + (<usize>ROW << 2);
-/** Three rows of DESIGN coefficients: P50, P90, P99; then f32 × 2: how far P95 and P99 lie beyond P90 (forecast-train.ts). */
+/** Three rows of DESIGN coefficients: P50, P90, P99; then f32 × 3: how far P95 and P99 lie beyond P90, and the
+ * power of the distance from P50 to P90 that this is multiplied by (forecast-train.ts). */
 export const M_LINEAR: usize = M_SPREAD + (<usize>ROW << 2);
 export const M_TAILS: usize = M_LINEAR + 3 * (<usize>DESIGN << 2);
 export const M_TREES: usize = M_TAILS + 16;

@@ -14,7 +14,7 @@
  * which are moved by each finished window as online quantile estimates are (Gibbs and Candès, "Adaptive conformal inference
  * under distribution shift", NeurIPS 2021).
  *
- * Does: keep states, make features, keep the pool, forecast. Does not: train (forecast-train.ts), know names or time.
+ * Does: keep states, make features, keep the pool, forecast. Does not: train (forecast-train.ts, forecast-linear.ts), know names or time.
  *
  * F1  Everything scales: x → a·x (a > 0) gives a·quantiles, up to rounding.
  * F2  Finite in, finite out; what is not finite, or larger than LARGEST, is a missing sample.
@@ -31,7 +31,8 @@ import {
   M_TREES, P50, P90, P99, POOL_ROWS, RING, ROW, S_CODES, S_SORT, SEASON, SLOT_BYTES, SLOTS, STATE_BYTES, STATES,
   T_LEAVES, TREE_BYTES, W_FEATURES, W_LEFT, W_PEAK, W_QUANTILES, W_SCALE, W_SEEN, W_START, W_WEIGHT,
 } from './forecast-layout';
-import { addLeaf, designOf, leafOf, linearQuantiles, random, sortFloats } from './forecast-train';
+import { designOf, linearQuantiles, sortFloats } from './forecast-linear';
+import { addLeaf, leafOf, random } from './forecast-train';
 
 const LARGEST: f64 = 1e30;
 /** Outcomes are cut here, in units of the scale. */
@@ -73,6 +74,11 @@ export function forecastSavedBytes(): usize {
 
 export function forecastRows(): i32 {
   return load<i32>(H_ROWS);
+}
+
+/** The pool takes no more: new windows take the place of old ones. */
+export function forecastIsFull(): bool {
+  return load<i32>(H_ROWS) == POOL_ROWS;
 }
 
 /** Windows ever offered to the pool by live series. */

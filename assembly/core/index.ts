@@ -382,6 +382,7 @@ export {
   forecastInputAt,
   forecastObserve,
   forecastOffered,
+  forecastIsFull,
   forecastRows,
   forecastSavedBytes,
   forecastStateBytes,

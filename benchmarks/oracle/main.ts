@@ -36,6 +36,7 @@ import {
   unpacked,
 } from './run.js';
 import {
+  type Alarms,
   alarmsOf,
   coverage,
   labelsOf,
@@ -66,6 +67,16 @@ const METRICS = [
 ] as const;
 type MetricKey = (typeof METRICS)[number]['key'];
 
+interface AlarmReport {
+  readonly events: number;
+  /** Share of the events. */
+  readonly caught: number;
+  readonly leadMin: number;
+  readonly stepsADay: number;
+  /** Share when a standing alarm is rung, and paid for, at every step. */
+  readonly caughtRepeated: number;
+}
+
 interface HostReport {
   readonly case: string;
   readonly compositions: number;
@@ -74,9 +85,7 @@ interface HostReport {
   readonly metrics: Readonly<Record<string, { best: Comparison; all: readonly Comparison[] }>>;
   readonly coverage: readonly string[];
   readonly topDecile: readonly number[];
-  readonly alarms: Readonly<
-    Record<string, { caught: number; leadMin: number; stepsADay: number; events: number }>
-  >;
+  readonly alarms: Readonly<Record<string, AlarmReport>>;
   readonly brier: number;
   readonly brierOfBaseRate: number;
   readonly reliability: readonly { said: number; came: number; points: number }[];
@@ -95,6 +104,25 @@ function bestOf(
   const better = (a: Comparison, b: Comparison): Comparison =>
     metric === 'ap' ? (b.other > a.other ? b : a) : b.other < a.other ? b : a;
   return { best: others.reduce(better), all };
+}
+
+function alarmReport(outcomes: readonly Outcome[], name: string): AlarmReport {
+  const run = (isRepeated: boolean): Alarms[] =>
+    outcomes.map(({ case: one, labels, predictions }) => {
+      const prediction = predictions.find((p) => p.name === name)!;
+      return alarmsOf(labels, prediction, one.intervalS, one.horizon, isRepeated);
+    });
+  const sum = (list: readonly Alarms[], of: 'events' | 'caught'): number =>
+    list.reduce((total, each) => total + each[of], 0);
+  const each = run(false);
+  const events = sum(each, 'events');
+  return {
+    events,
+    caught: sum(each, 'caught') / Math.max(1, events),
+    leadMin: (median(each.map((a) => a.medianLeadS)) - MOVE_S) / 60,
+    stepsADay: median(each.map((a) => a.alarmStepsPerHostDay)),
+    caughtRepeated: sum(run(true), 'caught') / Math.max(1, events),
+  };
 }
 
 function hostReport(outcomes: readonly Outcome[]): HostReport {
@@ -117,23 +145,7 @@ function hostReport(outcomes: readonly Outcome[]): HostReport {
     'perfect knowledge',
   ];
   const there = alarmed.filter((name) => first.predictions.some((p) => p.name === name));
-  const alarms = there.map((name) => {
-    const each = outcomes.map(({ case: one, labels, predictions }) =>
-      alarmsOf(labels, predictions.find((p) => p.name === name)!, one.intervalS, one.horizon),
-    );
-    const events = each.reduce((sum, a) => sum + a.events, 0);
-    const repeated = outcomes.map(({ case: one, labels, predictions }) =>
-      alarmsOf(labels, predictions.find((p) => p.name === name)!, one.intervalS, one.horizon, true),
-    );
-    const shareOf = (list: readonly Alarms[]): number =>
-      list.reduce((sum, a) => sum + a.caught, 0) / Math.max(1, events);
-    const caught = each.reduce((sum, a) => sum + a.caught, 0) / Math.max(1, events);
-    const leadMin = (median(each.map((a) => a.medianLeadS)) - MOVE_S) / 60;
-    return [
-      name,
-      { caught, leadMin, stepsADay: median(each.map((a) => a.alarmStepsPerHostDay)), events },
-    ] as const;
-  });
+  const alarms = there.map((name) => [name, alarmReport(outcomes, name)] as const);
   const reliable = outcomes.map(({ labels }, i) => reliabilityOf(labels, own[i]!.score));
   const bins = reliable[0]!.bins.map((_, b) => {
     const points = reliable.reduce((sum, { bins: list }) => sum + list[b]!.points, 0);
@@ -196,7 +208,7 @@ function printHosts(report: HostReport): void {
   );
   for (const [name, a] of Object.entries(report.alarms))
     console.log(
-      `alarms of ${name}: ${(100 * a.caught).toFixed(1)} % of ${a.events} onsets, lead ${a.leadMin.toFixed(1)} min beyond a move, ${a.stepsADay.toFixed(2)} steps a host-day`,
+      `alarms of ${name}: ${(100 * a.caught).toFixed(1)} % of ${a.events} onsets, lead ${a.leadMin.toFixed(1)} min beyond a move, ${a.stepsADay.toFixed(2)} alarms a host-day; rung at every step ${(100 * a.caughtRepeated).toFixed(1)} %`,
     );
   console.log(
     `Brier ${report.brier.toFixed(4)}, of the base rate ${report.brierOfBaseRate.toFixed(4)}`,
@@ -223,7 +235,10 @@ interface Run {
 }
 
 function hostCases(make: (seed: number) => Case, run: Run): Outcome[] {
-  const core = createHash('sha256').update(readFileSync(new URL('../../../core/core.wasm', import.meta.url))).digest('hex').slice(0, 12);
+  const core = createHash('sha256')
+    .update(readFileSync(new URL('../../../core/core.wasm', import.meta.url)))
+    .digest('hex')
+    .slice(0, 12);
   return Array.from({ length: run.compositions }, (_, seed) => {
     const startMs = performance.now();
     const one = make(seed);

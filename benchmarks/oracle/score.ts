@@ -186,7 +186,10 @@ export function alarmsOf(
 const alarmKey = (row: number, step: number): number => row * 1e7 + step;
 
 /** Keys of the steps at which an alarm is rung; `share`: alarms a point that the budget allows. */
-function alarmSteps({ ranks, byStep, isOpen, standsFor, points }: AlarmRun, share: number): Set<number> {
+function alarmSteps(
+  { ranks, byStep, isOpen, standsFor, points }: AlarmRun,
+  share: number,
+): Set<number> {
   const alarms = new Set<number>();
   const quietUntil = new Int32Array(points.rows.length);
   /** What each threshold would have rung so far, and of each host until when it would be quiet then. */

@@ -16,7 +16,7 @@ import { invariant } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 
 /** Increased when the layout of the saved bytes or what they mean changes. */
-export const FORECAST_VERSION = 1;
+export const FORECAST_VERSION = 2;
 const WASM_PAGE_BYTES = 65_536;
 const SEED = 0x5e4d;
 
@@ -27,6 +27,7 @@ interface ForecastExports extends WebAssembly.Exports {
   forecastStateBytes(): number;
   forecastInputAt(): number;
   forecastSavedBytes(): number;
+  forecastIsFull(): number;
   forecastRows(): number;
   forecastOffered(): number;
   forecastBegin(horizon: number, seed: number): void;
@@ -75,6 +76,11 @@ export class Forecaster {
   /** Past windows in the pool. */
   get rows(): number {
     return this.#core.forecastRows();
+  }
+
+  /** The pool has as many as it takes. */
+  get isFull(): boolean {
+    return this.#core.forecastIsFull() !== 0;
   }
 
   /** Past windows of live series so far. */

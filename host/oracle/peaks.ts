@@ -21,10 +21,14 @@ import type { Platform } from '../types/platform.js';
 
 export type { PeakForecast } from '../core/forecast.js';
 
-/** Live windows at the first fit (with a model from history: later), and by how much their number grows until the next one. */
+/**
+ * Live windows at the first fit (with a model from history: later), and by how much their number grows until the next one:
+ * less while the pool grows with them, for a fit then sees more.
+ */
 const FIRST_FIT = 600;
 const FIRST_FIT_TAUGHT = 2_000;
-const FIT_GROWTH = 2.5;
+const FIT_GROWTH = 1.5;
+const FIT_GROWTH_FULL = 2.5;
 /** History of others counts for less the more live windows there are: by half at so many. */
 const HISTORY_HALF = 8_000;
 const DAY_S = 86_400;
@@ -130,7 +134,8 @@ export class PeakOracle {
     const offered = this.#forecaster.offered;
     if (offered < this.#nextFit) return;
     this.#forecaster.train(HISTORY_HALF / (HISTORY_HALF + offered));
-    this.#nextFit = Math.ceil(offered * FIT_GROWTH);
+    const growth = this.#forecaster.isFull ? FIT_GROWTH_FULL : FIT_GROWTH;
+    this.#nextFit = Math.ceil(offered * growth);
   }
 
   /** Everything, as bytes: head, deflated body, hash of both. */

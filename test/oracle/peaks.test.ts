@@ -329,5 +329,32 @@ describe('many series', () => {
     expect(below[0]! / known).toBeLessThan(0.6);
     expect(below[1]! / known).toBeGreaterThan(0.85);
     expect(below[1]! / known).toBeLessThan(0.95);
-  });
+  }, 240_000);
+});
+
+describe('series that are idle but for rare jobs', () => {
+  it('keep their median: levels that lie close together cross, and each is moved by its own misses', () => {
+    const [steps, horizon] = [2_000, 6];
+    const series = Array.from({ length: 10 }, (_, i): RecordedSeries => {
+      const random = randomFrom(100 + i);
+      let isOn = false;
+      const values = Float64Array.from({ length: steps }, () => {
+        if (random() < (isOn ? 0.1 : 0.003)) isOn = !isOn;
+        return 1 + (isOn ? 20 + 5 * random() : 0) + 0.05 * (random() + random() + random());
+      });
+      return { name: `s${i}`, values };
+    });
+    const peaks = new Map(series.map((one) => [one.name, peaksOf(one.values, horizon)]));
+    const below = [0, 0];
+    let known = 0;
+    replay(nodePlatform, { series, intervalS: 300, horizon, capacity: 10 }, (one, step, said) => {
+      const peak = peaks.get(one.name)![step]!;
+      if (step < 1_200 || Number.isNaN(peak)) return;
+      below[0]! += Number(peak <= said.p50);
+      below[1]! += Number(peak <= said.p90);
+      known++;
+    });
+    expect(Math.abs(below[0]! / known - 0.5)).toBeLessThan(0.08);
+    expect(Math.abs(below[1]! / known - 0.9)).toBeLessThan(0.06);
+  }, 120_000);
 });
