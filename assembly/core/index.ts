@@ -380,12 +380,18 @@ export {
   forecastBegin,
   forecastClear,
   forecastInputAt,
+  forecastLevelsAt,
+  forecastLimit,
+  forecastModelAt,
   forecastObserve,
   forecastOffered,
+  forecastPoolAt,
+  forecastPoolRows,
+  forecastReady,
+  forecastRowBytes,
   forecastRows,
-  forecastSavedBytes,
   forecastStateBytes,
   forecastStates,
   forecastStream,
 } from './forecast';
-export { forecastTrain } from './forecast-train';
+export { forecastTrain, forecastTrainBegin, forecastTrainStep } from './forecast-train';

@@ -60,7 +60,7 @@ type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
 export class Brain {
   readonly #options: BrainOptions;
   readonly #scheduler = new Scheduler();
-  readonly #oracle = new Oracle();
+  readonly #oracle: Oracle;
   readonly #workflow = new Workflow();
   readonly #failures = new FailureLog();
   readonly #studied = new Map<Hash, Decomposition | null>();
@@ -73,6 +73,7 @@ export class Brain {
 
   constructor(options: BrainOptions) {
     this.#options = options;
+    this.#oracle = new Oracle(options.platform);
   }
 
   /** Takes in what there is and begins to decide. */

@@ -24,7 +24,7 @@ import { availableParallelism, cpus, freemem, hostname, totalmem } from 'node:os
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Machine, NodeSampleValues } from '../types/records.js';
 
-export type MachineSample = Required<Omit<NodeSampleValues, 'guestCpu' | 'runnable'>>;
+export type MachineSample = Omit<NodeSampleValues, 'guestCpu' | 'runnable'>;
 
 export interface SampleCollector {
   readonly machine: Machine;
