@@ -42,7 +42,7 @@ import {
   type SavedMachine,
   type Shared,
 } from './machines.js';
-import { oracleDamaged, packParts, unpackParts } from './packed.js';
+import { oracleDamaged } from './packed.js';
 import type { RungView } from './rung.js';
 import { MEASURABLE_MAX, quantile, type Series } from './series.js';
 
@@ -53,7 +53,7 @@ export interface ManagedChange {
 }
 
 /** Head of what is saved; its parts: those of the ladder. */
-interface SavedHead {
+export interface SavedHead {
   readonly version: number;
   readonly nowMs: number;
   readonly wallMs: number;
@@ -188,28 +188,26 @@ export class NodeForecasts {
     return this.#live.isTraining;
   }
 
-  save(nowMs: number, wallMs: number): Uint8Array {
+  /** A head and parts, in pieces to be copied at once. */
+  save(
+    nowMs: number,
+    wallMs: number,
+  ): { readonly head: SavedHead; readonly parts: readonly (readonly Uint8Array[])[] } {
     const machines = this.#machines.save();
     const { head: live, parts } = this.#live.save();
-    const head: SavedHead = { version: VERSION, nowMs, wallMs, live, machines };
-    return packParts(head, parts);
+    return { head: { version: VERSION, nowMs, wallMs, live, machines }, parts };
   }
 
-  load(bytes: Uint8Array, nowMs: number, wallMs: number): void {
+  /** What `save` gave. Throws when it cannot be; then nothing has changed. */
+  load(head: unknown, parts: readonly Uint8Array[], nowMs: number, wallMs: number): void {
+    const saved = head as SavedHead;
+    if (saved.version !== VERSION) throw oracleDamaged(`it is of version ${saved.version}`);
+    const passedMs = Math.max(0, wallMs - saved.wallMs);
+    const laterMs = Math.round(nowMs - saved.nowMs - passedMs);
     const live = new LiveOracle(this.#platform);
     const machines = new Machines();
-    try {
-      const { head, parts } = unpackParts(bytes);
-      const saved = head as SavedHead;
-      if (saved.version !== VERSION) throw oracleDamaged(`it is of version ${saved.version}`);
-      const passedMs = Math.max(0, wallMs - saved.wallMs);
-      const laterMs = Math.round(nowMs - saved.nowMs - passedMs);
-      live.load(saved.live, parts, laterMs);
-      machines.load(saved.machines, laterMs);
-    } catch (cause) {
-      // Whatever shape it had: what was read into the two is dropped with them.
-      throw oracleDamaged(cause instanceof Error ? cause.message : String(cause));
-    }
+    live.load(saved.live, parts, laterMs);
+    machines.load(saved.machines, laterMs);
     this.#live = live;
     this.#machines = machines;
   }

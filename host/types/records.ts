@@ -166,11 +166,22 @@ export interface FailureRecord {
   readonly attempt: number;
 }
 
+/** Where what the oracle has learned lies; written by whoever runs the brain. */
+export interface OracleRecord {
+  readonly v: 1;
+  readonly blob: Hash;
+  /** Size of the blob. */
+  readonly bytes: number;
+  readonly writer: string;
+  readonly attempt: number;
+}
+
 export const KEY = {
   shard: (id: ShardId): string => `shard.${id}`,
   node: (id: NodeId): string => `node.${id}`,
   control: 'control',
   failures: 'failures',
+  oracle: 'oracle',
   shards: 'shard',
   nodes: 'node',
 } as const;

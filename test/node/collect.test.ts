@@ -19,6 +19,7 @@ function sources(texts: Record<string, (string | undefined)[]>, rest: Partial<Sa
   };
   const fallback: SampleSources = {
     readText,
+    inodeOf: () => undefined,
     osTicks: () => ({ busy: 1, all: 4 }),
     osMemoryUsedBytes: () => 77,
     osCores: () => 4,

@@ -201,6 +201,17 @@ describe('saved and restored', () => {
     expect(two.scores.find(({ windowMs }) => windowMs === 5_000)!.score.steps).toBeGreaterThan(700);
   });
 
+  it('programs too', () => {
+    const one = new Oracle();
+    const module = 'a'.repeat(64);
+    for (let run = 0; run < 30; run++)
+      one.observeEnd(module, run, BigInt(1_000 + 7 * run), { ranMs: 50, memoryBytes: 65_536 });
+    const two = new Oracle();
+    two.load(one.save(0, 0), 0, 0);
+    expect(two.needs(module, 0)).toEqual(one.needs(module, 0));
+    expect(two.needs(module, 0).fuel?.p50).toBeGreaterThan(1_000);
+  });
+
   it('nodes that are gone are forgotten', () => {
     const oracle = fed(new Oracle(), 10, others(1));
     oracle.keepOnly(new Set(['a']));
