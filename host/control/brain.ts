@@ -311,8 +311,8 @@ export class Brain {
     const atMs = this.#options.nowMs();
     const { workers, memoryBytes, machine } = record;
     const capacity = { cores: workers, memoryBytes, machine };
-    this.#oracle.observe({ nodeId: record.id, atMs, values: record.sample }, capacity);
     this.#feed({ kind: 'node', seen });
+    this.#oracle.observe({ nodeId: record.id, atMs, values: record.sample }, capacity);
     const forecast = this.#oracle.forecast(record.id, HORIZON_MS);
     if (forecast !== undefined) this.#feed({ kind: 'forecast', forecast });
   }
