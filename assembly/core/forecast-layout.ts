@@ -34,6 +34,8 @@ export const H_TREES: usize = 12;
 export const H_RANDOM: usize = 16;
 export const H_PERIOD: usize = 20;
 export const H_READY: usize = 24;
+/** i32: rows that the pool keeps at most, a power of two up to POOL_ROWS. */
+export const H_POOL: usize = 28;
 /** f64: rows ever offered, of history and live. */
 export const H_OFFERED: usize = 32;
 export const H_OFFERED_LIVE: usize = 40;
@@ -67,7 +69,7 @@ export const H_UNORDERED: usize = 1056;
 export const M_MEAN: usize = 4096;
 export const M_SPREAD: usize = M_MEAN + (<usize>ROW << 2);
 /** Three rows of DESIGN coefficients: P50, P90, P99; then f32 × 3: how far P95 and P99 lie beyond P90, and the
- * power of the distance from P50 to P90 that this is multiplied by (forecast-train.ts). */
+ * power of the distance from P50 to P90 that this is multiplied by (forecast-linear.ts). */
 export const M_LINEAR: usize = M_SPREAD + (<usize>ROW << 2);
 export const M_TAILS: usize = M_LINEAR + 3 * (<usize>DESIGN << 2);
 export const M_TREES: usize = M_TAILS + 16;
@@ -86,7 +88,7 @@ const ROWS: usize = <usize>POOL_ROWS;
 export const L_X: usize = (M_TREES + <usize>TREES_MAX * TREE_BYTES + 63) & ~63;
 export const L_Y: usize = L_X + ROWS * (<usize>ROW << 2);
 export const L_W: usize = L_Y + (ROWS << 2);
-/** u8: 1 = live. */
+/** u8: bit 0 = live, bit 1 = the outcome is "at least" (censored). */
 export const L_LIVE: usize = L_W + (ROWS << 2);
 
 // --- scratch of training --------------------------------------------------------------------------------------
@@ -154,14 +156,21 @@ export const A_GAP: usize = A_ANCHOR + 100;
 export const A_WINDOWS: usize = A_ANCHOR + 104;
 /** f32 × LEVELS: what is added to the model's quantiles, in units of the scale. */
 export const A_OFFSETS: usize = A_ANCHOR + 112;
-/** What comes in: f64 value, i32 1 = it has a step now. What goes out: f64 P50, P90, P99, probability. */
+/**
+ * What comes in: f64 value, i32 1 = it has a step now, i32 1 = the value is "at least". What goes out: f64 P50, P90, P99,
+ * probability; at A_LEVELS f32 × LEVELS, all quantiles.
+ */
 export const A_INPUT: usize = A_OFFSETS + 32;
 export const A_PRESENT: usize = A_INPUT + 8;
+export const A_CENSORED: usize = A_INPUT + 12;
 export const A_OUTPUT: usize = A_INPUT + 16;
 /** Windows that are open: their end is not known yet. */
 export const SLOTS: i32 = 6;
 export const A_SLOTS: usize = A_OUTPUT + 32;
-/** i32 steps left (0 = free), i32 values seen; f64 value at the start, f64 maximum; f32 scale, weight, quantiles, features. */
+/**
+ * i32 steps left (0 = free), i32 values seen; f64 value at the start, f64 maximum; f32 scale, weight, quantiles, features;
+ * i32 1 = a value in it was "at least".
+ */
 export const W_LEFT: usize = 0;
 export const W_SEEN: usize = 4;
 export const W_START: usize = 8;
@@ -170,5 +179,7 @@ export const W_SCALE: usize = 24;
 export const W_WEIGHT: usize = 28;
 export const W_QUANTILES: usize = 32;
 export const W_FEATURES: usize = 64;
-export const SLOT_BYTES: usize = W_FEATURES + (<usize>ROW << 2);
-export const STATE_BYTES: usize = (A_SLOTS + <usize>SLOTS * SLOT_BYTES + 63) & ~63;
+export const W_CENSORED: usize = W_FEATURES + (<usize>ROW << 2);
+export const SLOT_BYTES: usize = W_CENSORED + 8;
+export const A_LEVELS: usize = A_SLOTS + <usize>SLOTS * SLOT_BYTES;
+export const STATE_BYTES: usize = (A_LEVELS + (<usize>LEVELS << 2) + 63) & ~63;

@@ -1,20 +1,17 @@
 /**
- * The linear part of the forecaster's model: quantile regression at P50, P90 and P99 on standardised features, and pooled tails.
+ * The linear part of the forecaster's model: quantile regression at P50, P90, P99, and pooled tails.
  *
- *     features ── less their mean, over their spread, cut at ±CUT ──▶ design ──▶ 3 quantiles ── tails ──▶ LEVELS quantiles
+ *     features ── standardised, cut at ±6 ──▶ S_DESIGN ──▶ three rows of coefficients at M_LINEAR, tails ──▶ LEVELS quantiles
  *
  * Hunter and Lange, "Quantile regression via an MM algorithm" (J. Comp. Graph. Stat. 9, 2000): each round is a weighted least
  * squares with weights 1 / (ε + |residual|). ε falls in stages: where half of the outcomes lie within a hundredth of the scale,
- * one of 0.005 at the end cost 3 % of the loss of P90.
+ * one of 0.005 at the end cost 3 % of the loss of P90. Also the generator and the sort that all of the training uses.
  *
- * Does: standardise, fit, say the quantiles of a row. Does not: boost (forecast-train.ts), keep the pool (forecast.ts).
- *
- * L1  Sums run in the order of the rows, blocks of them in f32, their sum in f64: same rows, same bits.
- * L2  P50 ≤ P90 ≤ P95 and P90 ≤ P99 for every row.
+ * Does: standardise, fit, evaluate. Does not: decide when (forecast-train.ts), or grow trees (forecast-trees.ts).
  */
 import {
-  DESIGN, FEATURES, H_NORMAL, L_X, L_Y, M_LINEAR, M_MEAN, M_SPREAD, M_TAILS, P90, ROW, S_BLOCK, S_DESIGN, S_MATRIX,
-  S_RIGHT, S_SOLUTION, S_SORT, S_WEIGHT, SORT_MAX,
+  DESIGN, FEATURES, H_NORMAL, H_RANDOM, L_LIVE, L_X, L_Y, M_LINEAR, M_MEAN, M_SPREAD, M_TAILS, P90, ROW, S_BLOCK,
+  S_DESIGN, S_MATRIX, S_RIGHT, S_SOLUTION, S_SORT, S_WEIGHT, SORT_MAX,
 } from './forecast-layout';
 
 const CUT: f32 = 6;
@@ -22,9 +19,10 @@ const RIDGE: f64 = 30;
 /** Few rows: so much more, divided by their number. */
 const RIDGE_FEW: f64 = 100_000;
 /** Rounds at each smoothing, in units of the scale: the first, and so on, a third of the one before. */
-const MM_ROUNDS: i32 = 3;
+const STAGE_ROUNDS: i32 = 3;
 const MM_SMOOTHINGS: i32 = 4;
 const MM_SMOOTHING: f32 = 0.03;
+const MM_ROUNDS: i32 = STAGE_ROUNDS * MM_SMOOTHINGS;
 /** Outcomes beyond are cut for the linear part and its tails, in units of the scale: single jumps would bend all of it. */
 const LINEAR_MAX: f32 = 12;
 /** Least distance from P50 to P90 by which tails are measured, in units of the scale. */
@@ -35,7 +33,19 @@ const P99_LINEAR: f32 = 0.8;
 export const STEP: usize = <usize>ROW << 2;
 export const DESIGN_STEP: usize = <usize>DESIGN << 2;
 
-// --- sorting --------------------------------------------------------------------------------------------------
+// --- random and sorting ---------------------------------------------------------------------------------------
+
+/** Marsaglia's xorshift32. */
+// @ts-ignore: decorator
+@inline
+export function random(): u32 {
+  let x = load<u32>(H_RANDOM);
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  store<u32>(H_RANDOM, x);
+  return x;
+}
 
 /** Shell sort (Ciura's gaps begin far below what is sorted here; ×3+1 is enough), ascending. */
 export function sortFloats(at: usize, count: i32): void {
@@ -194,7 +204,13 @@ function addRight(design: usize, value: f64): void {
   }
 }
 
-/** One round towards the quantile `tau`; with `epsilon` 0 least squares instead. */
+// @ts-ignore: decorator
+@inline
+export function isCensored(row: usize): bool {
+  return (load<u8>(L_LIVE + row) & 2) != 0;
+}
+
+/** One round towards the quantile `tau`; with `epsilon` 0 least squares instead. A fit above what is "at least" is not wrong. */
 function fitRound(rows: i32, target: usize, tau: f64, epsilon: f32): void {
   clearEquations();
   for (let i = 0; i < rows; i++) {
@@ -205,9 +221,12 @@ function fitRound(rows: i32, target: usize, tau: f64, epsilon: f32): void {
       addRow(design, w);
       addRight(design, <f64>(w * y));
     } else {
-      const weight = (w * 0.5) / (epsilon + abs<f32>(y - dot(target, design)));
-      addRow(design, weight);
-      addRight(design, <f64>weight * <f64>y + <f64>w * (tau - 0.5));
+      const residual = y - dot(target, design);
+      if (residual > 0 || !isCensored(<usize>i)) {
+        const weight = (w * 0.5) / (epsilon + abs<f32>(residual));
+        addRow(design, weight);
+        addRight(design, <f64>weight * <f64>y + <f64>w * (tau - 0.5));
+      }
     }
     if (i % BLOCK_ROWS == BLOCK_ROWS - 1) flushBlock();
   }
@@ -228,21 +247,24 @@ function residualQuantile(rows: i32, coefficients: usize, tau: f64): f32 {
   return sorted(min(count - 1, <i32>(<f64>count * tau)));
 }
 
-export function fitLinear(rows: i32): void {
-  fitRound(rows, M_LINEAR, 0.5, 0);
-  memory.copy(M_LINEAR + DESIGN_STEP, M_LINEAR, DESIGN_STEP);
-  memory.copy(M_LINEAR + 2 * DESIGN_STEP, M_LINEAR, DESIGN_STEP);
-  for (let k = 0; k < 3; k++) {
-    const tau: f64 = k == 0 ? 0.5 : k == 1 ? 0.9 : 0.99;
-    const target = M_LINEAR + <usize>k * DESIGN_STEP;
-    store<f32>(target, load<f32>(target) + residualQuantile(rows, target, tau));
-    let epsilon = MM_SMOOTHING;
-    for (let stage = 0; stage < MM_SMOOTHINGS; stage++) {
-      for (let round = 0; round < MM_ROUNDS; round++) fitRound(rows, target, tau, epsilon);
-      epsilon *= <f32>0.3333;
-    }
+/** The first step is least squares for all three levels, then MM_ROUNDS for each. */
+export const LINEAR_STEPS: i32 = 1 + 3 * MM_ROUNDS;
+
+export function fitLinear(rows: i32, step: i32): void {
+  if (step == 0) {
+    fitRound(rows, M_LINEAR, 0.5, 0);
+    memory.copy(M_LINEAR + DESIGN_STEP, M_LINEAR, DESIGN_STEP);
+    memory.copy(M_LINEAR + 2 * DESIGN_STEP, M_LINEAR, DESIGN_STEP);
+    return;
   }
-  fitTails(rows);
+  const k = (step - 1) / MM_ROUNDS;
+  const round = (step - 1) % MM_ROUNDS;
+  const tau: f64 = k == 0 ? 0.5 : k == 1 ? 0.9 : 0.99;
+  const target = M_LINEAR + <usize>k * DESIGN_STEP;
+  if (round == 0) store<f32>(target, load<f32>(target) + residualQuantile(rows, target, tau));
+  let epsilon = MM_SMOOTHING;
+  for (let stage = round / STAGE_ROUNDS; stage > 0; stage--) epsilon *= <f32>0.3333;
+  fitRound(rows, target, tau, epsilon);
 }
 
 /** The power of the distance from P50 to P90 that tails are measured in. */
@@ -257,7 +279,7 @@ function tailUnit(p50: f32, p90: f32, power: f32): f32 {
  * family of one shape that is the distance itself (1); where series are now here, now there, it is a constant (0), and the
  * distance would make tails of a hundred times the range. The power with the least loss of P99 is taken.
  */
-function fitTails(rows: i32): void {
+export function fitTails(rows: i32): void {
   let least: f64 = Infinity;
   for (let candidate = 0; candidate < TAIL_POWERS; candidate++) {
     const power: f32 = <f32>candidate / <f32>(TAIL_POWERS - 1);
@@ -289,7 +311,7 @@ function tailResiduals(rows: i32, power: f32): i32 {
   return count;
 }
 
-/** Pinball loss of P90 + unit · `p99` over the same sample. */
+/** Pinball loss of P90 + unit · `p99` over the same sample; above what is "at least" there is none. */
 function tailLoss(rows: i32, power: f32, p99: f32): f64 {
   const step = max(1, rows / SORT_MAX);
   let loss: f64 = 0;
@@ -298,6 +320,7 @@ function tailLoss(rows: i32, power: f32, p99: f32): f64 {
     const p50 = dot(M_LINEAR, design);
     const p90 = max<f32>(p50, dot(M_LINEAR + DESIGN_STEP, design));
     const miss = <f64>(load<f32>(L_Y + (<usize>i << 2)) - p90 - tailUnit(p50, p90, power) * p99);
+    if (miss < 0 && isCensored(<usize>i)) continue;
     loss += <f64>load<f32>(S_WEIGHT + (<usize>i << 2)) * (miss > 0 ? 0.99 * miss : -0.01 * miss);
   }
   return loss;

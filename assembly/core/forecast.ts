@@ -14,25 +14,29 @@
  * which are moved by each finished window as online quantile estimates are (Gibbs and Candès, "Adaptive conformal inference
  * under distribution shift", NeurIPS 2021).
  *
- * Does: keep states, make features, keep the pool, forecast. Does not: train (forecast-train.ts, forecast-linear.ts), know names or time.
+ * Does: keep states, make features, keep the pool, forecast. Does not: train (forecast-train.ts), know names or time.
  *
  * F1  Everything scales: x → a·x (a > 0) gives a·quantiles, up to rounding.
  * F2  Finite in, finite out; what is not finite, or larger than LARGEST, is a missing sample.
  * F3  Quantiles ascend, and the probability is that of the distribution through them: P(≥ p90) = 0.1.
  * F4  Nothing but the bytes of the head, model, pool and states decides: the order of the states, no clock, no address.
  * F5  STATE_BYTES a series, whatever the horizon: windows begin every H_STRIDE steps, at most SLOTS are open.
+ * F6  A value may be "at least" (censored: the demand was cut off by the capacity). Then the maximum of its windows is "at least"
+ *     too, and a quantile above it is not wrong: only those below it learn (Powell, "Censored regression quantiles", J.
+ *     Econometrics 32, 1986).
  */
 import { back, features, NEVER, ringAt, SMALLEST } from './forecast-features';
 import {
-  A_ANCHOR, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LONG, A_LOW, A_PROFILE, A_OFFSETS,
+  A_ANCHOR, A_CENSORED, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LEVELS, A_LONG, A_LOW, A_PROFILE, A_OFFSETS,
   A_OUTPUT, A_PRESENT, A_SCALE, A_SEASON, A_SLOTS, A_SLOW, A_STEP, A_VARIANCE, A_WINDOWS, H_CROSS, H_CROSS_COUNT,
-  H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD, H_QUANTILES,
-  H_RANDOM, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TREES, H_UNORDERED, L_LIVE, L_W, L_X, L_Y, LEVELS,
-  M_TREES, P50, P90, P99, POOL_ROWS, RING, ROW, S_CODES, S_SORT, SEASON, SLOT_BYTES, SLOTS, STATE_BYTES, STATES,
-  T_LEAVES, TREE_BYTES, W_FEATURES, W_LEFT, W_PEAK, W_QUANTILES, W_SCALE, W_SEEN, W_START, W_WEIGHT,
+  H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD, H_POOL, H_QUANTILES,
+  H_RANDOM, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS, M_MEAN,
+  M_TREES, P50, P90, P99, POOL_ROWS, RING, ROW, S_SORT, SEASON, SLOT_BYTES, SLOTS, STATE_BYTES, STATES,
+  H_UNORDERED, T_LEAVES, TREE_BYTES, W_CENSORED, W_FEATURES, W_LEFT, W_PEAK, W_QUANTILES, W_SCALE, W_SEEN, W_START,
+  W_WEIGHT,
 } from './forecast-layout';
-import { designOf, linearQuantiles, sortFloats } from './forecast-linear';
-import { addLeaf, leafOf, random } from './forecast-train';
+import { designOf, linearQuantiles, random, sortFloats } from './forecast-linear';
+import { addLeaf, leafOf } from './forecast-trees';
 
 const LARGEST: f64 = 1e30;
 /** Outcomes are cut here, in units of the scale. */
@@ -67,18 +71,39 @@ export function forecastInputAt(): usize {
   return A_INPUT;
 }
 
-/** Up to here is head, model and pool; beyond is scratch until the states begin. */
-export function forecastSavedBytes(): usize {
-  return S_CODES;
+export function forecastLevelsAt(): usize {
+  return A_LEVELS;
 }
 
-export function forecastRows(): i32 {
-  return load<i32>(H_ROWS);
+/** The model lies from here up to where the pool begins: POOL_ROWS rows of features, then outcomes, weights, origins. */
+export function forecastModelAt(): usize {
+  return M_MEAN;
+}
+
+export function forecastPoolAt(): usize {
+  return L_X;
+}
+
+export function forecastPoolRows(): i32 {
+  return POOL_ROWS;
+}
+
+export function forecastRowBytes(): usize {
+  return <usize>ROW << 2;
+}
+
+/** There is a model. */
+export function forecastReady(): i32 {
+  return load<i32>(H_READY);
 }
 
 /** The pool takes no more: new windows take the place of old ones. */
 export function forecastIsFull(): bool {
-  return load<i32>(H_ROWS) == POOL_ROWS;
+  return load<i32>(H_ROWS) >= load<i32>(H_POOL);
+}
+
+export function forecastRows(): i32 {
+  return load<i32>(H_ROWS);
 }
 
 /** Windows ever offered to the pool by live series. */
@@ -96,6 +121,7 @@ export function forecastBegin(horizon: i32, seed: u32): void {
   store<i32>(H_HORIZON, horizon);
   store<i32>(H_STRIDE, (horizon + SLOTS - 1) / SLOTS);
   store<u32>(H_RANDOM, seed | 1);
+  store<i32>(H_POOL, POOL_ROWS);
   level(0, 0.1, -1.28155);
   level(1, 0.3, -0.5244);
   level(2, 0.5, 0);
@@ -104,6 +130,11 @@ export function forecastBegin(horizon: i32, seed: u32): void {
   level(5, 0.9, 1.28155);
   level(6, 0.95, 1.64485);
   level(7, 0.99, 2.32635);
+}
+
+/** The pool keeps at most so many rows: a power of two, up to POOL_ROWS. Before the first of them. */
+export function forecastLimit(rows: i32): void {
+  store<i32>(H_POOL, rows);
 }
 
 /** A stream of series begins: history of others (0) or live (1); steps a day, 0 = not known. */
@@ -147,7 +178,7 @@ function observeOne(state: usize): void {
   store<i32>(state, isGiven ? 0 : load<i32>(state, A_GAP) + 1, A_GAP);
   const before = count == 0 ? given : load<f64>(ringAt(state, count, 0));
   const value = isGiven ? given : before;
-  closeWindows(state, value, isGiven);
+  closeWindows(state, value, isGiven, load<i32>(state, A_CENSORED));
   const n = count == i32.MAX_VALUE ? count - RING : count + 1;
   store<i32>(state, n, A_COUNT);
   store<f64>(ringAt(state, n, 0), value);
@@ -180,7 +211,7 @@ function learn(state: usize, value: f64, step: f64, n: f64): void {
 }
 
 /** The open windows see the value; those that are over go to the pool and move the offsets. */
-function closeWindows(state: usize, value: f64, isGiven: bool): void {
+function closeWindows(state: usize, value: f64, isGiven: bool, censored: i32): void {
   for (let s: usize = 0; s < <usize>SLOTS; s++) {
     const slot = state + A_SLOTS + s * SLOT_BYTES;
     const left = load<i32>(slot, W_LEFT);
@@ -188,6 +219,7 @@ function closeWindows(state: usize, value: f64, isGiven: bool): void {
     if (isGiven) {
       store<f64>(slot, Math.max(value, load<f64>(slot, W_PEAK)), W_PEAK);
       store<i32>(slot, load<i32>(slot, W_SEEN) + 1, W_SEEN);
+      if (censored) store<i32>(slot, 1, W_CENSORED);
     }
     store<i32>(slot, left - 1, W_LEFT);
     if (left == 1 && load<i32>(slot, W_SEEN) * 2 > load<i32>(H_HORIZON)) finish(state, slot);
@@ -203,7 +235,8 @@ function finish(state: usize, slot: usize): void {
   store<f64>(state, mean + Math.max(1 / <f64>windows, 0.01) * (excess - mean), A_EXCESS);
   const high = load<f64>(state, A_EXCESS_P90);
   const rate = Math.max(0.04, 1 / <f64>windows) * load<f64>(state, A_SCALE);
-  store<f64>(state, high + (excess > high ? 0.9 * rate : -0.1 * rate), A_EXCESS_P90);
+  const down = load<i32>(slot, W_CENSORED) ? 0 : -0.1 * rate;
+  store<f64>(state, high + (excess > high ? 0.9 * rate : down), A_EXCESS_P90);
   const outcome = <f32>Math.min(OUTCOME_MAX, Math.max(-OUTCOME_MAX, excess / scale));
   recalibrate(state, slot, outcome);
   offer(slot, outcome);
@@ -218,9 +251,10 @@ function pooledRate(): f32 {
 
 function recalibrate(state: usize, slot: usize, outcome: f32): void {
   const rate = pooledRate();
+  const isCensored = load<i32>(slot, W_CENSORED) != 0;
   for (let k: usize = 0; k < <usize>LEVELS; k++) {
     const tau = load<f32>(H_TAU + (k << 2));
-    const gradient = outcome > load<f32>(slot + (k << 2), W_QUANTILES) ? tau : tau - 1;
+    const gradient = outcome > load<f32>(slot + (k << 2), W_QUANTILES) ? tau : isCensored ? 0 : tau - 1;
     const own = state + A_OFFSETS + (k << 2);
     store<f32>(own, load<f32>(own) * OFFSET_KEEP + OFFSET_RATE * gradient);
     if (!load<i32>(H_LIVE)) continue;
@@ -237,11 +271,12 @@ function offer(slot: usize, outcome: f32): void {
   if (live) store<f64>(H_OFFERED_LIVE, load<f64>(H_OFFERED_LIVE) + 1);
   const rows = load<i32>(H_ROWS);
   let row = rows;
-  if (rows == POOL_ROWS) {
-    const chance = <f64>POOL_ROWS / offered;
+  const most = load<i32>(H_POOL);
+  if (rows >= most) {
+    const chance = <f64>most / offered;
     const keep = live ? Math.max(chance, 0.1) : chance;
     if (<f64>random() * 2.3283064365386963e-10 >= keep) return;
-    row = random() & (POOL_ROWS - 1);
+    row = random() & (most - 1);
   } else {
     store<i32>(H_ROWS, rows + 1);
   }
@@ -249,7 +284,7 @@ function offer(slot: usize, outcome: f32): void {
   memory.copy(L_X + at * (<usize>ROW << 2), slot + W_FEATURES, <usize>ROW << 2);
   store<f32>(L_Y + (at << 2), outcome);
   store<f32>(L_W + (at << 2), load<f32>(slot, W_WEIGHT));
-  store<u8>(L_LIVE + at, live);
+  store<u8>(L_LIVE + at, live | (load<i32>(slot, W_CENSORED) << 1));
 }
 
 // --- all series together ----------------------------------------------------------------------------------------
@@ -443,6 +478,7 @@ function open(state: usize, value: f64, step: i32): void {
     if (load<i32>(slot, W_LEFT) != 0) continue;
     store<i32>(slot, load<i32>(H_HORIZON), W_LEFT);
     store<i32>(slot, 0, W_SEEN);
+    store<i32>(slot, 0, W_CENSORED);
     store<f64>(slot, value, W_START);
     store<f64>(slot, NEVER, W_PEAK);
     const unit = load<f64>(state, A_SCALE);
@@ -470,6 +506,9 @@ function forecastOne(state: usize, step: i32, capacity: f64): void {
   store<f64>(state, quantileAt(value, unit, P50), A_OUTPUT);
   store<f64>(state, quantileAt(value, unit, P90), A_OUTPUT + 8);
   store<f64>(state, quantileAt(value, unit, P99), A_OUTPUT + 16);
+  for (let k: usize = 0; k < <usize>LEVELS; k++) {
+    store<f32>(state + A_LEVELS + (k << 2), <f32>quantileAt(value, unit, <i32>k));
+  }
   store<f64>(state, usable(capacity) ? reaches(value, unit, capacity) : NaN, A_OUTPUT + 24);
   if (begun && load<i32>(state, A_GAP) == 0) open(state, value, step);
 }

@@ -380,13 +380,19 @@ export {
   forecastBegin,
   forecastClear,
   forecastInputAt,
+  forecastIsFull,
+  forecastLevelsAt,
+  forecastLimit,
+  forecastModelAt,
   forecastObserve,
   forecastOffered,
-  forecastIsFull,
+  forecastPoolAt,
+  forecastPoolRows,
+  forecastReady,
+  forecastRowBytes,
   forecastRows,
-  forecastSavedBytes,
   forecastStateBytes,
   forecastStates,
   forecastStream,
 } from './forecast';
-export { forecastTrain } from './forecast-train';
+export { forecastTrain, forecastTrainBegin, forecastTrainStep } from './forecast-train';

@@ -18,6 +18,7 @@ import { shardSample } from '../oracle/demand.js';
 import type { RunRequest } from '../oracle/history-model.js';
 import { requestOf } from '../oracle/history-request.js';
 import { endedShard, Oracle } from '../oracle/oracle.js';
+import type { RungView } from '../oracle/rung.js';
 import { transitionOf } from '../protocol/brain-action.js';
 import { Trace as Workflow } from '../protocol/trace.js';
 import { decodeSpec } from '../runtime/spec.js';
@@ -29,6 +30,7 @@ import { encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardId, ShardRecord } from '../types/records.js';
 import type { Cluster, NodeSeen, ProgressSeen } from './cluster.js';
+import { OracleKeeper } from './oracle-keeper.js';
 import type { Trace } from './trace.js';
 
 const TICK_MS = 100;
@@ -47,6 +49,8 @@ export interface BrainOptions {
   readonly isGone: (pid: number) => boolean;
   /** Name of this machine, as nodes write it. */
   readonly host: string;
+  /** So many bytes of blobs are named by nobody any more. */
+  readonly fell?: (bytes: number) => void;
 }
 
 /** `made`: a shard that was just made, whose plan is shown. `silent`: only what is decided upon it is shown. */
@@ -60,7 +64,8 @@ type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
 export class Brain {
   readonly #options: BrainOptions;
   readonly #scheduler = new Scheduler();
-  readonly #oracle = new Oracle();
+  readonly #oracle: Oracle;
+  readonly #keeper: OracleKeeper;
   readonly #workflow = new Workflow();
   readonly #failures = new FailureLog();
   readonly #studied = new Map<Hash, Decomposition | null>();
@@ -73,6 +78,29 @@ export class Brain {
 
   constructor(options: BrainOptions) {
     this.#options = options;
+    const { platform, cluster, nowMs, wallMs, fell = () => undefined } = options;
+    const oracle = new Oracle(platform);
+    this.#oracle = oracle;
+    const { fabric, writer } = cluster;
+    this.#keeper = new OracleKeeper({ fabric, platform, oracle, writer, nowMs, wallMs, fell });
+  }
+
+  /** Takes up what the oracle of another control has learned. Before `start`. */
+  async recall(): Promise<void> {
+    const { cluster, nowMs } = this.#options;
+    const why = await this.#keeper.recall();
+    this.#oracle.keepOnly(new Set(cluster.nodes.keys()));
+    if (why !== null) this.#show(this.#workflow.forgot(nowMs(), why));
+  }
+
+  /** Keeps what the oracle has learned for the next control. */
+  keep(): Promise<void> {
+    return this.#keeper.save();
+  }
+
+  /** How good the oracle's forecasters of node demand have been. */
+  get scores(): readonly RungView[] {
+    return this.#oracle.scores;
   }
 
   /** Takes in what there is and begins to decide. */
@@ -188,6 +216,7 @@ export class Brain {
     this.#buryTheDead();
     this.#feed({ kind: 'tick' });
     this.#saveFailures().catch(() => undefined);
+    this.#keeper.look();
     this.#timer = setTimeout(() => this.#tick(), TICK_MS);
   }
 
@@ -282,8 +311,8 @@ export class Brain {
     const atMs = this.#options.nowMs();
     const { workers, memoryBytes, machine } = record;
     const capacity = { cores: workers, memoryBytes, machine };
-    this.#oracle.observe({ nodeId: record.id, atMs, values: record.sample }, capacity);
     this.#feed({ kind: 'node', seen });
+    this.#oracle.observe({ nodeId: record.id, atMs, values: record.sample }, capacity);
     const forecast = this.#oracle.forecast(record.id, HORIZON_MS);
     if (forecast !== undefined) this.#feed({ kind: 'forecast', forecast });
   }

@@ -34,6 +34,7 @@ import {
   type MoveRequest,
   type NodeView,
   noShard,
+  type OracleScoreReply,
   type OutputLine,
   type PauseEntry,
   type PauseRequest,
@@ -247,6 +248,10 @@ export class ControlClient {
 
   status(): Promise<StatusReply> {
     return this.#json<StatusReply>('GET', '/v1/status');
+  }
+
+  oracleScore(): Promise<OracleScoreReply> {
+    return this.#json<OracleScoreReply>('GET', '/v1/oracle/score');
   }
 
   gc(request: GcRequest = {}): Promise<GcReply> {

@@ -54,7 +54,7 @@ export class Janitor {
       shard: ({ record }, before) => this.#changed(record, before),
       shardGone: (id, last) => {
         this.#staged(id, 0);
-        this.#fell(last.capsuleBytes + last.output.bytes);
+        this.fell(last.capsuleBytes + last.output.bytes);
       },
       progress: ({ hint }) => {
         if (hint.trouble.includes('[SHERD_DISK]')) this.#isFull = true;
@@ -100,19 +100,20 @@ export class Janitor {
   }
 
   #changed(now: ShardRecord, before: ShardRecord | undefined): void {
-    if (before?.capsule != null && before.capsule !== now.capsule) this.#fell(before.capsuleBytes);
+    if (before?.capsule != null && before.capsule !== now.capsule) this.fell(before.capsuleBytes);
     if (now.owner === null) this.#staged(now.id, 0);
   }
 
   /** A copy only grows: when there is less, it is another one, or none. */
   #staged(id: ShardId, bytes: number): void {
     const before = this.#stagedBytes.get(id) ?? 0;
-    if (bytes < before) this.#fell(before);
+    if (bytes < before) this.fell(before);
     if (bytes === 0) this.#stagedBytes.delete(id);
     else this.#stagedBytes.set(id, bytes);
   }
 
-  #fell(bytes: number): void {
+  /** So many bytes are needed by nobody any more. */
+  fell(bytes: number): void {
     this.#garbageBytes += bytes;
     const atMs = this.#options.nowMs();
     this.#fallen.push({ atMs, bytes });

@@ -9,6 +9,7 @@
  * M2  With --parent-watch the process ends at once when its parent is gone (IPC disconnect, or stdin at its end).
  * M3  A hub that still lives is that of an orphan, whose parent was killed and which is about to see that: it is waited for.
  */
+import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { calmEngine } from '../fabric/background.js';
 import { type EmbeddedHub, openEmbeddedFabric, startEmbeddedHub } from '../fabric/embedded.js';
@@ -16,6 +17,8 @@ import { webPlatform } from '../runtime/platform-web.js';
 import { EXIT, SherdError } from '../types/errors.js';
 import { ControlServer } from './server.js';
 
+/** The oracle's model runs in it. */
+const CORE = new URL('../core/core.wasm', import.meta.url);
 /** So long, ms, an orphan of an earlier start may take to end. */
 const ORPHAN_MS = 15_000;
 
@@ -51,7 +54,7 @@ async function main(): Promise<void> {
   };
   control = await ControlServer.start({
     fabric,
-    platform: await webPlatform(),
+    platform: await webPlatform({ coreWasm: await readFile(CORE) }),
     directory,
     port: Number(values.port),
     lost: () => process.exit(EXIT.failedLater),

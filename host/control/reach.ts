@@ -67,25 +67,33 @@ export interface Collection {
   readonly nowMs: () => number;
   /** All records, from the store itself. */
   readonly readRecords: () => Promise<readonly ShardRecord[]>;
+  /** Blobs that records other than those of shards name, from the store itself. */
+  readonly readOthers?: () => Promise<readonly Hash[]>;
 }
 
 /** Removes what no record reaches, nor may reach (G1). */
 export async function collectGarbage(collection: Collection): Promise<Omit<GcReply, 'shards'>> {
-  const { fabric, platform, graceMs, nowMs, readRecords } = collection;
+  const { fabric, platform, graceMs, nowMs, readRecords, readOthers = nothing } = collection;
   const beganMs = nowMs();
   const walk = new Walk(fabric, platform);
   for (const record of await readRecords()) await walk.record(record);
+  const others = new Set(await readOthers());
   const earlyMs = NAMING_MS - graceMs - (nowMs() - beganMs);
   if (earlyMs > 0) await new Promise((resolve) => setTimeout(resolve, earlyMs));
   // What a record named before and names no more may have gone; what it names now has not.
   walk.forgetUnread();
   for (const record of await readRecords()) await walk.record(record);
+  for (const hash of await readOthers()) others.add(hash);
   const { unread, blobs } = walk;
   const maybe = unread.length === 0 ? new Set<Hash>() : await mayBeNamed(walk, collection);
   const tookMs = Math.ceil(nowMs() - beganMs);
-  const keep = (hash: Hash): boolean => blobs.has(hash) || maybe.has(hash);
+  const keep = (hash: Hash): boolean => blobs.has(hash) || maybe.has(hash) || others.has(hash);
   const freed = await fabric.blobs.collect(keep, graceMs + tookMs);
-  return { ...freed, keptBlobs: blobs.size + maybe.size, unread };
+  return { ...freed, keptBlobs: blobs.size + maybe.size + others.size, unread };
+}
+
+async function nothing(): Promise<readonly Hash[]> {
+  return [];
 }
 
 /** What is stored, and what each shard reaches (shared blobs count for every shard that reaches them). */

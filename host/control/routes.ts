@@ -9,6 +9,7 @@ import {
   type EventLine,
   FORK_COPIES_MAX,
   type ForkReply,
+  type OracleScoreReply,
   type OutputLine,
   type WatchLine,
 } from '../types/api.js';
@@ -172,6 +173,10 @@ function addCluster(app: Hono, control: ControlServer): void {
   app.get('/v1/nodes', (c) => c.json({ nodes: shards.nodes() }));
   app.post('/v1/nodes/:id/drain', (c) => c.json(shards.drainNode(c.req.param('id'))));
   app.get('/v1/status', (c) => c.json(control.status()));
+  app.get('/v1/oracle/score', (c) => {
+    const scores = control.brain.scores.map(({ score, ...rest }) => ({ ...rest, ...score }));
+    return c.json({ scores } satisfies OracleScoreReply);
+  });
   app.post('/v1/gc', async (c) => {
     const fields = await jsonBody(c.req.raw);
     const graceMs = fields.number('graceMs', -1);

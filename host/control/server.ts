@@ -11,7 +11,7 @@
  * S1  The control file names a server that listens; it is written last and removed first. Lost or spoilt meanwhile, it is written
  *     again; never over that of another control.
  * S2  Losing the lease stops the brain before anything else, and the owner is told (`lost`).
- * S3  Nothing is kept here that a new control does not rebuild from the fabric, except the trace and the table of moves.
+ * S3  Nothing is kept here that a new control does not rebuild from the fabric, except the trace and the table of moves. What the oracle has learned lies there too.
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -39,6 +39,8 @@ import { Trace } from './trace.js';
 const RETENTION_MS = 60 * 60_000;
 const CLOSE_MS = 200;
 const FILE_LOOK_MS = 2_000;
+/** The end waits so long for the oracle's state to be stored. */
+const KEEP_MS = 2_000;
 const VERSION = '0.1.0';
 
 export interface ControlOptions {
@@ -91,7 +93,8 @@ export class ControlServer {
     this.cluster = new Cluster(fabric, this.#holder, nowMs, wallMs);
     const { cluster, trace, moves } = this;
     const host = os.hostname();
-    this.brain = new Brain({ cluster, trace, platform, nowMs, wallMs, isGone, host });
+    const fell = (bytes: number): void => this.#janitor.fell(bytes);
+    this.brain = new Brain({ cluster, trace, platform, nowMs, wallMs, isGone, host, fell });
     this.shards = new Shards({
       cluster,
       brain: this.brain,
@@ -180,6 +183,7 @@ export class ControlServer {
     clearInterval(this.#fileLook);
     await this.#keeping;
     await this.#removeControlFile();
+    if (this.#opened && !this.#leaseLost) await within(KEEP_MS, this.brain.keep());
     this.#end();
     await this.#lease?.release();
     await this.#closeServer();
@@ -230,6 +234,7 @@ export class ControlServer {
     if (this.#leaseLost) {
       throw new SherdError('SHERD_FABRIC', 'another control took over while this one started');
     }
+    await this.brain.recall();
     this.#opened = true;
     this.brain.start();
     this.#janitor.start();
@@ -283,6 +288,16 @@ export class ControlServer {
     });
     clearTimeout(cut);
   }
+}
+
+/** Waits for the work, but not longer than that. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
 }
 
 async function listen(

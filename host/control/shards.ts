@@ -38,6 +38,7 @@ import type { Brain } from './brain.js';
 import type { Cluster } from './cluster.js';
 import { type Forked, type ForkOrder, forkShard, type NewShard } from './fork.js';
 import type { Moves } from './moves.js';
+import { oracleBlobs } from './oracle-keeper.js';
 import { aboutPart, blobGone } from './parts.js';
 import { addFiles, collectGarbage, GRACE_MS, outdated, type Retention } from './reach.js';
 import { shardView } from './views.js';
@@ -267,7 +268,9 @@ export class Shards {
     const shards = await this.retain();
     const { fabric } = cluster;
     const readRecords = (): Promise<readonly ShardRecord[]> => cluster.readAll();
-    const freed = await collectGarbage({ fabric, platform, graceMs, nowMs, readRecords });
+    const readOthers = (): Promise<readonly Hash[]> => oracleBlobs(fabric);
+    const from = { fabric, platform, graceMs, nowMs, readRecords, readOthers };
+    const freed = await collectGarbage(from);
     return { ...freed, shards };
   }
 

@@ -2,7 +2,7 @@
  * Measures for the node's beats: which machine this is, its busy share and memory in use, what this process had of its cores, delay
  * of its event loop.
  *
- * Does: read /proc/stat and /proc/meminfo where they are, ask node:os where they are not, and keep one histogram of the event loop.
+ * Does: read /proc/stat, /proc/meminfo and what collect-linux.ts knows where they are, ask node:os where they are not, and keep one histogram of the event loop.
  * Does not: know about shards (the node adds what its workers do), smooth or forecast (the oracle does).
  *
  *   /proc/stat   cpu  user nice system idle iowait irq softirq steal …      ticks since boot, all cores
@@ -15,19 +15,31 @@
  * C2  Counters that stood still or went back (suspend, container moved) give the share known before, and a new base.
  * C3  A missing or strange file is no error: the next source answers.
  * C4  Two nodes name the same machine exactly if they run under the same kernel (its boot id; else the host's name) on the same set of
- *     cores: then their busy shares are of the same thing, and what one of them does is in the other's. A CPU quota (cgroup) is not seen.
+ *     cores, and under the same CPU quota: then their busy shares are of the same thing, and what one of them does is in the other's.
  * C5  Own time is the time that the process's threads really had (all of them: guests, engine, fabric), not the time between
  *     start and end of their work, which is longer on a machine where they have to wait.
+ * C6  A quota of the control group (cgroup v2) that is less than the cores is the machine's capacity: `cores` is the quota, and the busy
+ *     share is what the group had of it. Likewise its limit of memory. Quotas are read once: a node that gets another one is restarted.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, hostname, totalmem } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Rate } from '../oracle/resample.js';
 import type { Machine, NodeSampleValues } from '../types/records.js';
+import {
+  groupMemoryBytes,
+  type Limit,
+  LinuxFigures,
+  limitOf,
+  parseNamed,
+} from './collect-linux.js';
 
-export type MachineSample = Required<Omit<NodeSampleValues, 'guestCpu' | 'runnable'>>;
+export type MachineSample = Omit<NodeSampleValues, 'guestCpu' | 'runnable'>;
 
 export interface SampleCollector {
   readonly machine: Machine;
+  /** Limit of the control group; undefined: all of the machine's memory. */
+  readonly memoryBytes: number | undefined;
   /** What it is now; for the share and the delay: since the last read. */
   read(): MachineSample;
   close(): void;
@@ -37,6 +49,8 @@ export interface SampleCollector {
 export interface SampleSources {
   /** A file's text; undefined when it cannot be read. */
   readonly readText: (path: string) => string | undefined;
+  /** Number of a file or directory, the same for everybody under this kernel; undefined when it cannot be found. */
+  readonly inodeOf: (path: string) => number | undefined;
   /** Ticks of all cores, by the operating system's own interface. */
   readonly osTicks: () => CpuTicks;
   readonly osMemoryUsedBytes: () => number;
@@ -61,33 +75,97 @@ const ALLOWED = /^Cpus_allowed_list:\s*(\S+)$/m;
 const CPUS_MAX = 65_536;
 
 export function collectSamples(sources: SampleSources = machineSources()): SampleCollector {
-  const list = ALLOWED.exec(sources.readText('/proc/self/status') ?? '')?.[1] ?? '';
+  const { readText } = sources;
+  const list = ALLOWED.exec(readText('/proc/self/status') ?? '')?.[1] ?? '';
   const allowed = parseCpuList(list);
-  const machine = machineOf(sources, allowed === undefined ? '' : list, allowed);
-  let before: CpuTicks = { busy: 0, all: 0 };
-  let share = 0;
+  const whole = machineOf(sources, allowed === undefined ? '' : list, allowed);
+  const quota = limitOf(readText, 'cpu.max');
+  const isLimited = quota !== undefined && quota.value < whole.cores;
+  const machine = isLimited ? limitedMachine(whole, quota, sources) : whole;
+  const busy = isLimited ? new GroupShare(readText, quota) : new TickShare(sources, allowed);
+  const memory = memoryLimit(readText);
+  const linux = new LinuxFigures(readText, isLimited ? quota.path : undefined);
   let own = { atMs: sources.nowMs(), usedMs: sources.ownMs() };
   let ownCores = 0;
   return {
     machine,
+    memoryBytes: memory?.value,
     read() {
-      const now = parseStat(sources.readText('/proc/stat'), allowed) ?? sources.osTicks();
-      share = shareBetween(before, now, share);
-      before = now;
-      const ownNow = { atMs: sources.nowMs(), usedMs: sources.ownMs() };
+      const nowMs = sources.nowMs();
+      const cpu = busy.at(nowMs);
+      const ownNow = { atMs: nowMs, usedMs: sources.ownMs() };
       const had = (ownNow.usedMs - own.usedMs) / (ownNow.atMs - own.atMs);
       if (had >= 0 && Number.isFinite(had)) ownCores = Math.min(machine.cores, had);
       own = ownNow;
-      const used = parseMeminfo(sources.readText('/proc/meminfo')) ?? sources.osMemoryUsedBytes();
+      const grouped = memory === undefined ? undefined : groupMemoryBytes(readText, memory);
+      const used = grouped ?? parseMeminfo(readText('/proc/meminfo'));
       return {
-        cpu: share,
+        cpu,
         ownCores,
-        memoryUsedBytes: orZero(used),
+        memoryUsedBytes: orZero(used ?? sources.osMemoryUsedBytes()),
         eventLoopDelayMs: orZero(sources.loopDelayMs()),
+        ...linux.read(nowMs),
       };
     },
     close: sources.close,
   };
+}
+
+/** The control group's limit, where that is less than what the machine has. */
+function memoryLimit(readText: SampleSources['readText']): Limit | undefined {
+  const limit = limitOf(readText, 'memory.max');
+  const total = /^MemTotal:\s+(\d+) kB$/m.exec(readText('/proc/meminfo') ?? '')?.[1];
+  const isLess = limit !== undefined && !(limit.value >= Number(total) * 1_024);
+  return isLess ? limit : undefined;
+}
+
+/** Busy share of the cores, by their ticks. */
+class TickShare {
+  readonly #sources: SampleSources;
+  readonly #allowed: ReadonlySet<number> | undefined;
+  #before: CpuTicks = { busy: 0, all: 0 };
+  #share = 0;
+
+  constructor(sources: SampleSources, allowed: ReadonlySet<number> | undefined) {
+    this.#sources = sources;
+    this.#allowed = allowed;
+  }
+
+  at(_nowMs: number): number {
+    const { readText, osTicks } = this.#sources;
+    const now = parseStat(readText('/proc/stat'), this.#allowed) ?? osTicks();
+    this.#share = shareBetween(this.#before, now, this.#share);
+    this.#before = now;
+    return this.#share;
+  }
+}
+
+/** Share of a quota that its group had (C6). */
+class GroupShare {
+  readonly #readText: SampleSources['readText'];
+  readonly #quota: Limit;
+  readonly #rate = new Rate();
+  #share = 0;
+
+  constructor(readText: SampleSources['readText'], quota: Limit) {
+    this.#readText = readText;
+    this.#quota = quota;
+  }
+
+  at(nowMs: number): number {
+    const usPerS = this.#rate.take(nowMs, this.#used());
+    if (usPerS !== undefined) this.#share = Math.min(1, usPerS / 1e6 / this.#quota.value);
+    return this.#share;
+  }
+
+  #used(): number {
+    return parseNamed(this.#readText(`${this.#quota.path}/cpu.stat`), 'usage_usec') ?? Number.NaN;
+  }
+}
+
+/** C6. Groups are told from each other by their directory's number: in a container every path is `/`. */
+function limitedMachine({ id }: Machine, { path, value }: Limit, sources: SampleSources): Machine {
+  return { id: `${id}:${sources.inodeOf(path) ?? path}`, cores: value };
 }
 
 /** C4. */
@@ -171,6 +249,13 @@ function machineSources(): SampleSources {
     readText(path) {
       try {
         return readFileSync(path, 'utf8');
+      } catch {
+        return undefined;
+      }
+    },
+    inodeOf(path) {
+      try {
+        return statSync(path).ino;
       } catch {
         return undefined;
       }

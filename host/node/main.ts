@@ -34,6 +34,7 @@ async function main(): Promise<void> {
     name: values.name,
     ...workers,
     machine: sampler.machine,
+    ...(sampler.memoryBytes === undefined ? {} : { memoryBytes: sampler.memoryBytes }),
     sample: () => sampler.read(),
     log: process.env['SHERD_LOG'] === undefined ? () => undefined : logLine,
   });

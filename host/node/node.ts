@@ -56,6 +56,8 @@ export interface NodeOptions {
   readonly workers?: number;
   readonly quantumUs?: number;
   readonly beatMs?: number;
+  /** Memory that the node may use; absent: all of the machine's. */
+  readonly memoryBytes?: number;
   /** Takes the newest measurement of the machine; `guestCpu` and `runnable` are filled in here. */
   readonly sample?: () => Omit<NodeSampleValues, 'guestCpu' | 'runnable'>;
   /** What it shares with other nodes; default: nothing. */
@@ -400,7 +402,7 @@ export class NodeProcess {
       beat: this.#beat,
       draining: this.#draining,
       engine: `node ${process.versions.node}, v8 ${process.versions.v8}`,
-      memoryBytes: os.totalmem(),
+      memoryBytes: Math.min(os.totalmem(), this.#options.memoryBytes ?? os.totalmem()),
       ...(this.#options.machine === undefined ? {} : { machine: this.#options.machine }),
       sample: { ...measured, guestCpu: pool.busy, runnable: pool.demand },
       writer: this.id,

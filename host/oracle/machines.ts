@@ -15,6 +15,9 @@
  *     shard that sleeps and wakes does not ring the bell each time, and the cluster's own moves teach the forecast nothing.
  * M3  A node that was silent for STALE_MS says nothing any more. M4  A node that names no machine is alone on one of its own.
  * M5  Own work never counts for more than its machine; nothing is negative or NaN; a measurement that is no number is as before.
+ * M6  Censored: where the machine is full, others may want more than they got: their background is "at least" what it is. Not so when
+ *     they got less than one more thread of theirs would be given (schedulers are fair, so they got all they wanted), or when the kernel
+ *     says that nobody waits for a core (its pressure figures).
  */
 import { LEASE_MS } from '../core/leases.js';
 import type { Sample } from '../types/brain.js';
@@ -24,6 +27,9 @@ import { MEASURABLE_MAX, Series } from './series.js';
 const STALE_MS = LEASE_MS;
 /** A measurement's weight is one in so many. */
 const SMOOTHING = 4;
+/** Busy share from which on a machine is full, and share of time in which somebody waits, below which nobody does (M6). */
+const FULL_SHARE = 0.97;
+const WAITING_SHARE = 0.05;
 
 export interface NodeCapacity {
   /** Cores' worth of work that the node can do: its workers. */
@@ -51,11 +57,38 @@ export interface Shared {
   readonly members: Map<NodeId, Member>;
 }
 
+/** What a measurement says of its machine. */
+export interface Observed {
+  readonly shared: Shared;
+  /** Cores that others take; undefined: it did not say. */
+  readonly background: number | undefined;
+  /** It may be more (M6). */
+  readonly isLeast: boolean;
+}
+
+interface SavedMember {
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly machine: Machine | null;
+  readonly atMs: number;
+  readonly ownCores: number;
+  readonly background: number;
+  readonly runnable: readonly [number, number | null];
+  readonly managed: readonly [number, number | null];
+  readonly memory: Uint8Array;
+}
+
+export interface SavedMachine {
+  readonly machine: Machine;
+  readonly background: Uint8Array;
+  readonly members: readonly (readonly [NodeId, SavedMember])[];
+}
+
 export class Machines {
   readonly #shared = new Map<string, Shared>();
   readonly #nodes = new Map<NodeId, Shared>();
 
-  observe({ nodeId, atMs, values }: Sample, given: NodeCapacity): void {
+  observe({ nodeId, atMs, values }: Sample, given: NodeCapacity): Observed {
     const capacity = usable(given);
     const shared = this.#join(nodeId, capacity);
     const member = memberOf(shared, nodeId, capacity);
@@ -68,10 +101,13 @@ export class Machines {
     member.managed.take(Math.max(member.ownCores, member.runnable.newest));
     member.memory.add(atMs, values.memoryUsedBytes);
     const busy = Math.min(1, measured(values.cpu, Number.NaN)) * cores;
-    if (Number.isNaN(busy)) return;
+    if (Number.isNaN(busy)) return { shared, background: undefined, isLeast: false };
     const fresh = freshOf(shared, member.atMs);
     member.background = Math.max(0, busy - sum(fresh, (each) => each.ownCores));
-    shared.background.add(atMs, Math.min(...fresh.map((each) => each.background)));
+    const background = Math.min(...fresh.map((each) => each.background));
+    shared.background.add(atMs, background);
+    const isFull = busy >= FULL_SHARE * cores && !(Number(values.cpuPressure) < WAITING_SHARE);
+    return { shared, background, isLeast: isFull && background >= fairShare(shared) };
   }
 
   forget(nodeId: NodeId): void {
@@ -86,6 +122,31 @@ export class Machines {
     const shared = this.#nodes.get(nodeId);
     const member = shared?.members.get(nodeId);
     return shared === undefined || member === undefined ? undefined : { shared, member };
+  }
+
+  /** Nodes that are known. */
+  get nodeIds(): readonly NodeId[] {
+    return [...this.#nodes.keys()];
+  }
+
+  save(): readonly SavedMachine[] {
+    return [...this.#shared.values()].map(({ machine, background, members }) => ({
+      machine,
+      background: background.save(),
+      members: [...members].map(([id, member]) => [id, savedMember(member)] as const),
+    }));
+  }
+
+  /** What `save` gave, with times on a clock that shows so much more now. */
+  load(saved: readonly SavedMachine[], laterMs: number): void {
+    for (const { machine, background, members } of saved) {
+      const shared = { machine, background: Series.of(background, laterMs), members: new Map() };
+      this.#shared.set(machine.id, shared);
+      for (const [id, member] of members) {
+        shared.members.set(id, memberFrom(member, laterMs));
+        this.#nodes.set(id, shared);
+      }
+    }
   }
 
   #join(nodeId: NodeId, { cores, machine }: NodeCapacity): Shared {
@@ -136,6 +197,17 @@ class Believed {
     this.#mean = this.#mean === undefined ? value : this.#mean + (value - this.#mean) / SMOOTHING;
   }
 
+  save(): readonly [number, number | null] {
+    return [this.newest, this.#mean ?? null];
+  }
+
+  static of([newest, mean]: readonly [number, number | null]): Believed {
+    const believed = new Believed();
+    believed.newest = newest;
+    believed.#mean = mean ?? undefined;
+    return believed;
+  }
+
   get value(): number {
     return Math.min(this.newest, this.#mean ?? 0);
   }
@@ -155,6 +227,32 @@ function memberOf({ members }: Shared, nodeId: NodeId, capacity: NodeCapacity): 
   };
   members.set(nodeId, fresh);
   return fresh;
+}
+
+function savedMember(member: Member): SavedMember {
+  const { capacity, atMs, ownCores, background, runnable, managed, memory } = member;
+  const { cores, memoryBytes, machine } = capacity;
+  return {
+    ...{ cores, memoryBytes, machine: machine ?? null, atMs, ownCores, background },
+    ...{ runnable: runnable.save(), managed: managed.save(), memory: memory.save() },
+  };
+}
+
+function memberFrom(saved: SavedMember, laterMs: number): Member {
+  const { cores, memoryBytes, machine, atMs, ownCores, background } = saved;
+  return {
+    capacity: { cores, memoryBytes, machine: machine ?? undefined },
+    atMs: atMs + laterMs,
+    ...{ ownCores, background },
+    runnable: Believed.of(saved.runnable),
+    managed: Believed.of(saved.managed),
+    memory: Series.of(saved.memory, laterMs),
+  };
+}
+
+/** What one more thread of others would be given beside what the nodes' shards want, cores (M6). */
+function fairShare(shared: Shared): number {
+  return Math.min(1, shared.machine.cores / (1 + managedCores(shared)));
 }
 
 function freshOf({ members }: Shared, nowMs: number): Member[] {

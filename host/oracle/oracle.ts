@@ -1,32 +1,29 @@
 /**
- * The resource oracle, thin: "it stays as it is", with an honest error band from its own mistakes so far.
+ * The resource oracle: what nodes will be asked for, what shards will need.
  *
- *     demand of a machine = background  +  Σ what the shards of its nodes want        (machines.ts tells them apart)
- *                           forecast        known, moves included
- *     bottleneck          = demand above the machine's cores, or a node's shards above its workers
+ *     samples of nodes  ──▶ nodes.ts   (background: live.ts, known demand: machines.ts) ──▶ Forecast
+ *     samples, ends of shards ──▶ history.ts, newest samples ──▶ ShardForecast, ShardNeeds
  *
- * Does: turn samples into forecasts of demand (quantiles, probability of contention), ends into forecasts of what shards need
- * (history.ts).
- * Does not: decide anything, or do better than last-value yet (the model's name is in every forecast).
+ * Does: give both to whoever asks, keep what is known of programs (history.ts), save and restore all of it.
+ * Does not: decide anything.
  *
- * O1  Never an answer without a band: a few imagined residuals of half the capacity are mixed in, so that little experience
- *     means a wide band; they wash out as real residuals come.
+ * O1  Never an answer without a band: a few imagined residuals are mixed in, so that little experience means a wide band.
  * O2  Never NaN, never negative; a sample with unusable numbers is ignored in that part.
- * O3  Demand = background + what guests want (runnable shards, also those without a worker): demand that is clipped at
- *     capacity would hide the very contention that is to be seen.
- * O4  Bounded memory a node and a program.
- * O5  A bottleneck is demand above capacity: somebody waits. Demand that just fills the node is what a node is for; one shard alone on
- *     one worker is no bottleneck, however long it runs.
- * O6  The capacity is the machine's: three nodes on two cores can do two cores' worth, however many workers they have together.
+ * O3  Bounded memory a node and a program.
  */
 import type { Forecast, Quantiles, Sample, ShardForecast, ShardSample } from '../types/brain.js';
-import type { Hash } from '../types/platform.js';
+import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardExit, ShardId, ShardRecord } from '../types/records.js';
 import { RunHistory, type RunNeeds, type SavedHistory } from './history.js';
 import type { RunRequest } from './history-model.js';
 import { PROGRAM_RUNGS, requestOf } from './history-request.js';
-import { isCrowded, Machines, managedCores, type NodeCapacity } from './machines.js';
+import type { NodeCapacity } from './machines.js';
+import { band, type ManagedChange, NodeForecasts } from './nodes.js';
+import { oracleDamaged, packParts, unpackParts } from './packed.js';
+import type { RungView } from './rung.js';
 import { MEASURABLE_MAX, quantile, Series } from './series.js';
+
+export { bottleneckCores } from './nodes.js';
 
 export interface ShardNeeds {
   readonly cpu: Quantiles;
@@ -56,25 +53,26 @@ interface ProgramSamples {
 
 const MODEL = 'last-value';
 const HISTORY_MODEL = 'history';
-/** More than this over capacity is somebody who waits, cores and share of capacity. */
-const WAITING_MIN_CORES = 0.25;
-const WAITING_MIN_SHARE = 0.05;
 const PROGRAMS_MAX = 1_000;
 const MEMORY_GUESS_BYTES = 16 * 1_048_576;
 
 export class Oracle {
-  readonly #machines = new Machines();
+  readonly #nodes: NodeForecasts;
   readonly #programs = new Map<Hash, ProgramSamples>();
-  readonly #history: RunHistory;
+  #history: RunHistory;
 
-  /** @param history of programs, as it was restored; default: none yet */
-  constructor(history = new RunHistory(PROGRAM_RUNGS)) {
+  /**
+   * Without a platform no model of nodes is fitted: the simple forecasters answer.
+   * @param history of programs, as it was restored; default: none yet
+   */
+  constructor(platform?: Platform, history = new RunHistory(PROGRAM_RUNGS)) {
+    this.#nodes = new NodeForecasts(platform);
     this.#history = history;
   }
 
   /** Takes in one measurement of a node. */
   observe(sample: Sample, capacity: NodeCapacity): void {
-    this.#machines.observe(sample, capacity);
+    this.#nodes.observe(sample, capacity);
   }
 
   /** A shard is there that asks for this; once for each. */
@@ -133,28 +131,51 @@ export class Oracle {
   }
 
   forget(nodeId: NodeId): void {
-    this.#machines.forget(nodeId);
+    this.#nodes.forget(nodeId);
   }
 
   /** Demand on a node and its machine at the horizon; undefined when nothing was ever measured there. */
-  forecast(nodeId: NodeId, horizonMs: number): Forecast | undefined {
-    const known = this.#machines.of(nodeId);
-    if (known === undefined || known.shared.background.length === 0) return undefined;
-    const { shared, member } = known;
-    const { cores } = shared.machine;
-    const background = band(shared.background, horizonMs, cores);
-    const managed = managedCores(shared);
-    return {
-      nodeId,
-      horizonMs,
-      machine: shared.machine,
-      cpu: shifted(background, managed),
-      background,
-      memoryBytes: band(member.memory, horizonMs, member.capacity.memoryBytes),
-      contention: waitProbability(shared.background, horizonMs, cores, managed),
-      crowded: isCrowded(shared, member, bottleneckCores),
-      model: MODEL,
-    };
+  forecast(nodeId: NodeId, horizonMs: number, change: ManagedChange = {}): Forecast | undefined {
+    return this.#nodes.forecast(nodeId, horizonMs, change);
+  }
+
+  /** How good the forecasters of node demand have been. */
+  get scores(): readonly RungView[] {
+    return this.#nodes.scores;
+  }
+
+  /** All that it has learned, as bytes; `nowMs`: on the clock of the samples. Not while `isTraining`, or that begins again. */
+  save(nowMs: number, wallMs: number): Uint8Array {
+    const { head, parts } = this.#nodes.save(nowMs, wallMs);
+    const history = new TextEncoder().encode(JSON.stringify(this.saveHistory()));
+    return packParts(head, [[history], ...parts]);
+  }
+
+  get isTraining(): boolean {
+    return this.#nodes.isTraining;
+  }
+
+  /**
+   * Takes up what `save` gave, at an instant on both clocks, before the first sample. Throws SHERD_BLOB_DAMAGED when it cannot be;
+   * then it knows nothing, as before.
+   */
+  load(saved: Uint8Array, nowMs: number, wallMs: number): void {
+    try {
+      const { head, parts } = unpackParts(saved);
+      const [programs, ...nodes] = parts;
+      const text = new TextDecoder().decode(programs);
+      const history = Oracle.restoredHistory(JSON.parse(text));
+      this.#nodes.load(head, nodes, nowMs, wallMs);
+      this.#history = history;
+    } catch (cause) {
+      // Whatever shape it had.
+      throw oracleDamaged(cause instanceof Error ? cause.message : String(cause));
+    }
+  }
+
+  /** Nodes that are not among these are forgotten. */
+  keepOnly(nodeIds: ReadonlySet<NodeId>): void {
+    this.#nodes.keepOnly(nodeIds);
   }
 
   /** What a shard of this program will need. Without history: what others of it use now; else a guess with a wide band. */
@@ -236,49 +257,4 @@ function atLeast({ p50, p90, p99 }: Quantiles, least: number): Quantiles {
 function scaled({ p50, p90, p99 }: Quantiles, by: number): Quantiles {
   const at = (value: number): number => Math.min(MEASURABLE_MAX, value * by);
   return { p50: at(p50), p90: at(p90), p99: at(p99) };
-}
-
-function shifted({ p50, p90, p99 }: Quantiles, by: number): Quantiles {
-  const at = (value: number): number => Math.min(MEASURABLE_MAX, value + by);
-  return { p50: at(p50), p90: at(p90), p99: at(p99) };
-}
-
-/** Imagined residuals (O1): nothing changed, twice, and half the capacity up or down. */
-function prior(capacity: number): readonly number[] {
-  return [-capacity / 2, 0, 0, capacity / 2];
-}
-
-function band(series: Series, horizonMs: number, capacity: number): Quantiles {
-  const residuals = [...series.residuals(horizonMs).end, ...prior(capacity)].sort((a, b) => a - b);
-  const at = (q: number): number => Math.max(0, series.last + quantile(residuals, q));
-  return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
-}
-
-/**
- * Demand from which on somebody is taken to wait, cores (O5). Demand = capacity is full use, not waiting, and a measured share carries
- * other programs' small change (this engine's own threads among it), so a little more than capacity is none either: a quarter of
- * a core, which is about what the small change of a quiet machine comes to, or a twentieth of a large node.
- *
- * Background and managed demand are added up first: who waits is the same question whoever fills the node. An offline
- * replay of recorded series, which asks when a series *reaches* a level, is another question and has a level of its own.
- */
-export function bottleneckCores(capacityCores: number): number {
-  return capacityCores + Math.max(WAITING_MIN_CORES, WAITING_MIN_SHARE * capacityCores);
-}
-
-/**
- * Share of the past windows after which, seen from the last background and what is wanted beside it, somebody had to wait; 1 when
- * somebody does now, never 0.
- */
-function waitProbability(
-  background: Series,
-  horizonMs: number,
-  cores: number,
-  managed: number,
-): number {
-  const room = bottleneckCores(cores) - managed;
-  if (background.last > room) return 1;
-  const residuals = [...background.residuals(horizonMs).peak, ...prior(cores)];
-  const over = residuals.filter((residual) => background.last + residual > room).length;
-  return (over + 0.5) / (residuals.length + 1);
 }

@@ -7,28 +7,37 @@
  *     advance(values of one step of all series) ─▶ states ─▶ forecasts ─▶ read(series)
  *                                                    └─ finished windows ─▶ pool ─▶ model, at doubling amounts of them
  *
- * Does: name the series, decide when the model is fitted anew, save and restore. Does not: calculate (core.wasm does,
- * assembly/core/forecast.ts says how), read a clock or a file.
+ * Does: name the series, let them join and leave, decide when the model is fitted anew, save and restore. Does not: calculate
+ * (core.wasm does, assembly/core/forecast.ts says how), read a clock or a file.
  *
  * P1  A forecast at step t rests on what was given up to t, by whichever calls; nothing is asked twice.
  * P2  The order in which series are named decides only the order of sums: whoever wants the same bytes names them sorted.
  * P3  A saved state restored gives the same forecasts, bit for bit; a damaged one is refused by its hash.
  * P4  Bounded: `stateBytes` a series, and one pool of past windows for all.
+ * P5  Series that join while it runs are kept in the order of their names: who joined first changes nothing.
  */
-import { FORECAST_VERSION, Forecaster, type PeakForecast } from '../core/forecast.js';
+import {
+  FORECAST_VERSION,
+  Forecaster,
+  type ForecastTrainer,
+  type PeakForecast,
+} from '../core/forecast.js';
 import { invariant, SherdError } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
+import { joined } from './packed.js';
 
 export type { PeakForecast } from '../core/forecast.js';
 
 /**
  * Live windows at the first fit (with a model from history: later), and by how much their number grows until the next one:
- * less while the pool grows with them, for a fit then sees more.
+ * less while the pool grows with them, for a fit then sees more (not where fits must be rare, `FIT_POOLS`).
  */
 const FIRST_FIT = 600;
 const FIRST_FIT_TAUGHT = 2_000;
 const FIT_GROWTH = 1.5;
 const FIT_GROWTH_FULL = 2.5;
+/** A forecaster that runs for ever is fitted again after so many live windows at the latest, in units of its pool. */
+const FIT_POOLS = 4;
 /** History of others counts for less the more live windows there are: by half at so many. */
 const HISTORY_HALF = 8_000;
 const DAY_S = 86_400;
@@ -39,6 +48,13 @@ export interface PastSeries {
   readonly values: Float64Array;
 }
 
+export interface PeakOptions {
+  /** Past windows that are kept at most, a power of two; absent: 65,536. */
+  readonly poolRows?: number;
+  /** It is fitted from outside, piece by piece (`isFitDue`, `beginFit`, `endFit`), and not within `advance`. */
+  readonly isFittedOutside?: boolean;
+}
+
 interface SavedHead {
   readonly magic: string;
   readonly version: number;
@@ -46,12 +62,14 @@ interface SavedHead {
   readonly names: readonly string[];
   readonly step: number;
   readonly nextFit: number;
+  readonly poolRows: number | null;
   readonly bytes: number;
 }
 
 export class PeakOracle {
   readonly #platform: Platform;
   readonly #forecaster: Forecaster;
+  readonly #options: PeakOptions;
   readonly horizon: number;
   #names: readonly string[] = [];
   #step = -1;
@@ -59,10 +77,11 @@ export class PeakOracle {
   #isFitted = false;
 
   /** `horizon`: steps ahead, 1 to 1,000,000. */
-  constructor(platform: Platform, horizon: number) {
+  constructor(platform: Platform, horizon: number, options: PeakOptions = {}) {
     this.#platform = platform;
+    this.#options = options;
     this.horizon = horizon;
-    this.#forecaster = new Forecaster(platform, horizon);
+    this.#forecaster = new Forecaster(platform, horizon, options.poolRows);
   }
 
   /** The series, by their place in `advance`. */
@@ -105,23 +124,88 @@ export class PeakOracle {
     this.#forecaster.begin(names.length, true, stepsADay(intervalS));
   }
 
-  /** Takes in one step of all series (NaN = missing, undefined = it has no step now) and forecasts from there. */
-  advance(values: readonly (number | undefined)[], capacity = Number.NaN): void {
+  /** A series begins, in its place by name (P5), which is given back; the others keep what they know. */
+  join(name: string): number {
+    const slot = this.#names.findIndex((other) => other >= name);
+    invariant(slot < 0 || this.#names[slot] !== name, 'a name of its own');
+    const at = slot < 0 ? this.#names.length : slot;
+    this.#names = this.#names.toSpliced(at, 0, name);
+    this.#forecaster.insert(at);
+    return at;
+  }
+
+  /** A series ends: nothing of it is kept but its past windows in the pool. */
+  leave(name: string): void {
+    const slot = this.#names.indexOf(name);
+    invariant(slot >= 0, 'a series that has joined');
+    this.#names = this.#names.toSpliced(slot, 1);
+    this.#forecaster.remove(slot);
+  }
+
+  /** Steps that nobody saw: only the time of day goes on. Open windows must be over, by missing steps. */
+  skip(steps: number): void {
+    this.#step += steps;
+  }
+
+  /**
+   * Takes in one step of all series (NaN = missing, undefined = it has no step now) and forecasts from there. `isLeast`: values that
+   * may have been more, but for the capacity.
+   */
+  advance(
+    values: readonly (number | undefined)[],
+    capacity = Number.NaN,
+    isLeast?: readonly boolean[],
+  ): void {
     invariant(values.length === this.#names.length, 'one value a series');
     const forecaster = this.#forecaster;
     values.forEach((value, slot) => {
       if (value === undefined) forecaster.leave(slot);
-      else forecaster.put(slot, value);
+      else forecaster.put(slot, value, isLeast?.[slot] ?? false);
     });
     this.#step++;
     forecaster.observe();
-    this.#fitLive();
+    if (this.#options.isFittedOutside !== true && this.isFitDue) this.#fitLive();
     forecaster.forecast(this.#step, capacity);
+  }
+
+  /** There is a model: before that forecasts are wide bands by rule. */
+  get isReady(): boolean {
+    return this.#forecaster.isReady;
+  }
+
+  /** Enough windows have come since the last fit. */
+  get isFitDue(): boolean {
+    return this.#forecaster.offered >= this.#nextFit;
+  }
+
+  /** Begins to fit with this trainer. False: there is too little to learn from. */
+  beginFit(trainer: ForecastTrainer): boolean {
+    const began = trainer.begin(this.#forecaster, this.#historyWeight);
+    if (!began) this.#fitted(this.#forecaster.offered);
+    return began;
+  }
+
+  /** Takes the trainer's model. */
+  endFit(trainer: ForecastTrainer): void {
+    trainer.give(this.#forecaster);
+    this.#fitted(this.#forecaster.offered);
+  }
+
+  /** Begins with another's model, of the same horizon in steps: what is learned is in units of each series' own steps. */
+  inherit(from: PeakOracle): void {
+    invariant(from.horizon === this.horizon, 'the same number of steps');
+    const { bytes, trees } = from.#forecaster.model;
+    this.#forecaster.adopt(bytes, trees);
   }
 
   /** The forecast of a series that had a step. */
   read(slot: number, target: PeakForecast): void {
     this.#forecaster.read(slot, target);
+  }
+
+  /** All its quantiles (FORECAST_LEVELS). */
+  readLevels(slot: number, target: Float64Array): void {
+    this.#forecaster.readLevels(slot, target);
   }
 
   #fitHistory(): void {
@@ -131,16 +215,39 @@ export class PeakOracle {
   }
 
   #fitLive(): void {
-    const offered = this.#forecaster.offered;
-    if (offered < this.#nextFit) return;
-    this.#forecaster.train(HISTORY_HALF / (HISTORY_HALF + offered));
+    this.#forecaster.train(this.#historyWeight);
     const growth = this.#forecaster.isFull ? FIT_GROWTH_FULL : FIT_GROWTH;
-    this.#nextFit = Math.ceil(offered * growth);
+    this.#nextFit = Math.ceil(this.#forecaster.offered * growth);
   }
 
-  /** Everything, as bytes: head, deflated body, hash of both. */
-  save(): Uint8Array {
+  get #historyWeight(): number {
+    return HISTORY_HALF / (HISTORY_HALF + this.#forecaster.offered);
+  }
+
+  #fitted(offered: number): void {
+    const most = FIT_POOLS * (this.#options.poolRows ?? Number.POSITIVE_INFINITY);
+    this.#nextFit = Math.ceil(Math.min(offered * FIT_GROWTH_FULL, offered + most));
+  }
+
+  /** Everything, neither packed nor checked (the owner does that), in pieces to be copied at once. Not while it is being fitted. */
+  snapshot(): readonly Uint8Array[] {
     const body = this.#forecaster.save();
+    return [this.#head(lengthOf(body)), ...body];
+  }
+
+  /** What `snapshot` gave, behind each other. Throws SHERD_BLOB_DAMAGED when it is of another version, or no snapshot. */
+  static fromSnapshot(platform: Platform, saved: Uint8Array, options: PeakOptions): PeakOracle {
+    const headEnd = saved.indexOf(10) + 1;
+    return PeakOracle.#of(
+      platform,
+      headOf(saved.subarray(0, headEnd)),
+      saved.subarray(headEnd),
+      options,
+    );
+  }
+
+  /** A line. */
+  #head(bytes: number): Uint8Array {
     const head: SavedHead = {
       magic: MAGIC,
       version: FORECAST_VERSION,
@@ -148,9 +255,16 @@ export class PeakOracle {
       names: this.#names,
       step: this.#step,
       nextFit: this.#nextFit,
-      bytes: body.length,
+      poolRows: this.#options.poolRows ?? null,
+      bytes,
     };
-    const text = new TextEncoder().encode(`${JSON.stringify(head)}\n`);
+    return new TextEncoder().encode(`${JSON.stringify(head)}\n`);
+  }
+
+  /** Everything, as bytes: head, deflated body, hash of both. */
+  save(): Uint8Array {
+    const body = joined(this.#forecaster.save());
+    const text = this.#head(body.length);
     const packed = this.#platform.deflate(body, 1);
     const content = new Uint8Array(text.length + packed.length);
     content.set(text);
@@ -169,20 +283,44 @@ export class PeakOracle {
     const hash = new TextDecoder().decode(saved.subarray(0, Math.max(0, hashEnd - 1)));
     if (hashEnd === 0 || platform.sha256(content) !== hash) throw damaged('its hash is another');
     const headEnd = content.indexOf(10) + 1;
-    const head = JSON.parse(new TextDecoder().decode(content.subarray(0, headEnd))) as SavedHead;
-    if (head.magic !== MAGIC) throw damaged('it is something else');
-    if (head.version !== FORECAST_VERSION) {
-      throw damaged(`it is of version ${head.version}, this is version ${FORECAST_VERSION}`);
-    }
+    const head = headOf(content.subarray(0, headEnd));
     const body = platform.inflate(content.subarray(headEnd), head.bytes);
-    const oracle = new PeakOracle(platform, head.horizon);
-    if (body === undefined || !oracle.#forecaster.restore(body)) throw damaged('its size is wrong');
+    return PeakOracle.#of(platform, head, body);
+  }
+
+  static #of(
+    platform: Platform,
+    head: SavedHead,
+    body: Uint8Array | undefined,
+    options: PeakOptions = head.poolRows === null ? {} : { poolRows: head.poolRows },
+  ): PeakOracle {
+    if (body?.length !== head.bytes) throw damaged('its size is wrong');
+    if (head.poolRows !== (options.poolRows ?? null)) throw damaged('its pool has another size');
+    const oracle = new PeakOracle(platform, head.horizon, options);
+    if (!oracle.#forecaster.restore(body)) throw damaged('its size is wrong');
     oracle.#names = head.names;
     oracle.#step = head.step;
     oracle.#nextFit = head.nextFit;
     oracle.#isFitted = true;
     return oracle;
   }
+}
+
+function headOf(line: Uint8Array): SavedHead {
+  let head: SavedHead;
+  try {
+    head = JSON.parse(new TextDecoder().decode(line)) as SavedHead;
+  } catch {
+    throw damaged('it has no head');
+  }
+  if (head.magic !== MAGIC) throw damaged('it is something else');
+  if (head.version !== FORECAST_VERSION)
+    throw damaged(`it is of version ${head.version}, this is version ${FORECAST_VERSION}`);
+  return head;
+}
+
+function lengthOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** Whole steps of a day; 0 when a day has fewer than two, or steps that do not fit. */

@@ -12,6 +12,7 @@
  * S1  Bounded: at most `capacity` points. S2  Time goes forward; a point that does not is dropped. S3  Values are finite, and at most
  * MEASURABLE_MAX in size, so that sums and differences of a few of them are finite too.
  */
+import { packNumbers, unpackNumbers } from './packed.js';
 
 /** No count of cores, bytes or fuel is larger; beyond it a number is a broken measurement, as NaN is. */
 export const MEASURABLE_MAX = Number.MAX_SAFE_INTEGER;
@@ -48,6 +49,21 @@ export class Series {
       this.#times.shift();
       this.#values.shift();
     }
+  }
+
+  /** Times, then values. */
+  save(): Uint8Array {
+    return packNumbers([Float64Array.from([...this.#times, ...this.#values])]);
+  }
+
+  /** What `save` gave, with times on a clock that shows so much more now. Throws SHERD_BLOB_DAMAGED when it cannot be. */
+  static of(saved: Uint8Array, laterMs: number): Series {
+    const series = new Series();
+    const numbers = new Float64Array(Math.floor(saved.length / 16) * 2);
+    unpackNumbers(saved, [numbers]);
+    const count = numbers.length / 2;
+    for (let i = 0; i < count; i++) series.add(numbers[i]! + laterMs, numbers[count + i]!);
+    return series;
   }
 
   /** Residuals at the horizon, in time order: at its end, and at the highest point until then. O(points). */

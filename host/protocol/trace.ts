@@ -82,6 +82,13 @@ export class Trace {
     return this.#take();
   }
 
+  /** What the oracle had learned could not be taken up. */
+  forgot(nowMs: number, why: string): TraceEvent[] {
+    this.#atMs = nowMs;
+    this.#add(3, 'oracle begins anew', null, null, why);
+    return this.#take();
+  }
+
   /** Step 2. */
   decomposed(nowMs: number, shardId: ShardId, note: DecompositionNote): TraceEvent[] {
     this.#atMs = nowMs;

@@ -13,6 +13,7 @@
  */
 import { type MemoryFaults, NO_FAULTS } from '../fabric/memory.js';
 import type { LifeAction } from '../protocol/life-types.js';
+import type { Platform } from '../types/platform.js';
 import type { ShardId } from '../types/records.js';
 import { SimClient } from './sim-client.js';
 import { SimControl } from './sim-control.js';
@@ -51,6 +52,8 @@ export interface ClusterOptions {
   readonly shards: number;
   readonly faultMs: number;
   readonly processFaults: boolean;
+  /** For the oracle's model; without one its simple forecasters answer. */
+  readonly platform?: Platform;
 }
 
 /** How often each thing was done to the cluster. */
@@ -133,7 +136,7 @@ export class SimCluster {
 
   #startControl(): void {
     this.#names += 1;
-    const control = new SimControl(this.world, `c${this.#names}`);
+    const control = new SimControl(this.world, `c${this.#names}`, this.options.platform);
     this.controls.push(control);
     control.start();
   }

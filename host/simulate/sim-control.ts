@@ -16,6 +16,7 @@ import { decodeRecord, encodeRecord } from '../types/codec.js';
 import type { RecordEntry, WatchEvent } from '../types/fabric.js';
 import { type ProgressHint, SUBJECT } from '../types/hints.js';
 import { decodePlain, encodePlain } from '../types/pack.js';
+import type { Platform } from '../types/platform.js';
 import {
   type FailureRecord,
   KEY,
@@ -25,22 +26,28 @@ import {
   type ShardRecord,
 } from '../types/records.js';
 import { seenOf } from './sim-executor.js';
-import { SimProcess } from './world.js';
+import { SimProcess, type World } from './world.js';
 
 const TICK_MS = 100;
-const HORIZON_MS = 2_000;
+const HORIZON_MS = 5_000;
 
 type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
 
 export class SimControl extends SimProcess {
   readonly #scheduler = new Scheduler({ settleMs: 2_000 });
-  readonly #oracle = new Oracle();
+  readonly #oracle: Oracle;
   readonly #failures = new FailureLog();
   readonly #shards = new Map<ShardId, Seen<ShardRecord>>();
   readonly #nodes = new Map<NodeId, number>();
   #attempt = 0;
   /** Actions by kind. */
   readonly actions = new Map<BrainAction['kind'], number>();
+
+  /** Without a platform the oracle fits no model: its simple forecasters answer. */
+  constructor(world: World, name: string, platform?: Platform) {
+    super(world, name);
+    this.#oracle = new Oracle(platform);
+  }
 
   start(): void {
     this.fabric.records.watch(KEY.shards, (event) =>

@@ -14,6 +14,7 @@
  */
 import type { FaultCounts, MemoryFaults } from '../fabric/memory.js';
 import { decodeRecord } from '../types/codec.js';
+import type { Platform } from '../types/platform.js';
 import { KEY, type ShardId, type ShardRecord } from '../types/records.js';
 import type { CheckContext, Checker } from './checkers/checker.js';
 import { committers } from './checkers/committers.js';
@@ -34,6 +35,8 @@ export interface SimulateOptions {
   readonly processFaults?: boolean;
   /** What the fabric does. */
   readonly fabricFaults?: Partial<MemoryFaults>;
+  /** For the oracle's model; without one its simple forecasters answer. */
+  readonly platform?: Platform;
 }
 
 export interface Report {

@@ -24,6 +24,7 @@
  *     POST   /v1/nodes/:id/drain        {}                                    → NodeView
  *     GET    /v1/events                 ?follow=1&from=SEQ&trace=ID           → NDJSON EventLine
  *     GET    /v1/status                                                       → StatusReply
+ *     GET    /v1/oracle/score                                                 → OracleScoreReply
  *     POST   /v1/gc                     GcRequest                             → GcReply
  *     GET    /v1/du                                                           → DuReply
  *     POST   /v1/shutdown               {}                                    → { paused: number }
@@ -317,6 +318,24 @@ export interface StatusReply {
   readonly startedMs: number;
   readonly nodes: number;
   readonly shards: Readonly<Record<ShardStatus, number>>;
+}
+
+/** How good the oracle's forecasters of node demand have been, by window and kind of series. */
+export interface OracleScoreReply {
+  readonly scores: readonly {
+    readonly windowMs: number;
+    readonly kind: 'cpu' | 'memory' | 'network';
+    readonly series: number;
+    /** Steps judged since the score began, or began anew. */
+    readonly steps: number;
+    /** Whose forecasts are used. */
+    readonly answers: string;
+    /** Mean pinball losses of P50, P90, P99 of each forecaster, in shares of the capacity; null: nothing judged. */
+    readonly loss: Readonly<Record<string, readonly [number, number, number] | null>>;
+    readonly drifts: number;
+    /** After a drift bands are wider by this factor; 1 = as ever. */
+    readonly wide: number;
+  }[];
 }
 
 export interface GcRequest {

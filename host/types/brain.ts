@@ -62,10 +62,18 @@ export interface Forecast {
   /** That part of it which is not of this cluster's nodes. */
   readonly background: Quantiles;
   readonly memoryBytes: Quantiles;
+  /** Bytes a second over the network; absent: not measured there. */
+  readonly networkBytesPerS?: Quantiles;
   /** Probability 0..1 that demand goes beyond the machine's cores within the horizon, so that somebody waits. */
   readonly contention: number;
   /** The node's shards wait for its workers, whatever its machine has free; only where that can differ. */
   readonly crowded: boolean;
+  /**
+   * Time until a bottleneck is to be expected, ms: the first horizon of 5 s to 30 min at which `contention` is that of a predicted
+   * one; 0 = there is one now. Absent: none is.
+   */
+  readonly leadMs?: number;
+  /** Whose forecast it is. */
   readonly model: string;
 }
 

@@ -132,6 +132,14 @@ export interface NodeSampleValues {
   readonly eventLoopDelayMs: number;
   /** Cores' worth of guest work if every shard had a core to itself; shards that wait count for little. */
   readonly runnable: number;
+  /** Shares of time, 0..1, in which somebody waited for a core, for memory, for I/O; absent: the kernel does not say. */
+  readonly cpuPressure?: number;
+  readonly memoryPressure?: number;
+  readonly ioPressure?: number;
+  /** Bytes a second that came and went over the network, loopback left out; absent: not known. */
+  readonly networkBytesPerS?: number;
+  /** Threads of the machine that run or could, at this instant; absent: not known. */
+  readonly runQueue?: number;
 }
 
 /** Who runs the brain. */
@@ -158,11 +166,22 @@ export interface FailureRecord {
   readonly attempt: number;
 }
 
+/** Where what the oracle has learned lies; written by whoever runs the brain. */
+export interface OracleRecord {
+  readonly v: 1;
+  readonly blob: Hash;
+  /** Size of the blob. */
+  readonly bytes: number;
+  readonly writer: string;
+  readonly attempt: number;
+}
+
 export const KEY = {
   shard: (id: ShardId): string => `shard.${id}`,
   node: (id: NodeId): string => `node.${id}`,
   control: 'control',
   failures: 'failures',
+  oracle: 'oracle',
   shards: 'shard',
   nodes: 'node',
 } as const;

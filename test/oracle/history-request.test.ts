@@ -138,7 +138,7 @@ describe('the oracle, of programs', () => {
     const oracle = new Oracle();
     for (let at = 0; at < 10; at++) end(oracle, at, 100 * (at + 1));
     const saved = JSON.parse(JSON.stringify(oracle.saveHistory())) as unknown;
-    const again = new Oracle(Oracle.restoredHistory(saved));
+    const again = new Oracle(undefined, Oracle.restoredHistory(saved));
     expect(again.needs('m', 0, asks(550))).toEqual(oracle.needs('m', 0, asks(550)));
   });
 

@@ -4,6 +4,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { randomFrom } from '../../benchmarks/lib/statistics.js';
+import { ForecastTrainer } from '../../host/core/forecast.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { type PeakForecast, PeakOracle } from '../../host/oracle/peaks.js';
 import { peaksOf, pinball, type RecordedSeries, replay, Scorer } from '../../host/oracle/replay.js';
@@ -357,4 +358,183 @@ describe('series that are idle but for rare jobs', () => {
     expect(Math.abs(below[0]! / known - 0.5)).toBeLessThan(0.08);
     expect(Math.abs(below[1]! / known - 0.9)).toBeLessThan(0.06);
   }, 120_000);
+});
+
+describe('series that come and go', () => {
+  const options = { poolRows: 1_024 };
+
+  /** Values of each series by name at each step; a series is there from its first step to its last. */
+  function run(
+    series: readonly { readonly name: string; readonly from: number; readonly to: number }[],
+    order: (names: string[]) => string[],
+    steps = 160,
+  ): Map<string, number[]> {
+    const oracle = new PeakOracle(nodePlatform, 4, options);
+    oracle.begin([], 60);
+    const walks = new Map(series.map(({ name }, i) => [name, walk(name, steps, i + 1).values]));
+    const told = new Map<string, number[]>(series.map(({ name }) => [name, []]));
+    const said = { p50: 0, p90: 0, p99: 0, contention: 0 };
+    for (let step = 0; step < steps; step++) {
+      for (const name of order(series.filter(({ to }) => to === step).map((one) => one.name)))
+        oracle.leave(name);
+      for (const name of order(series.filter(({ from }) => from === step).map((one) => one.name)))
+        oracle.join(name);
+      oracle.advance(oracle.names.map((name) => walks.get(name)![step]));
+      oracle.names.forEach((name, slot) => {
+        oracle.read(slot, said);
+        told.get(name)!.push(said.p50, said.p90, said.p99);
+      });
+    }
+    return told;
+  }
+
+  const SERIES = Array.from({ length: 9 }, (_, i) => ({
+    name: `s${(i * 5) % 9}`,
+    from: i < 5 ? 0 : 20 * (i - 4),
+    to: i % 3 === 0 ? 130 : 999,
+  }));
+
+  it('in any order give the same bits', () => {
+    const forward = run(SERIES, (names) => names);
+    expect(run(SERIES, (names) => names.reverse())).toEqual(forward);
+    expect(run([...SERIES].reverse(), (names) => names)).not.toEqual(forward); // other walks: the test can tell
+  });
+
+  it('leave nothing of themselves behind in the others but what was learned from them', () => {
+    const others = run(SERIES, (names) => names, 120);
+    const oracle = new PeakOracle(nodePlatform, 4, options);
+    oracle.begin([], 60);
+    for (const name of ['a', 'c', 'b']) oracle.join(name);
+    expect(oracle.names).toEqual(['a', 'b', 'c']);
+    expect(() => oracle.join('b')).toThrow();
+    oracle.advance([1, 2, 3]);
+    oracle.leave('b');
+    oracle.join('bb');
+    const said = { p50: 0, p90: 0, p99: 0, contention: 0 };
+    oracle.advance([1, undefined, 3]);
+    oracle.read(2, said);
+    expect(said.p50).toBeGreaterThanOrEqual(3);
+    oracle.advance([1, 70, 3]);
+    oracle.read(1, said);
+    expect(said.p50).toBeGreaterThan(69);
+    expect(others.size).toBe(9);
+  });
+});
+
+describe('fitted from outside, piece by piece', () => {
+  const STEPS = 260;
+
+  function learned(isFittedOutside: boolean): PeakOracle {
+    const series = many(12, STEPS, 3);
+    const oracle = new PeakOracle(nodePlatform, 4, { poolRows: 4_096, isFittedOutside });
+    oracle.begin(
+      series.map(({ name }) => name),
+      60,
+    );
+    for (let step = 0; step < STEPS - 1; step++)
+      oracle.advance(series.map(({ values }) => values[step]!));
+    return oracle;
+  }
+
+  function levelsAfter(oracle: PeakOracle): number[][] {
+    oracle.advance(many(12, STEPS, 3).map(({ values }) => values[STEPS - 1]!));
+    return oracle.names.map((_, slot) => {
+      const levels = new Float64Array(8);
+      oracle.readLevels(slot, levels);
+      return [...levels];
+    });
+  }
+
+  it('gives the model that fitting at once gives, and forecasts with the old one meanwhile', () => {
+    const oracle = learned(true);
+    const twin = learned(true);
+    expect([oracle.isFitDue, oracle.isReady]).toEqual([true, false]);
+    const trainer = new ForecastTrainer(nodePlatform);
+    expect(oracle.beginFit(trainer)).toBe(true);
+    let pieces = 1;
+    while (!trainer.step()) pieces++;
+    expect(pieces).toBeGreaterThan(100);
+    expect(oracle.isReady).toBe(false);
+    const before = levelsAfter(learned(true));
+    oracle.endFit(trainer);
+    expect([oracle.isFitDue, oracle.isReady]).toEqual([false, true]);
+    // The same trainer, used again after another pool, gives the same model again.
+    const other = new PeakOracle(nodePlatform, 4, { poolRows: 4_096, isFittedOutside: true });
+    other.begin(['x'], 60);
+    for (const value of walk('x', 900, 9).values) other.advance([value]);
+    expect(other.beginFit(trainer)).toBe(true);
+    while (!trainer.step());
+    twin.beginFit(trainer);
+    while (!trainer.step());
+    twin.endFit(trainer);
+    const after = levelsAfter(oracle);
+    expect(levelsAfter(twin)).toEqual(after);
+    expect(after).not.toEqual(before);
+    for (const levels of after) expect(levels).toEqual([...levels].sort((a, b) => a - b));
+  });
+
+  it('a model is inherited by a forecaster of as many steps', () => {
+    const oracle = learned(true);
+    const trainer = new ForecastTrainer(nodePlatform);
+    oracle.beginFit(trainer);
+    while (!trainer.step());
+    oracle.endFit(trainer);
+    const heir = learned(true);
+    heir.inherit(oracle);
+    expect(levelsAfter(heir)).toEqual(levelsAfter(oracle));
+    expect(() => new PeakOracle(nodePlatform, 5).inherit(oracle)).toThrow();
+  });
+
+  it('a snapshot goes on with the same bits; another version, size or kind is refused', () => {
+    const oracle = learned(false);
+    const options = { poolRows: 4_096 };
+    const saved = Uint8Array.from(oracle.snapshot().flatMap((piece) => [...piece]));
+    const again = PeakOracle.fromSnapshot(nodePlatform, saved, options);
+    expect(levelsAfter(again)).toEqual(levelsAfter(oracle));
+    for (const bad of [saved.subarray(0, 400), saved.subarray(0, -1), new Uint8Array(9)])
+      expect(() => PeakOracle.fromSnapshot(nodePlatform, bad, options)).toThrow('cannot be used');
+    expect(() => PeakOracle.fromSnapshot(nodePlatform, saved, {})).toThrow('another size');
+    const older = Uint8Array.from(saved);
+    older.set(
+      new TextEncoder().encode('1'),
+      new TextDecoder().decode(saved.subarray(0, 200)).indexOf('"version":2') + 10,
+    );
+    expect(() => PeakOracle.fromSnapshot(nodePlatform, older, options)).toThrow('of version 1');
+  });
+});
+
+describe('values that are "at least"', () => {
+  /** Mean P50 and P90 of demand that is cut off at 10 half of the time; `says`: the forecaster is told when it was. */
+  function told(cutShare: number, says: boolean): [p50: number, p90: number] {
+    const oracle = new PeakOracle(nodePlatform, 4, { poolRows: 4_096 });
+    const names = Array.from({ length: 20 }, (_, i) => `s${10 + i}`);
+    oracle.begin(names, 60);
+    const random = new Random(4);
+    const said = { p50: 0, p90: 0, p99: 0, contention: 0 };
+    const sums: [number, number] = [0, 0];
+    for (let step = 0; step < 600; step++) {
+      const demand = names.map(() => 6 + random.below(800) / 100);
+      const isCut = demand.map((value) => random.below(100) < 100 * cutShare && value > 10);
+      const shown = demand.map((value, i) => (isCut[i] === true ? 10 : value));
+      oracle.advance(
+        shown,
+        Number.NaN,
+        isCut.map((cut) => says && cut),
+      );
+      if (step < 400) continue;
+      names.forEach((_, slot) => {
+        oracle.read(slot, said);
+        sums[0] += said.p50 / (200 * names.length);
+        sums[1] += said.p90 / (200 * names.length);
+      });
+    }
+    return sums;
+  }
+
+  it('do not teach that there is never more', () => {
+    const [all, known, unknown] = [told(0, false), told(0.5, true), told(0.5, false)];
+    expect(unknown[0]).toBeLessThan(all[0] - 0.8);
+    expect(Math.abs(known[0] - all[0])).toBeLessThan(0.6);
+    expect(Math.abs(known[1] - all[1])).toBeLessThan(0.3);
+  });
 });
