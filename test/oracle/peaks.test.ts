@@ -4,7 +4,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { randomFrom } from '../../benchmarks/lib/statistics.js';
-import { ForecastTrainer } from '../../host/core/forecast.js';
+import { FORECAST_VERSION, ForecastTrainer } from '../../host/core/forecast.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { type PeakForecast, PeakOracle } from '../../host/oracle/peaks.js';
 import { peaksOf, pinball, type RecordedSeries, replay, Scorer } from '../../host/oracle/replay.js';
@@ -497,7 +497,8 @@ describe('fitted from outside, piece by piece', () => {
     const older = Uint8Array.from(saved);
     older.set(
       new TextEncoder().encode('1'),
-      new TextDecoder().decode(saved.subarray(0, 200)).indexOf('"version":2') + 10,
+      new TextDecoder().decode(saved.subarray(0, 200)).indexOf(`"version":${FORECAST_VERSION}`) +
+        10,
     );
     expect(() => PeakOracle.fromSnapshot(nodePlatform, older, options)).toThrow('of version 1');
   });
