@@ -9,10 +9,10 @@
  *                          │
  *                      conditioned on "more than so much"  ─▶  quantiles  ─▶  each corrected by its own mistakes so far
  *
- * Weights: exp(−η · loss) of each opinion's pinball loss on the logarithm, in units of what all together lost lately, older loss
- * forgotten (Cesa-Bianchi & Lugosi 2006, §2.3),
- * kept for each group of the second rung; before anything is known, the narrower group is believed a little more.
- * (Weights shared by all groups with as many runs, alone or beside these, were tried: no better.)
+ * Weights: exp(−η · loss) by pinball loss on the logarithm, in units of what all opinions together lost lately, older loss forgotten
+ * (Cesa-Bianchi & Lugosi 2006, §2.3); kept for each group of the second rung. Before anything is known, the narrower group is
+ * believed a little more. Tried, no better: weights shared by groups with as many runs; averages of quantiles instead of points;
+ * what came after a run like the newest one; harder weights where one opinion is far better (programs gain what jobs lose).
  * Correction: the factor that makes a share τ of what came lie below the quantile τ, followed step by step (Gibbs & Candès 2021,
  * adaptive conformal inference). The median has none: it lay within two points, and following it only made it tremble.
  *
