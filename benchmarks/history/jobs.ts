@@ -111,7 +111,12 @@ export function replay(
       });
       for (const { name, of } of PEERS) forecasts[name] = of(key);
       if (job.askedS > 0) forecasts['time asked for'] = pointForecast(job.askedS);
-      scored.push({ key: `${job.user}/${job.executable}`, actual: job.runS, forecasts });
+      scored.push({
+        key: `${job.user}/${job.executable}`,
+        before: key.length,
+        actual: job.runS,
+        forecasts,
+      });
     }
     running.push({ job, said });
   }

@@ -147,7 +147,7 @@ export function forecastAll(runs: readonly Run[]): Record<Quantity, Scored[]> {
         add(forecasts, BLIND, saidBlind[quantity]);
         for (const { name, of } of PEERS) forecasts[name] = of(key);
         if (same.length > 0) forecasts['last of equal arguments'] = pointForecast(same.last(1)[0]!);
-        scored[quantity].push({ key: run.program, actual, forecasts });
+        scored[quantity].push({ key: run.program, before: key.length, actual, forecasts });
       }
       key.add(actual);
       same.add(actual);

@@ -24,6 +24,8 @@ export interface Forecasts {
 /** Of one run: what it needed, and what each predictor said before. */
 export interface Scored {
   readonly key: string;
+  /** Runs of the key that had completed. */
+  readonly before: number;
   readonly actual: number;
   readonly forecasts: Readonly<Record<string, Forecasts>>;
 }

@@ -15,14 +15,15 @@
  * E2  Needs that are all c times as large give opinions that are c times as large.
  * E3  Nothing is NaN: a line that cannot be fitted carries nothing over; what is carried over stays within a bounded factor.
  */
-import { type Atoms, type PastRun, pointsOf, redistributed, type View } from './history-group.js';
+import { type Atoms, type PastRun, pointsFor, redistributed, type View } from './history-group.js';
 
 const HALF_LIVES = [0.7, 2, 6, 25] as const;
 const LINES = ['product', 'power', 'exponential'] as const;
 /** Ridge, per run; features have unit variance. */
 const RIDGE = 1e-4;
 /** Runs further from the request than so many standard deviations count for 1/e. */
-const NEARNESS = 1;
+const NEARNESS = 0.25;
+const FARTHEST = 30;
 const LINE_HALF_LIFE = 25;
 /** Largest factor by which a need is carried over, as a logarithm. */
 const CARRY_MAX = 14;
@@ -74,7 +75,7 @@ export function opinion(expert: Expert, view: View, numbers: readonly number[]):
   const carried = carriedOver(expert.line, runs, numbers, weights);
   return carried === undefined
     ? undefined
-    : redistributed(view, pointsOf(carried.values), carried.weights);
+    : redistributed(view, pointsFor(runs, carried.values, view.allEnded), carried.weights);
 }
 
 /** Shared by all that ask: never written to. */
@@ -94,11 +95,12 @@ function recency(count: number, halfLife: number): Float64Array {
   return shared;
 }
 
-function features(line: Line, numbers: readonly number[], count: number): number[] {
-  const all = Array.from({ length: count }, (_, at) => numbers[at] ?? 0);
-  if (line === 'exponential') return all;
-  const logs = all.map((each) => Math.log1p(each));
-  return line === 'power' ? logs : [logs.reduce((sum, each) => sum + each, 0)];
+type Numbered = Pick<PastRun, 'numbers' | 'numberLogs'>;
+
+function features(line: Line, { numbers, numberLogs }: Numbered, count: number): readonly number[] {
+  if (line === 'product') return [numberLogs.reduce((sum, each) => sum + each, 0)];
+  const from = line === 'power' ? numberLogs : numbers;
+  return from.length === count ? from : Array.from({ length: count }, (_, at) => from[at] ?? 0);
 }
 
 /** Past runs as they would have been with these numbers. Undefined when the runs' numbers say nothing. */
@@ -110,34 +112,35 @@ function carriedOver(
 ): { values: number[]; weights: Float64Array } | undefined {
   if (runs.length < 3 || numbers.length === 0) return undefined;
   const count = numbers.length;
-  const rows = runs.map((run) => features(line, run.numbers, count));
-  const asked = features(line, numbers, count);
+  const asking = { numbers, numberLogs: numbers.map((each) => Math.log1p(each)) };
+  const rows = runs.map((run) => features(line, run, count));
+  const asked = features(line, asking, count);
   const scale = spreads(rows, recent);
   const used = scale.flatMap((each, at) => (each > 0 ? [at] : []));
   if (used.length === 0) return undefined;
   const unit = rows.map((row) => used.map((at) => row[at]! / scale[at]!));
   const here = used.map((at, k) => withinReach(asked[at]! / scale[at]!, unit, k));
-  const slopes = fitted(unit, runs, recent);
-  if (slopes === undefined || explained(unit, runs, recent, slopes) < EXPLAINED_MIN)
-    return undefined;
-  const weights = recent.slice();
-  let sum = 0;
+  const all = fitted(unit, runs, recent);
+  if (all === undefined || explained(unit, runs, recent, all) < EXPLAINED_MIN) return undefined;
+  const steps = unit.map((row) => row.map((each, k) => here[k]! - each));
+  const weights = nearby(steps, recent);
+  const slopes = fitted(unit, runs, weights) ?? all;
   const values = runs.map((run, at) => {
-    let carry = 0;
-    let distance = 0;
-    for (let k = 0; k < used.length; k++) {
-      const step = here[k]! - unit[at]![k]!;
-      carry += slopes[k]! * step;
-      distance += step * step;
-    }
-    weights[at] =
-      weights[at]! * Math.exp(-Math.min(30, Math.sqrt(distance / used.length) / NEARNESS));
-    sum += weights[at]!;
+    const carry = steps[at]!.reduce((sum, step, k) => sum + slopes[k]! * step, 0);
     return run.value * Math.exp(Math.min(CARRY_MAX, Math.max(-CARRY_MAX, carry)));
   });
-  if (!(sum > 0) || values.some((value) => !Number.isFinite(value))) return undefined;
-  for (let at = 0; at < weights.length; at++) weights[at] = weights[at]! / sum;
-  return { values, weights };
+  return values.every((value) => Number.isFinite(value)) ? { values, weights } : undefined;
+}
+
+/** The weights, less for runs whose numbers are far from those asked for: the line bends with them (Cleveland 1979). */
+function nearby(steps: readonly (readonly number[])[], recent: Float64Array): Float64Array {
+  const weights = recent.map((weight, at) => {
+    const row = steps[at]!;
+    const distance = Math.sqrt(row.reduce((sum, step) => sum + step * step, 0) / row.length);
+    return weight * Math.exp(-Math.min(FARTHEST, distance / NEARNESS));
+  });
+  const sum = weights.reduce((total, each) => total + each, 0);
+  return weights.map((each) => each / sum);
 }
 
 /** Beyond the numbers that were seen a line is followed for as far again as they reach, and no further. */

@@ -25,6 +25,8 @@ export interface PastRun {
   /** False: it was stopped when it had needed so much. */
   readonly ended: boolean;
   readonly numbers: readonly number[];
+  /** log (1 + number) of each. */
+  readonly numberLogs: readonly number[];
 }
 
 /** What is saved of a run: value, ended (1 or 0), numbers. */
@@ -32,7 +34,8 @@ export type SavedRun = readonly [value: number, ended: number, numbers: readonly
 
 export function pastRun(value: number, ended: boolean, numbers: readonly number[]): PastRun {
   const bounded = boundedValue(value);
-  return { value: bounded, log: Math.log(bounded), ended, numbers };
+  const numberLogs = numbers.map((each) => Math.log1p(each));
+  return { value: bounded, log: Math.log(bounded), ended, numbers, numberLogs };
 }
 
 /** From 1 to MEASURABLE_MAX; what is no number is 1. */
@@ -64,43 +67,59 @@ export interface Atoms {
   readonly weights: Float64Array;
 }
 
-/** A group's runs, ready to be weighed by several. */
+/** A group's runs, ready to be weighed by several; `points` are those of `pointsFor` the runs' own values. */
 export interface View {
   readonly runs: readonly PastRun[];
   readonly points: Points;
   readonly allEnded: boolean;
 }
 
-export function pointsOf(values: readonly number[]): Points {
-  const order = Uint16Array.from(values, (_, at) => at);
-  return { values, order: order.sort((a, b) => values[a]! - values[b]! || a - b) };
-}
-
 export function viewOf(runs: readonly PastRun[]): View {
-  const points = pointsOf(runs.map(({ value }) => value));
-  return { runs, points, allEnded: runs.every(({ ended }) => ended) };
+  const allEnded = runs.every(({ ended }) => ended);
+  const points = pointsFor(
+    runs,
+    runs.map(({ value }) => value),
+    allEnded,
+  );
+  return { runs, points, allEnded };
 }
 
 /** Where the weight beyond the last known value goes: factors of that value, and shares. */
 const TAIL_FACTORS = [1.25, 2.2, 5, 20] as const;
 const TAIL_SHARES = [0.4, 0.3, 0.2, 0.1] as const;
 
-/** Weights of ended and stopped runs as a distribution of what they would have come to (G3); `points` has a value for each run. */
+/** The values, by run; where not all runs have ended, those of the tail after them. Of equal ones those that ended come first. */
+export function pointsFor(
+  runs: readonly PastRun[],
+  values: readonly number[],
+  allEnded: boolean,
+): Points {
+  const order = Uint16Array.from(values, (_, at) => at);
+  order.sort(
+    (a, b) => values[a]! - values[b]! || Number(runs[b]!.ended) - Number(runs[a]!.ended) || a - b,
+  );
+  if (allEnded) return { values, order };
+  const last = values[order.at(-1)!]!;
+  const tail = TAIL_FACTORS.map((by) => Math.min(MEASURABLE_MAX, last * by));
+  return {
+    values: [...values, ...tail],
+    order: Uint16Array.from([...order, ...tail.map((_, at) => values.length + at)]),
+  };
+}
+
+/** Weights of ended and stopped runs as a distribution of what they would have come to (G3); `points` are `pointsFor` the runs. */
 export function redistributed(
   { runs, allEnded }: View,
   points: Points,
   weights: Float64Array,
 ): Atoms {
   if (allEnded) return { points, weights };
-  const { values } = points;
-  const order = [...points.order].sort(
-    (a, b) => values[a]! - values[b]! || Number(runs[b]!.ended) - Number(runs[a]!.ended) || a - b,
-  );
-  const moved = new Float64Array(values.length);
+  const moved = new Float64Array(points.values.length);
   let ahead = weights.reduce((sum, each) => sum + each, 0);
   let factor = 1;
   let beyond = 0;
-  for (const at of order) {
+  for (const at of points.order) {
+    if (at >= runs.length) break;
     const own = weights[at]!;
     const after = Math.max(0, ahead - own);
     if (runs[at]!.ended) moved[at] = own * factor;
@@ -108,14 +127,10 @@ export function redistributed(
     else beyond += own * factor;
     ahead = after;
   }
-  if (beyond === 0) return { points, weights: moved };
-  const last = values[order.at(-1) ?? 0] ?? 1;
-  const tail = TAIL_FACTORS.map((by) => Math.min(MEASURABLE_MAX, last * by));
-  const shares = TAIL_SHARES.map((share) => share * beyond);
-  return {
-    points: pointsOf([...values, ...tail]),
-    weights: Float64Array.from([...moved, ...shares]),
-  };
+  TAIL_SHARES.forEach((share, at) => {
+    moved[runs.length + at] = share * beyond;
+  });
+  return { points, weights: moved };
 }
 
 /** Quantiles at ascending levels: the least value up to which there is that share of the weight. */

@@ -9,10 +9,10 @@
  *                          │
  *                      conditioned on "more than so much"  ─▶  quantiles  ─▶  each corrected by its own mistakes so far
  *
- * Weights: exp(−η · loss) of each opinion's pinball loss on the logarithm, in units of what all together lost lately, older loss
- * forgotten (Cesa-Bianchi & Lugosi 2006, §2.3),
- * kept for each group of the second rung; before anything is known, the narrower group is believed a little more.
- * (Weights shared by all groups with as many runs, alone or beside these, were tried: no better.)
+ * Weights: exp(−η · loss) by pinball loss on the logarithm, in units of what all opinions together lost lately, older loss forgotten
+ * (Cesa-Bianchi & Lugosi 2006, §2.3); kept for each group of the second rung. Before anything is known, the narrower group is
+ * believed a little more. Tried, no better: weights shared by groups with as many runs; averages of quantiles instead of points;
+ * what came after a run like the newest one; harder weights where one opinion is far better (programs gain what jobs lose).
  * Correction: the factor that makes a share τ of what came lie below the quantile τ, followed step by step (Gibbs & Candès 2021,
  * adaptive conformal inference). The median has none: it lay within two points, and following it only made it tremble.
  *
@@ -49,6 +49,15 @@ export interface RunRequest {
   /** Numbers that may or may not have to do with its needs: bytes of input, processors, numeric arguments. 0 or more. */
   readonly numbers: readonly number[];
 }
+
+/** What runs that have not ended have needed up to now. */
+export interface OtherRuns {
+  /** Says what they are: equal keys, equal runs. */
+  readonly key: string;
+  readonly byGroup: ReadonlyMap<string, readonly PastRun[]>;
+}
+
+export const NO_OTHERS: OtherRuns = { key: '', byGroup: new Map() };
 
 export interface RunQuantiles {
   readonly p50: number;
@@ -176,14 +185,9 @@ export class RunModel {
    * Quantiles of what a run needs in all.
    *
    * @param used what it has needed up to now: the forecast is of runs that need more
-   * @param others what runs that have not ended have needed up to now, by name of their groups
    * @returns undefined when no group of the ladder has a run
    */
-  forecast(
-    request: RunRequest,
-    used = 0,
-    others: ReadonlyMap<string, readonly PastRun[]> = new Map(),
-  ): RunForecast | undefined {
+  forecast(request: RunRequest, used = 0, others = NO_OTHERS): RunForecast | undefined {
     const outcome = this.#outcome(request, others);
     if (outcome === undefined) return undefined;
     const { mixture, middle, share, scale, runs } = outcome;
@@ -281,14 +285,11 @@ export class RunModel {
     return Math.min(1, this.#rungs - 1);
   }
 
-  #situation(
-    request: RunRequest,
-    others: ReadonlyMap<string, readonly PastRun[]>,
-  ): Situation | undefined {
+  #situation(request: RunRequest, others: OtherRuns): Situation | undefined {
     const numbers = usableNumbers(request.numbers);
     const groups = this.#ladder(request);
     const views = groups.map((group, rung): View | undefined => {
-      const more = others.get(request.groups[rung] ?? '') ?? [];
+      const more = others.byGroup.get(request.groups[rung] ?? '') ?? [];
       const runs = [...(group?.runs ?? []), ...more];
       return runs.length === 0 ? undefined : viewOf(runs);
     });
@@ -317,8 +318,9 @@ export class RunModel {
   ): Float64Array[] {
     const own = groups[this.#ownRung]?.losses;
     return LEVELS.map((_, k) => {
+      const sums = own?.[k] ?? [];
       const logs = this.#experts.map(({ prior }, at) =>
-        opinions[at] === undefined ? Number.NEGATIVE_INFINITY : prior - (own?.[k]?.[at] ?? 0),
+        opinions[at] === undefined ? Number.NEGATIVE_INFINITY : prior - (sums[at] ?? 0),
       );
       const most = Math.max(...logs);
       const weights = Float64Array.from(logs, (each) => Math.exp(each - most));
@@ -329,11 +331,8 @@ export class RunModel {
   }
 
   /** Calculated once for each request until something is learned. */
-  #outcome(
-    request: RunRequest,
-    others: ReadonlyMap<string, readonly PastRun[]>,
-  ): Outcome | undefined {
-    const key = others.size > 0 ? '' : JSON.stringify([request.groups, request.numbers]);
+  #outcome(request: RunRequest, others: OtherRuns): Outcome | undefined {
+    const key = JSON.stringify([request.groups, request.numbers, others.key]);
     const known = this.#outcomes.get(key);
     if (known !== undefined) return known;
     const situation = this.#situation(request, others);
@@ -346,7 +345,6 @@ export class RunModel {
       scale: this.#scaleOf(situation.groups[this.#ownRung]),
       runs: situation.runs,
     };
-    if (key === '') return outcome;
     if (this.#outcomes.size >= OUTCOMES_MAX) this.#outcomes.clear();
     this.#outcomes.set(key, outcome);
     return outcome;
@@ -362,7 +360,7 @@ export class RunModel {
 
   /** Before the run itself is known to its groups. */
   #score(request: RunRequest, run: PastRun, expected: RunQuantiles | undefined): void {
-    const situation = this.#situation(request, new Map());
+    const situation = this.#situation(request, NO_OTHERS);
     if (situation === undefined) return;
     const own = this.#touch(request.groups[this.#ownRung] ?? '', this.#ownRung);
     own.losses ??= LEVELS.map(() => new Array<number>(this.#experts.length).fill(0));
@@ -452,8 +450,13 @@ function pinball(error: number, level: number): number {
   return error > 0 ? level * error : (level - 1) * error;
 }
 
-/** Points of all opinions in ascending order, with the weight that each of LEVELS gives them. */
+/** Points of all opinions in ascending order; for each of LEVELS the weight of a point and all above it, and 0 at the end. */
 interface Mixture {
+  readonly values: Float64Array;
+  readonly above: readonly Float64Array[];
+}
+
+interface Weighed {
   readonly values: Float64Array;
   readonly weights: readonly Float64Array[];
 }
@@ -472,14 +475,20 @@ function mixed({ opinions, weights }: Situation): Mixture {
       for (let i = 0; i < sum.length; i++) sum[i]! += weight * atoms.weights[i]!;
     });
   });
-  return [...sums].reduce<Mixture>((merged, [points, sum]) => mergedWith(merged, points, sum), {
-    values: new Float64Array(0),
-    weights: LEVELS.map(() => new Float64Array(0)),
+  const all = [...sums].reduce<Weighed>(
+    (merged, [points, sum]) => mergedWith(merged, points, sum),
+    { values: new Float64Array(0), weights: LEVELS.map(() => new Float64Array(0)) },
+  );
+  const above = all.weights.map((each) => {
+    const suffix = new Float64Array(each.length + 1);
+    for (let at = each.length - 1; at >= 0; at--) suffix[at] = suffix[at + 1]! + each[at]!;
+    return suffix;
   });
+  return { values: all.values, above };
 }
 
 /** Both are in order already. */
-function mergedWith(to: Mixture, points: Points, sums: readonly Float64Array[]): Mixture {
+function mergedWith(to: Weighed, points: Points, sums: readonly Float64Array[]): Weighed {
   const count = to.values.length + points.values.length;
   const values = new Float64Array(count);
   const weights = LEVELS.map(() => new Float64Array(count));
@@ -509,25 +518,35 @@ interface Question {
   readonly width: number;
 }
 
-/** The value up to which there is `level` of the distribution beyond `from`. O(points). */
-function crossing({ values, weights }: Mixture, k: number, question: Question): number {
+/** The value up to which there is `level` of the distribution beyond `from`. O(log points). */
+function crossing({ values, above }: Mixture, k: number, question: Question): number {
   const { level, from, share, middle, width } = question;
-  const own = weights[k]!;
-  let first = 0;
-  while (first < values.length && values[first]! <= from) first++;
-  let above = 0;
-  for (let at = first; at < values.length; at++) above += own[at]!;
+  const suffix = above[k]!;
   const anything = (value: number): number => share * survival(value, middle, width);
-  const target = (1 - level) * ((1 - share) * above + anything(from)) * (1 + 1e-9);
-  for (let at = first; at < values.length; at++) {
-    const points = (1 - share) * above;
-    if (share > 0 && points + anything(values[at]!) <= target)
-      return inverse((target - points) / share, middle, width);
-    above = Math.max(0, above - own[at]!);
-    if ((1 - share) * above + anything(values[at]!) <= target) return values[at]!;
+  const first = firstOf(values.length, 0, (at) => values[at]! > from);
+  const all = (1 - share) * suffix[first]! + (share > 0 ? anything(from) : 0);
+  const target = (1 - level) * all * (1 + 1e-9);
+  // The first point that has no more than the target above it; or, between it and the one before, what is anything has.
+  const at = firstOf(values.length, first, (place) => {
+    return (1 - share) * suffix[place + 1]! + (share > 0 ? anything(values[place]!) : 0) <= target;
+  });
+  if (share === 0) return values[Math.min(at, values.length - 1)] ?? middle;
+  const points = (1 - share) * suffix[at]!;
+  const value = values[at];
+  if (value !== undefined && points + anything(value) > target) return value;
+  return inverse((target - points) / share, middle, width);
+}
+
+/** The first place from `from` on for which it holds, as it does for all after it; `count` when there is none. */
+function firstOf(count: number, from: number, holds: (at: number) => boolean): number {
+  let low = from;
+  let high = count;
+  while (low < high) {
+    const half = (low + high) >> 1;
+    if (holds(half)) high = half;
+    else low = half + 1;
   }
-  if (share > 0) return inverse(target / share, middle, width);
-  return values.at(-1) ?? middle;
+  return low;
 }
 
 /** Share of a Laplace distribution of the logarithm that lies above the value. */

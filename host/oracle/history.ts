@@ -14,13 +14,15 @@
  * H3  What remains is the forecast of runs that needed more than it has up to now, less that: never negative, and all of its
  *     quantiles ascend. Memory that is there is never given back, so its high-water mark is at least what it has.
  *     A run on the way that has needed less than any before it says nothing, and is not looked at.
- * H4  Bounded: ON_THE_WAY_MAX runs on the way, the one that was heard of longest ago is forgotten; groups and runs as in the models.
+ * H4  Bounded: ON_THE_WAY_MAX runs on the way, the one that began longest ago is forgotten; groups and runs as in the models.
  * H5  What cannot be a measurement (NaN, negative, beyond MEASURABLE_MAX) is left out; nothing that comes out is NaN.
  * H6  A state that was saved and restored answers the same, bit for bit; one that was damaged is refused (SHERD_BLOB_DAMAGED).
  */
 import { invariant, SherdError } from '../types/errors.js';
-import { type PastRun, pastRun } from './history-group.js';
+import { type PastRun, pastRun, usableNumbers } from './history-group.js';
 import {
+  NO_OTHERS,
+  type OtherRuns,
   type RunForecast,
   RunModel,
   type RunQuantiles,
@@ -70,6 +72,7 @@ const VERSION = 1;
 const ON_THE_WAY_MAX = 4_096;
 /** Runs on the way that a forecast looks at. */
 const OTHERS_MAX = 32;
+const STEPS_A_DOUBLING = 4;
 
 export class RunHistory {
   readonly #rungs: number;
@@ -101,7 +104,7 @@ export class RunHistory {
   /** What a run that has begun has needed up to now. */
   progress(id: string, sofar: RunNeeds): void {
     const run = this.#onTheWay.get(id);
-    if (run !== undefined) this.#keep(id, { ...run, sofar });
+    if (run !== undefined) this.#onTheWay.set(id, { ...run, sofar });
   }
 
   /** A run is gone, and nobody knows what it came to. */
@@ -193,30 +196,26 @@ export class RunHistory {
     return { fuel: of('fuel'), ranMs: of('ranMs'), memoryBytes: of('memoryBytes') };
   }
 
-  /** What others of the same groups have needed up to now. */
-  #others(
-    request: RunRequest,
-    id: string | undefined,
-    quantity: Quantity,
-  ): ReadonlyMap<string, readonly PastRun[]> {
-    const others = new Map<string, PastRun[]>();
+  /** What others of the same groups have needed up to now, as whole steps: what is calculated from them holds for a while. */
+  #others(request: RunRequest, id: string | undefined, quantity: Quantity): OtherRuns {
     const alike = this.#alike.get(ownGroup(request)) ?? new Set();
-    if (alike.size <= (id !== undefined && alike.has(id) ? 1 : 0)) return others;
+    if (alike.size <= (id !== undefined && alike.has(id) ? 1 : 0)) return NO_OTHERS;
     const least = this.#models[quantity].least(request.groups);
+    const byGroup = new Map<string, PastRun[]>();
+    const said: unknown[] = [];
     let looked = 0;
     for (const other of alike) {
       if (other === id) continue;
       if (++looked > OTHERS_MAX) break;
       const run = this.#onTheWay.get(other);
-      const value = usable(run?.sofar[quantity]);
-      if (run === undefined || value === undefined || value <= least) continue;
-      for (const name of new Set(run.request.groups)) {
-        const runs = others.get(name) ?? [];
-        runs.push(pastRun(value, false, run.request.numbers));
-        others.set(name, runs);
-      }
+      const value = wholeSteps(usable(run?.sofar[quantity]) ?? 0);
+      if (run === undefined || value <= least) continue;
+      said.push(value, run.request.groups, run.request.numbers);
+      const past = pastRun(value, false, usableNumbers(run.request.numbers));
+      for (const name of new Set(run.request.groups))
+        byGroup.set(name, [...(byGroup.get(name) ?? []), past]);
     }
-    return others;
+    return said.length === 0 ? NO_OTHERS : { key: JSON.stringify(said), byGroup };
   }
 
   /** Learns from what ended at the last instant (H2). */
@@ -266,6 +265,11 @@ function ownGroup({ groups }: RunRequest): string {
 /** Undefined when it cannot be a measurement (H5). */
 function usable(value: number | undefined): number | undefined {
   return value !== undefined && value >= 0 && value <= MEASURABLE_MAX ? value : undefined;
+}
+
+/** Down to a power of the fourth root of 2: it is "at least so much" in any case. */
+function wholeSteps(value: number): number {
+  return value < 1 ? 0 : 2 ** (Math.floor(Math.log2(value) * STEPS_A_DOUBLING) / STEPS_A_DOUBLING);
 }
 
 function lessened(
