@@ -281,8 +281,12 @@ export class Brain {
     const note = { shards: plan?.shards.length ?? 1, candidates: plan?.candidates.length ?? 0 };
     this.#show(this.#workflow.decomposed(nowMs, record.id, { ...note, instructions }));
     const request = this.#requests.get(record.spec) ?? undefined;
-    const { memoryBytes, samples, model } = this.#oracle.needs(record.moduleHash, memory, request);
-    const needs = { memoryBytes: memoryBytes.p90, samples, model };
+    const { memoryBytes, fuel, samples, model } = this.#oracle.needs(
+      record.moduleHash,
+      memory,
+      request,
+    );
+    const needs = { memoryBytes: memoryBytes.p90, fuel, samples, model };
     this.#show(this.#workflow.predicted(nowMs, record.id, needs));
   }
 

@@ -16,6 +16,7 @@ import {
   type BrainAction,
   type BrainEvent,
   type Forecast,
+  type Quantiles,
   type TraceEvent,
 } from '../types/brain.js';
 import type { NodeId, NodeRecord, ShardId, ShardRecord } from '../types/records.js';
@@ -33,6 +34,8 @@ export interface PredictionNote {
   readonly memoryBytes: number;
   readonly samples: number;
   readonly model: string;
+  /** In all; absent or null: no shard of its program has ended yet. */
+  readonly fuel?: Quantiles | null;
 }
 
 /** Work beyond the workers, in cores, from which on shards are said to take turns. */
@@ -100,7 +103,10 @@ export class Trace {
   /** Step 3. */
   predicted(nowMs: number, shardId: ShardId, note: PredictionNote): TraceEvent[] {
     this.#atMs = nowMs;
-    const detail = `${mib(note.memoryBytes)} of memory (${note.model}, ${note.samples} samples)`;
+    const memory = `${mib(note.memoryBytes)} of memory`;
+    const { fuel } = note;
+    const needs = fuel ? `${memory}, ${short(fuel.p50)} fuel (P99 ${short(fuel.p99)})` : memory;
+    const detail = `${needs} (${note.model}, ${note.samples} samples)`;
     this.#add(3, 'predicted', shardId, null, detail);
     return this.#take();
   }
@@ -271,6 +277,11 @@ function coresText({ cpu, background, machine, horizonMs, contention, model }: F
   const wanted = `${cpu.p50.toFixed(1)} cores wanted of ${machine.cores}`;
   const others = `${background.p50.toFixed(1)} of them by other programs`;
   return `${wanted}, ${others}: probability ${contention.toFixed(2)} within ${horizonMs} ms (${model})`;
+}
+
+/** Three digits: `2.35e+6`. */
+function short(value: number): string {
+  return value < 1_000 ? String(Math.round(value)) : value.toExponential(2);
 }
 
 function mib(bytes: number): string {

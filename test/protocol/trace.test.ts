@@ -53,6 +53,11 @@ describe('trace', () => {
     expect(
       lines(seen.trace.predicted(5, 's-1', { memoryBytes: 1, samples: 0, model: 'guess' })),
     ).toEqual(['3 predicted']);
+    const fuel = { p50: 2_345_678, p90: 3_000_000, p99: 4_000_000 };
+    const past = { memoryBytes: 1_048_576, samples: 7, model: 'history', fuel };
+    expect(seen.trace.predicted(5, 's-1', past)[0]?.detail).toBe(
+      '1.0 MiB of memory, 2.35e+6 fuel (P99 4.00e+6) (history, 7 samples)',
+    );
     const assign = {
       kind: 'assign',
       id: 'x',
