@@ -49,6 +49,8 @@ export const H_CROSS_COUNT: usize = 96;
 export const H_LIVE: usize = 104;
 /** f64: the highest value that any series of the stream has had. */
 export const H_TOP: usize = 112;
+/** f64: scale over level of the series of the stream before, 0 = none. */
+export const H_RATIO: usize = 120;
 /** f32 × LEVELS each: levels, their normal scores, pooled offsets, bandwidths of training. */
 export const H_TAU: usize = 128;
 export const H_NORMAL: usize = 160;

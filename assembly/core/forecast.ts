@@ -30,7 +30,7 @@ import {
   A_ANCHOR, A_CENSORED, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LEVELS, A_LONG, A_LOW, A_PROFILE, A_OFFSETS,
   A_OUTPUT, A_PRESENT, A_SCALE, A_SEASON, A_SLOTS, A_SLOW, A_STEP, A_VARIANCE, A_WINDOWS, H_CROSS, H_CROSS_COUNT,
   H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD, H_POOL, H_QUANTILES,
-  H_RANDOM, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS, M_MEAN,
+  H_RANDOM, H_RATIO, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS, M_MEAN,
   M_TREES, P50, P90, P99, POOL_ROWS, RING, ROW, S_SORT, SEASON, SLOT_BYTES, SLOTS, STATE_BYTES, STATES,
   H_UNORDERED, T_LEAVES, TREE_BYTES, W_CENSORED, W_FEATURES, W_LEFT, W_PEAK, W_QUANTILES, W_SCALE, W_SEEN, W_START,
   W_WEIGHT,
@@ -142,6 +142,10 @@ export function forecastStream(live: i32, period: i32): void {
   store<i32>(H_LIVE, live);
   store<f64>(H_TOP, NEVER);
   store<i32>(H_PERIOD, period);
+  // Of the others' level and scale only the ratio means something for series that may be in another unit.
+  if (load<f64>(H_LEVEL) > 0) store<f64>(H_RATIO, load<f64>(H_SCALE) / load<f64>(H_LEVEL));
+  store<f64>(H_LEVEL, 0);
+  store<f64>(H_SCALE, 0);
 }
 
 /** A state that knows nothing. */
@@ -295,7 +299,8 @@ export function forecastObserve(slots: i32): void {
     const state = stateOf(s);
     if (load<i32>(state, A_PRESENT)) observeOne(state);
   }
-  const ratio = load<f64>(H_LEVEL) > 0 ? load<f64>(H_SCALE) / load<f64>(H_LEVEL) : 0.25;
+  const before: f64 = load<f64>(H_RATIO) > 0 ? load<f64>(H_RATIO) : 0.25;
+  const ratio = load<f64>(H_LEVEL) > 0 ? load<f64>(H_SCALE) / load<f64>(H_LEVEL) : before;
   for (let s = 0; s < slots; s++) {
     const state = stateOf(s);
     if (isLive(state)) scale(state, ratio);

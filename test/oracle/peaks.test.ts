@@ -139,6 +139,25 @@ describe('forecasts of any series', () => {
   });
 });
 
+describe('a history in another unit', () => {
+  it.each([1e-6, 1e6])(
+    'gives the forecasts of one in the same unit, from the first step on (%d)',
+    (unit) => {
+      const series = many(6, 30, 5);
+      const [same, other] = [1, unit].map((scale) => {
+        return linesOf(series, { history: many(12, 150, 3, scale) });
+      });
+      expect(other).toHaveLength(same!.length);
+      other!.forEach((line, at) => {
+        for (const k of [2, 3, 4] as const)
+          expect(Math.abs(line[k] - same![at]![k])).toBeLessThan(
+            0.02 * (1 + Math.abs(same![at]![k])),
+          );
+      });
+    },
+  );
+});
+
 describe('forecasts of odd series', () => {
   const row = (name: string, values: readonly number[]): RecordedSeries => ({
     name,
