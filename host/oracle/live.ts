@@ -17,7 +17,7 @@
  *     level; a horizon between two windows lies between their distributions, by its logarithm. The present value is included.
  * V3  Coherent: quantiles and probability are of the same distribution.
  * V4  Only the samples decide, and which series is which by name: the order in which series join, or samples of one instant come, changes
- *     nothing. Time comes with the samples (resample.ts has the rules).
+ *     nothing (as long as nothing is asked between these). Time comes with the samples (resample.ts has the rules).
  * V5  Bounded: SERIES_MAX series (whoever was silent longest goes), each silent for KEEP_MS goes; one piece of training every TRAIN_MS.
  * V6  A rung without a model of its own begins with that of the rung below: both look as many steps ahead, in units of a series' own
  *     steps. The score decides whether it is any good there.
@@ -88,10 +88,14 @@ export class LiveOracle {
 
   /** Takes in a sample: a share of the capacity at a time, on any one clock. `isLeast`: it may have been more. */
   observe(name: string, kind: Kind, atMs: number, share: number, isLeast = false): void {
+    const beforeMs = this.#clock.newestMs;
     const ownMs = this.#clock.take(atMs);
     if (Number.isNaN(ownMs)) return;
-    this.#goOn(Math.floor(ownMs / CELL_MS));
-    this.#joined(name, kind).cells.add(ownMs, share, isLeast);
+    // What belongs to one instant comes in any order: the cells up to it are closed when a later one has come, or somebody asks.
+    if (ownMs > beforeMs) this.#goOn(beforeMs);
+    if (Number.isNaN(this.#times[0]!)) this.#times[0] = Math.floor(ownMs / CELL_MS);
+    const endMs = (this.#times[0]! + 1) * CELL_MS;
+    this.#joined(name, kind).cells.add(ownMs, share, isLeast, endMs);
     if (ownMs < this.#times[1]! + TRAIN_MS) return;
     this.#times[1] = ownMs;
     this.#train();
@@ -107,6 +111,7 @@ export class LiveOracle {
    * that could be used.
    */
   outlook(name: string, present: number, cold: Cold): Outlook | undefined {
+    this.#goOn(this.#clock.newestMs);
     const at = this.#find(name);
     const one = this.#series[at];
     if (one?.name !== name) return undefined;
@@ -138,7 +143,7 @@ export class LiveOracle {
     this.#trainer?.cancel();
     this.#trained = undefined;
     const kinds = this.#series.map(({ kind }) => kind);
-    const cells = this.#series.map((one) => one.cells.save());
+    const cells = this.#series.flatMap((one) => one.cells.numbers);
     const times = bytesOf([this.#clock.save(), this.#times, ...cells]);
     return {
       head: { version: VERSION, names: this.names, kinds },
@@ -160,12 +165,9 @@ export class LiveOracle {
       return this.#joined(name, kind).cells;
     });
     const clock = this.#clock.save();
-    const cells = series.map((one) => one.save());
+    const cells = series.flatMap((one) => one.numbers);
     unpackNumbers(parts[0]!, [clock, this.#times, ...cells]);
     this.#clock.load(clock, laterMs);
-    series.forEach((one, at) => {
-      one.load(cells[at]!);
-    });
     this.#rungs.forEach((rung, r) => {
       rung.load(parts[1 + 2 * r]!, parts[2 + 2 * r]!);
     });
@@ -207,9 +209,9 @@ export class LiveOracle {
     return silent;
   }
 
-  /** Closes all cells before this one. */
-  #goOn(cell: number): void {
-    if (Number.isNaN(this.#times[0]!)) this.#times[0] = cell;
+  /** Closes all cells that end by then. */
+  #goOn(nowMs: number): void {
+    const cell = Math.floor(nowMs / CELL_MS);
     while (this.#times[0]! < cell) {
       const open = this.#times[0]!;
       if (cell - open > JUMP_CELLS && this.#isSilent(open * CELL_MS)) this.#jump(open, cell);
@@ -245,7 +247,7 @@ export class LiveOracle {
   }
 
   #isSilent(atMs: number): boolean {
-    return this.#series.every(({ cells }) => Number.isNaN(cells.valueAt(atMs)));
+    return this.#series.every(({ cells }) => cells.isSilent(atMs));
   }
 
   #dropSilent(nowMs: number): void {

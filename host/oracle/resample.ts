@@ -1,15 +1,18 @@
 /**
  * Samples at arbitrary times, as means over cells of CELL_MS on one clock for all series.
  *
- *     samples    ●──────●───●────────────●╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌        a sample holds until the next one
- *     cells     │   m   │   m   │   m   │   m   │ m │  –  │  –       … but no longer than the series' usual pause times HOLD
+ *     samples    ●◀─────●◀──●◀───────────●╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌        a sample speaks of the time since the one before it
+ *     cells     │   m   │   m   │   m   │   m   │ m │  –  │  –       … and holds on after it where a cell ends before the next one comes
  *
  * Does: turn one series into cells, and foreign time into time that only goes forward. Does not: know what a value means.
  *
  * Rules, each of which is tested:
- * R1  A cell is the mean over its time of the value that held, of as much of it as is covered; a cell of which nothing is covered is
- *     missing (NaN). So the rate at which a series is sampled does not change what its cells say, nor does a change of rate.
- * R2  Gap: a value holds HOLD times the usual pause between the series' samples, within HOLD_MIN_MS to HOLD_MAX_MS.
+ * R1  A cell is the mean over its time of what samples say of it, of as much of it as is covered; a cell of which nothing is covered is
+ *     missing (NaN). A sample speaks of the time since the one before (it is a mean over that time, as shares and rates are); where a
+ *     cell ends before the next sample has come, the last one holds. So the rate at which a series is sampled does not change what its
+ *     cells say, nor does a change of rate.
+ * R2  Gap: a value holds HOLD times the usual pause between the series' samples, within HOLD_MIN_MS to HOLD_MAX_MS. A sample after a
+ *     longer pause says nothing of it.
  * R3  Not a number, or beyond MEASURABLE_MAX: as if it had not come.
  * R4  Duplicate (same time) or out of order (earlier than the series' newest): the first one counts, the later one is dropped.
  * R5  A sample for a cell that is closed counts from the cell that is open.
@@ -54,6 +57,10 @@ export class ForwardClock {
     return this.#newestMs;
   }
 
+  get newestMs(): number {
+    return this.#newestMs;
+  }
+
   save(): Float64Array {
     return Float64Array.of(this.#newestMs, this.#shiftMs);
   }
@@ -73,96 +80,71 @@ export interface Cell {
 
 const MISSING: Cell = { value: Number.NaN, isLeast: false };
 
+const [VALUE, LEAST, FROM, UNTIL] = [0, 1, 2, 3];
+
 /** One series, cell by cell (R1–R5). */
 export class Cells {
-  #atMs = Number.NEGATIVE_INFINITY;
-  #value = Number.NaN;
-  #isLeast = false;
-  #pauseMs = CELL_MS;
-  /** Up to here what held has been added to the open cell. */
-  #doneMs = Number.NEGATIVE_INFINITY;
-  #sum = 0;
-  #coveredMs = 0;
-  #sumIsLeast = false;
+  /** What the newest sample says, and what the one before a gap said: value, 1 = "at least", from and until when. */
+  readonly #newest = Float64Array.of(Number.NaN, 0, Number.NaN, Number.NEGATIVE_INFINITY);
+  readonly #past = Float64Array.of(Number.NaN, 0, Number.NaN, Number.NEGATIVE_INFINITY);
+  /** Of the open cell: covered up to here, sum of value · time, time that is covered, 1 = one value was "at least". */
+  readonly #open = Float64Array.of(Number.NEGATIVE_INFINITY, 0, 0, 0);
+  /** When the newest sample came; the usual pause. */
+  readonly #times = Float64Array.of(Number.NEGATIVE_INFINITY, CELL_MS);
 
-  /** The newest value; NaN when it holds no longer, or there was none. */
-  valueAt(nowMs: number): number {
-    return nowMs <= this.#untilMs ? this.#value : Number.NaN;
+  /** Nothing is said of this instant. */
+  isSilent(atMs: number): boolean {
+    const says = (said: Float64Array): boolean => atMs <= said[UNTIL]! && !(atMs < said[FROM]!);
+    return !says(this.#newest) && !says(this.#past);
   }
 
   /** When the newest sample came. */
   get atMs(): number {
-    return this.#atMs;
+    return this.#times[0]!;
   }
 
-  add(atMs: number, value: number, isLeast: boolean): boolean {
-    if (!(Math.abs(value) <= MEASURABLE_MAX) || !(atMs > this.#atMs)) return false;
-    const pauseMs = atMs - this.#atMs;
-    this.#cover(atMs);
-    if (Number.isFinite(pauseMs)) {
-      const usualMs = Math.min(pauseMs, HOLD_MAX_MS);
-      this.#pauseMs += (usualMs - this.#pauseMs) / PAUSES;
-    }
-    this.#atMs = atMs;
-    this.#value = value;
-    this.#isLeast = isLeast;
-    this.#doneMs = Math.max(this.#doneMs, atMs);
+  /** Takes in a sample; `endMs`: end of the open cell. False: it was dropped. */
+  add(atMs: number, value: number, isLeast: boolean, endMs: number): boolean {
+    if (!(Math.abs(value) <= MEASURABLE_MAX) || !(atMs > this.atMs)) return false;
+    this.#cover(Math.min(this.atMs, endMs));
+    const pauseMs = atMs - this.atMs;
+    const isGap = !(atMs <= this.#newest[UNTIL]!);
+    if (isGap) this.#past.set(this.#newest);
+    else this.#past[UNTIL] = Number.NEGATIVE_INFINITY;
+    if (Number.isFinite(pauseMs))
+      this.#times[1]! += (Math.min(pauseMs, HOLD_MAX_MS) - this.#times[1]!) / PAUSES;
+    const holdMs = Math.min(HOLD_MAX_MS, Math.max(HOLD_MIN_MS, HOLD * this.#times[1]!));
+    this.#times[0] = atMs;
+    const fromMs = isGap ? atMs : Math.max(this.#open[0]!, this.#newest[FROM]!);
+    this.#newest.set([value, Number(isLeast), fromMs, atMs + holdMs]);
+    this.#cover(Math.min(atMs, endMs));
     return true;
   }
 
   /** Ends the cell that ends at this time, and begins the next. */
   close(endMs: number): Cell {
     this.#cover(endMs);
-    const { value, isLeast } =
-      this.#coveredMs > 0
-        ? { value: this.#sum / this.#coveredMs, isLeast: this.#sumIsLeast }
-        : MISSING;
-    this.#sum = 0;
-    this.#coveredMs = 0;
-    this.#sumIsLeast = false;
-    this.#doneMs = Math.max(this.#doneMs, endMs);
-    return { value, isLeast };
+    const [, sum = 0, coveredMs = 0, least] = this.#open;
+    this.#open.set([Math.max(this.#open[0]!, endMs), 0, 0, 0]);
+    return coveredMs > 0 ? { value: sum / coveredMs, isLeast: least === 1 } : MISSING;
   }
 
-  get #untilMs(): number {
-    return this.#atMs + Math.min(HOLD_MAX_MS, Math.max(HOLD_MIN_MS, HOLD * this.#pauseMs));
-  }
-
-  /** Adds what held from `doneMs` up to here. */
+  /** Adds up to here what the samples say. */
   #cover(toMs: number): void {
-    const fromMs = Math.max(this.#doneMs, this.#atMs);
-    const forMs = Math.min(toMs, this.#untilMs) - fromMs;
-    if (!(forMs > 0)) return;
-    this.#sum += this.#value * forMs;
-    this.#coveredMs += forMs;
-    this.#sumIsLeast ||= this.#isLeast;
-    this.#doneMs = fromMs + forMs;
+    for (const said of [this.#past, this.#newest]) {
+      const fromMs = Math.max(this.#open[0]!, said[FROM]!);
+      const untilMs = Math.min(toMs, said[UNTIL]!);
+      if (!(untilMs > fromMs)) continue;
+      this.#open[0] = untilMs;
+      this.#open[1]! += said[VALUE]! * (untilMs - fromMs);
+      this.#open[2]! += untilMs - fromMs;
+      this.#open[3] = Math.max(this.#open[3]!, said[LEAST]!);
+    }
   }
 
-  save(): Float64Array {
-    return Float64Array.of(
-      this.#atMs,
-      this.#value,
-      Number(this.#isLeast),
-      this.#pauseMs,
-      this.#doneMs,
-      this.#sum,
-      this.#coveredMs,
-      Number(this.#sumIsLeast),
-    );
-  }
-
-  load(saved: Float64Array): void {
-    const [atMs = 0, value = 0, isLeast, pauseMs = 0, doneMs = 0, sum = 0, coveredMs = 0, least] =
-      saved;
-    this.#atMs = atMs;
-    this.#value = value;
-    this.#isLeast = isLeast === 1;
-    this.#pauseMs = pauseMs;
-    this.#doneMs = doneMs;
-    this.#sum = sum;
-    this.#coveredMs = coveredMs;
-    this.#sumIsLeast = least === 1;
+  /** All of its state. */
+  get numbers(): readonly Float64Array[] {
+    return [this.#newest, this.#past, this.#open, this.#times];
   }
 }
 

@@ -13,12 +13,14 @@
  *
  * W1  Honest from the start: PRIOR residuals of half the capacity up and down, and two of nothing, are always mixed in.
  * W2  Censored: a residual that is only "at least" r counts as the mean of r and of those residuals that are r or more (Buckley and
- *     James, "Linear regression with censored data", Biometrika 66, 1979); a forecast above what is "at least" y has no loss (Powell 1986).
- * W3  A window of which half the values or more are missing is not judged.
+ *     James, "Linear regression with censored data", Biometrika 66, 1979). Judged it is as if y were all that came: who forecasts far
+ *     too much is not to gain by it, nor who forecasts that it never comes.
+ * W3  A window of which half the values or more are missing is neither judged nor learned from.
  * W4  Bounded: WINDOW_STEPS / STRIDE windows, RESIDUALS residuals a forecaster, SEASON_STEPS_MAX values.
  */
 import { LEVELS, type Levels, levelsOf, newLevels } from './levels.js';
 import type { Numbers } from './packed.js';
+import { pinball } from './replay.js';
 
 /** Steps of a window; the same on each rung. */
 export const WINDOW_STEPS = 10;
@@ -46,12 +48,6 @@ const WINDOWS = WINDOW_STEPS / STRIDE;
 
 /** Takes in what a closed window says of each forecaster; losses are NaN where it had no forecast. */
 export type Judge = (losses: Float64Array) => void;
-
-/** Quantile loss; a forecast above what is "at least" the outcome has none (W2). */
-export function lossOf(outcome: number, isLeast: boolean, forecast: number, tau: number): number {
-  if (outcome >= forecast) return tau * (outcome - forecast);
-  return isLeast ? 0 : (1 - tau) * (forecast - outcome);
-}
 
 /** The newest residuals, in order of time and of size. */
 class Residuals {
@@ -209,13 +205,8 @@ export class Windows {
       const base = window[BASES + k]!;
       if (!Number.isNaN(base)) residuals.add(outcome - base, isLeast);
     });
-    for (let i = 0; i < this.#losses.length; i++) {
-      const tau = JUDGED[i % JUDGED.length]!;
-      const forecast = window[QUANTILES + i]!;
-      this.#losses[i] = Number.isNaN(forecast)
-        ? Number.NaN
-        : lossOf(outcome, isLeast, forecast, tau);
-    }
+    for (let i = 0; i < this.#losses.length; i++)
+      this.#losses[i] = pinball(outcome, window[QUANTILES + i]!, JUDGED[i % JUDGED.length]!);
     judge(this.#losses);
   }
 

@@ -9,13 +9,16 @@ type Point = readonly [atMs: number, value: number, isLeast?: boolean];
 function cellsOf(points: readonly Point[], count: number): Cell[] {
   const cells = new Cells();
   const closed: Cell[] = [];
+  let newestMs = Number.NEGATIVE_INFINITY;
   const closeUpTo = (atMs: number): void => {
     while (closed.length < count && (closed.length + 1) * CELL_MS <= atMs)
       closed.push(cells.close((closed.length + 1) * CELL_MS));
   };
   for (const [atMs, value, isLeast = false] of points) {
-    closeUpTo(atMs);
-    cells.add(atMs, value, isLeast);
+    // As the ladder does: cells are closed when a later sample has come.
+    closeUpTo(newestMs);
+    newestMs = Math.max(newestMs, atMs);
+    cells.add(atMs, value, isLeast, (closed.length + 1) * CELL_MS);
   }
   closeUpTo(count * CELL_MS);
   return closed;
@@ -25,7 +28,7 @@ const values = (points: readonly Point[], count: number): number[] =>
   cellsOf(points, count).map(({ value }) => value);
 
 describe('cells', () => {
-  it('are means over time of what held, of as much as is covered (R1)', () => {
+  it('are means over time of what samples say of the time before them, as far as it is covered (R1)', () => {
     expect(
       values(
         [
@@ -37,7 +40,7 @@ describe('cells', () => {
         ],
         3,
       ),
-    ).toEqual([2, (3 * 100 + 5 * 300 + 2 * 100) / 500, (2 * 250 + 8 * 250) / 500]);
+    ).toEqual([(3 * 250 + 5 * 250) / 500, (5 * 100 + 2 * 300 + 8 * 100) / 500, 8]);
     expect(values([[300, 4]], 2)).toEqual([4, 4]); // nothing is known of the first 300 ms
   });
 
@@ -54,10 +57,11 @@ describe('cells', () => {
           const points = signal.flatMap((value, cell) =>
             Array.from(
               { length: CELL_MS / steps[cell]! },
-              (_, i): Point => [cell * CELL_MS + i * steps[cell]!, value],
+              (_, i): Point => [cell * CELL_MS + (i + 1) * steps[cell]!, value],
             ),
           );
-          expect(values(points, 24)).toEqual(signal);
+          // The first sample is the first of its kind: it speaks of nothing before it.
+          expect(values(points, 24).slice(1)).toEqual(signal.slice(1));
         },
       ),
     );
@@ -103,10 +107,22 @@ describe('cells', () => {
 
   it('a sample for a cell that is closed counts from the open one (R5)', () => {
     const cells = new Cells();
-    cells.add(0, 1, false);
+    cells.add(0, 1, false, CELL_MS);
     expect(cells.close(CELL_MS).value).toBe(1);
-    cells.add(CELL_MS - 100, 5, false);
+    cells.add(CELL_MS - 100, 5, false, 2 * CELL_MS);
     expect(cells.close(2 * CELL_MS).value).toBe(5);
+  });
+
+  it('before a gap the last value holds, after it the next one says nothing of the gap', () => {
+    const gap: Point[] = [
+      [0, 1],
+      [500, 1],
+      [9_250, 5],
+    ];
+    const told = values(gap, 20);
+    expect(told.slice(0, 5)).toEqual([1, 1, 1, 1, 1]); // two seconds from 0.5 s on
+    expect(told.slice(5, 18).every(Number.isNaN)).toBe(true);
+    expect(told.slice(18)).toEqual([5, 5]);
   });
 
   it('carry on that a value in them was "at least"', () => {
@@ -118,7 +134,7 @@ describe('cells', () => {
       ],
       5,
     ).map(({ isLeast }) => isLeast);
-    expect(least).toEqual([false, true, true, false, false]);
+    expect(least).toEqual([true, true, false, false, false]);
   });
 
   it('are finite or missing, and within what came, whatever comes', () => {
@@ -130,7 +146,7 @@ describe('cells', () => {
           .filter((v) => Math.abs(v) <= Number.MAX_SAFE_INTEGER);
         const low = Math.min(...usable);
         const high = Math.max(...usable);
-        const slack = 1e-9 * Math.max(Math.abs(low), Math.abs(high));
+        const slack = 1e-300 + 1e-9 * Math.max(Math.abs(low), Math.abs(high));
         for (const { value } of cellsOf(points, 30)) {
           if (Number.isNaN(value)) continue;
           expect(value >= low - slack && value <= high + slack).toBe(true);
