@@ -13,7 +13,6 @@
  * C1  What is written to is dead in the plan's beginning: neither a blob's old place nor any other one is overwritten.
  * C2  Each move goes down, and the end never goes up.
  */
-import { invariant } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
 
 export interface Lying {
@@ -34,15 +33,23 @@ interface Hole {
   bytes: number;
 }
 
-/** `live`: all blobs of the pack, in any order, that do not overlap; empty ones have no place. First fit, last blob first. */
-export function planCompaction(live: readonly Lying[]): Compaction {
+/**
+ * `live`: all blobs of the pack, in any order; empty ones have no place. First fit, last blob first, at most so many moves.
+ * Undefined: some overlap, for somebody has cut the pack short.
+ */
+export function planCompaction(
+  live: readonly Lying[],
+  mostMoves = Number.POSITIVE_INFINITY,
+): Compaction | undefined {
   const order = live.filter(({ bytes }) => bytes > 0).sort((a, b) => a.at - b.at);
   const holes = holesBetween(order);
+  if (holes === undefined) return undefined;
   const moves: { blob: Lying; to: number }[] = [];
   let endBytes = 0;
   for (let last = order.length - 1; last >= 0; last--) {
     const blob = order[last]!;
-    const hole = holes.find(({ at, bytes }) => at < blob.at && bytes >= blob.bytes);
+    const fits = ({ at, bytes }: Hole): boolean => at < blob.at && bytes >= blob.bytes;
+    const hole = moves.length < mostMoves ? holes.find(fits) : undefined;
     if (hole === undefined) {
       endBytes = blob.at + blob.bytes;
       break;
@@ -55,11 +62,11 @@ export function planCompaction(live: readonly Lying[]): Compaction {
   return { moves, endBytes: Math.max(endBytes, ...moved, 0) };
 }
 
-function holesBetween(order: readonly Lying[]): Hole[] {
+function holesBetween(order: readonly Lying[]): Hole[] | undefined {
   const holes: Hole[] = [];
   let end = 0;
   for (const { at, bytes } of order) {
-    invariant(at >= end, 'blobs of a pack do not overlap');
+    if (at < end) return undefined;
     if (at > end) holes.push({ at: end, bytes: at - end });
     end = at + bytes;
   }

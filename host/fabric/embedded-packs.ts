@@ -27,8 +27,8 @@
  *     says how many packs did not become shorter even so.
  * P5  A pack is removed only when what was moved out of it is on the disk where it is now: first the copies' bytes, then the
  *     entry of their pack in the folder, then their names, then the old pack goes. So also without `sync`: what is old has long
- *     been on the disk. In place: first the names of what has died go, on the disk, then their bytes are written over, then the
- *     names of what was moved there change, on the disk, then the pack is cut.
+ *     been on the disk. In place: first the names of what has died or was copied elsewhere change, on the disk, the new pack's
+ *     entry before them; then the bytes are written over; then the names of what was moved there change, on the disk; then it is cut.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -65,6 +65,8 @@ const IDLE_MS = 600_000;
 const PAGE_NAMES = 1_000;
 /** Blobs that are moved in one transaction: less than 5 ms. */
 const MOVED_AT_ONCE = 64;
+/** Blobs whose places change in one transaction where there is no room: far fewer pages than are set aside (embedded-reserve). */
+const COMPACTED_AT_ONCE = 16;
 /** Packs that are removed in one transaction. */
 const REMOVED_AT_ONCE = 16;
 const PLACE_BYTES = 28;
@@ -234,19 +236,26 @@ export class Packs {
       for await (const [hash, { pack }] of this.#names()) sparse.get(pack)?.push(hash);
     let fullPacks = 0;
     const failures: unknown[] = [];
-    const tries = [...sparse].map(
-      ([id, hashes]) =>
-        () =>
-          this.#emptyOrCompact(id, hashes),
-    );
-    for (const attempt of [() => this.#removeEmpty(empty), ...tries]) {
-      if (this.#closed) break;
+    /** False: there is no room for it. */
+    const fits = async (act: () => Promise<void>): Promise<boolean> => {
       try {
-        await attempt();
+        await act();
       } catch (error) {
-        if (isFull(error)) fullPacks++;
-        else failures.push(error);
+        if (isFull(error)) return false;
+        failures.push(error);
       }
+      return true;
+    };
+    let room = await fits(() => this.#removeEmpty(empty));
+    for (const [id, hashes] of sparse) {
+      if (this.#closed) break;
+      if (room) room = await fits(() => this.#empty(id, hashes));
+      if (room) continue;
+      let shorter = false;
+      await fits(async () => {
+        shorter = await this.#shorten(id, hashes);
+      });
+      if (!shorter) fullPacks++;
     }
     if (failures.length > 0) throw failures[0];
     return fullPacks;
@@ -301,28 +310,34 @@ export class Packs {
     return { empty, sparse: new Map(order.map(({ id }) => [id, []])) };
   }
 
-  /** Throws that there is no room when it could do neither. */
-  async #emptyOrCompact(id: number, hashes: readonly Hash[]): Promise<void> {
-    try {
-      await this.#empty(id, hashes);
-    } catch (error) {
-      if (!isFull(error) || this.#closed || !this.#compact(id, hashes)) throw error;
+  /** In its own room, as far as it goes. False: not at all. */
+  async #shorten(id: number, hashes: readonly Hash[]): Promise<boolean> {
+    let shorter = false;
+    while (!this.#closed && this.#compact(id, hashes)) {
+      shorter = true;
+      await nextTurn();
     }
+    return shorter;
   }
 
   /**
-   * Makes a pack shorter in its own room (P5); false: it cannot. `hashes` are all blobs of it. Two transactions, of at most
-   * PACK_BYTES and what names they have: some 20 ms, on a full disk only.
+   * Makes a pack shorter in its own room (P5), by a few moves: more would change more pages of the record store than there may be
+   * room for. False: it gets no shorter.
    */
   #compact(id: number, hashes: readonly Hash[]): boolean {
-    const file = openSync(this.#path(id), 'r+');
+    let file: number;
     try {
-      const planned = this.store.write(() => {
+      file = openSync(this.#path(id), 'r+');
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return false; // somebody has emptied it
+      throw error;
+    }
+    try {
+      const endBytes = this.store.write(() => {
         const live = this.#allOf(id, hashes);
-        const sizeBytes = fstatSync(file).size;
-        if (live === undefined) return undefined;
-        const plan = planCompaction(live);
-        if (plan.endBytes >= sizeBytes) return undefined;
+        const plan = live === undefined ? undefined : planCompaction(live, COMPACTED_AT_ONCE);
+        if (plan === undefined || plan.endBytes >= fstatSync(file).size) return undefined;
+        syncDirectory(this.folder);
         this.store.flush();
         for (const { blob, to } of plan.moves) {
           if (!this.#copyDown(file, blob, to)) return undefined;
@@ -332,9 +347,9 @@ export class Packs {
           const found = this.find(blob.hash)!;
           this.store.packed.putSync(keyOf(blob.hash), encodePlace({ ...found, at: to }));
         }
-        return plan;
+        return plan.endBytes;
       });
-      return planned !== undefined && this.#cutTo(id, file, hashes, planned.endBytes);
+      return endBytes !== undefined && this.#cutTo(id, file, hashes, endBytes);
     } finally {
       closeSync(file);
     }

@@ -26,8 +26,8 @@ describe('a compaction', () => {
         [0, 5],
       ]),
     );
-    expect(plan.moves.map(({ blob, to }) => [blob.hash, to])).toEqual([['3', 4]]);
-    expect(plan.endBytes).toBe(31);
+    expect(plan?.moves.map(({ blob, to }) => [blob.hash, to])).toEqual([['3', 4]]);
+    expect(plan?.endBytes).toBe(31);
   });
 
   it('of nothing leaves nothing, and cuts what is dead behind the end', () => {
@@ -36,10 +36,19 @@ describe('a compaction', () => {
     expect(planCompaction(layout([[9, 0]]))).toEqual({ moves: [], endBytes: 0 });
   });
 
+  it('is not made where blobs overlap', () => {
+    const [a, b] = layout([
+      [5, 10],
+      [0, 10],
+    ]);
+    expect(planCompaction([a!, { ...b!, at: 14 }])).toBeUndefined();
+  });
+
   it('writes over no place of a blob, loses none, and never grows', () => {
     fc.assert(
-      fc.property(layouts, (live) => {
-        const { moves, endBytes } = planCompaction(live);
+      fc.property(layouts, fc.nat(40), (live, most) => {
+        const { moves, endBytes } = planCompaction(live, most)!;
+        expect(moves.length).toBeLessThanOrEqual(most);
         const used = new Set<number>();
         const claim = (at: number, bytes: number): void => {
           for (let byte = at; byte < at + bytes; byte++) {
