@@ -119,13 +119,13 @@ export class ContinuationEmitter extends BodyEmitter {
     return this.isShared(loop) ? 'shared' : 'whole';
   }
 
+  /** Safepoints are numbered in the order of their instructions: those inside a loop follow its own. */
   private isShared({ safepoint, first, end }: Frame): boolean {
     if (safepoint < 0) return false;
     const { start, safepoints } = this.body;
     if (start[end]! - start[first]! >= SHARED_BYTES) return true;
-    let inside = 0;
-    for (const { instr } of safepoints) if (instr > first && instr < end) inside++;
-    return inside >= SHARED_SAFEPOINTS;
+    const last = safepoints[safepoint + SHARED_SAFEPOINTS];
+    return last !== undefined && last.instr < end;
   }
 
   /** The first large loop among the instructions `[from, to)` of this very frame; −1: there is none. */

@@ -209,13 +209,15 @@ export class BodyEmitter implements Emitting, CountedEmitting {
     for (let i = 0; i < slots.length; ) {
       const four = this.fourInts(i);
       const type = slots[i]!.type;
-      for (const end = i + (four ? 4 : 1); i < end; i++) {
-        const { local, temp } = slots[i]!;
-        w.op(OP.localGet, local >= 0 ? this.local(local) : this.temp(temp));
-      }
+      for (const end = i + (four ? 4 : 1); i < end; i++) this.getSlot(w, i);
       w.op(OP.call, target.store(four ? 'spill4_i32' : storeFunction('spill', type)));
     }
     for (const type of this.body.type.results) zero(w, type);
+  }
+
+  protected getSlot(w: ByteWriter, index: number): void {
+    const { local, temp } = this.plan.slots[index]!;
+    w.op(OP.localGet, local >= 0 ? this.local(local) : this.temp(temp));
   }
 
   protected fourInts(at: number): boolean {

@@ -2,13 +2,13 @@
  * The stack of suspended frames of one instance, kept in its frame store.
  *
  *   store memory:  registers | segment 0 (outermost activations) | segment 1 | … | segment n (innermost) | wp
- *   a segment is what one unwinding wrote: innermost frame first. The next frame to resume is the first one of the
- *   last segment; taking it moves the segment's start forward.
+ *   a segment is what one unwinding wrote, or a continuation that left its frame there: innermost frame first. The next frame to
+ *   resume is the first one of the last segment; taking it moves the segment's start forward.
  *
  * Does: take frames, note new ones, turn them into FrameState and back.
  * Does not: run anything.
  *
- * V1  Space of taken frames is used again once their segment is empty; the store holds at most the deepest stack.
+ * V1  Space of taken frames is used again once their segment is empty; the store holds at most the deepest stack and a frame.
  * V2  Frames leave the store only by `take`, `dropToHandler` or `clear`.
  * V3  A funcref's slot holds its place in the table `refs` while the guest unwinds; after `note` its function's index + 1.
  */

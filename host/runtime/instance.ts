@@ -7,6 +7,7 @@
  *                  fuel' <  0: unwound; frames are in the store; stopped at a poll, or in a host call
  *
  * Only the innermost frame ever becomes native again; its callers stay frames until it returns.
+ *
  * Does: the above, for one module instance and one GuestHost.
  * Does not: schedule, store or encode.
  *

@@ -7,7 +7,7 @@
  * Z2  Without a mistake the same seeds show no difference.
  */
 import { describe, expect, it } from 'vitest';
-import type { Body, Safepoint } from '../../host/compile/body.js';
+import type { Body, Frame, Safepoint } from '../../host/compile/body.js';
 import type { ByteWriter } from '../../host/compile/bytes.js';
 import type { EmitTarget } from '../../host/compile/emit.js';
 import { BodyEmitter } from '../../host/compile/emit.js';
@@ -64,16 +64,27 @@ const lastPair = (state: ShardState): ShardState =>
     : { ...state, tables: state.tables.map((t) => ({ ...t, changes: t.changes.slice(0, -2) })) };
 
 const MISTAKES: readonly Mistake[] = [
-  mistake<Inside, [number], void>(
+  mistake<Inside, [ByteWriter, number], void>(
     'the last local of a frame is not spilled',
     BodyEmitter,
     'getSlot',
     (original) =>
-      function (index) {
+      function (w, index) {
         const slot = this.plan.slots[index]!;
         const last = this.plan.slots.findLastIndex(({ local }) => local >= 0);
-        if (index === last) zero(this.out, slot.type);
-        else original.call(this, index);
+        if (index === last) zero(w, slot.type);
+        else original.call(this, w, index);
+      },
+  ),
+  mistake<Inside, [Frame], void>(
+    'a loop that is left to its poll costs no fuel',
+    ContinuationEmitter,
+    'leaveToPoll',
+    (original) =>
+      function (loop) {
+        this.w.op(OP.localGet, this.fuel).u8(OP.i32Const).u8(1).u8(0x6a);
+        this.w.op(OP.localSet, this.fuel);
+        original.call(this, loop);
       },
   ),
   mistake<Inside, [number, Safepoint], void>(
@@ -223,7 +234,8 @@ function differenceOf(seed: number): string | undefined {
 function plant({ on, method, instead }: Mistake): () => void {
   const methods = on as Record<string, Method<never> | undefined>;
   const own = Object.hasOwn(on, method);
-  const original = methods[method]!;
+  const original = methods[method];
+  if (original === undefined) throw new Error(`there is no method ${method}`);
   methods[method] = instead(original) as Method<never>;
   return () => {
     if (own) methods[method] = original;
