@@ -27,6 +27,7 @@ const MM_ROUNDS: i32 = STAGE_ROUNDS * MM_SMOOTHINGS;
 const LINEAR_MAX: f32 = 12;
 /** Least distance from P50 to P90 by which tails are measured, in units of the scale. */
 const UNIT_MIN: f32 = 0.25;
+/** Thirds: 0, 1/3, 2/3, 1. */
 const TAIL_POWERS: i32 = 4;
 /** Share of P99 that is its own linear fit; the rest is the pooled tail beyond P90. */
 const P99_LINEAR: f32 = 0.8;
@@ -271,7 +272,12 @@ export function fitLinear(rows: i32, step: i32): void {
 // @ts-ignore: decorator
 @inline
 function tailUnit(p50: f32, p90: f32, power: f32): f32 {
-  return <f32>Math.pow(<f64>(p90 - p50 + UNIT_MIN), <f64>power);
+  const whole = p90 - p50 + UNIT_MIN;
+  if (power == 0) return 1;
+  if (power == 1) return whole;
+  // By thirds: a general power would bring tables of its own into the memory.
+  const third = <f32>Math.cbrt(<f64>whole);
+  return power < 0.5 ? third : third * third;
 }
 
 /**
