@@ -17,18 +17,26 @@ import { FailureLog } from '../guardian/failures.js';
 import { shardSample } from '../oracle/demand.js';
 import type { RunRequest } from '../oracle/history-model.js';
 import { requestOf } from '../oracle/history-request.js';
+import type { NodeCapacity } from '../oracle/machines.js';
 import { endedShard, Oracle } from '../oracle/oracle.js';
 import type { RungView } from '../oracle/rung.js';
 import { transitionOf } from '../protocol/brain-action.js';
 import { Trace as Workflow } from '../protocol/trace.js';
 import { decodeSpec } from '../runtime/spec.js';
 import { Scheduler } from '../scheduler/scheduler.js';
-import type { BrainAction, BrainEvent, Seen, TraceEvent } from '../types/brain.js';
+import type {
+  BrainAction,
+  BrainEvent,
+  Forecast,
+  Sample,
+  Seen,
+  TraceEvent,
+} from '../types/brain.js';
 import { type NodeHint, SUBJECT } from '../types/hints.js';
 import type { ShardSpec } from '../types/host.js';
 import { encodePlain } from '../types/pack.js';
 import type { Hash, Platform } from '../types/platform.js';
-import type { NodeId, ShardId, ShardRecord } from '../types/records.js';
+import type { NodeId, ShardExit, ShardId, ShardRecord } from '../types/records.js';
 import type { Cluster, NodeSeen, ProgressSeen } from './cluster.js';
 import { OracleKeeper } from './oracle-keeper.js';
 import type { Trace } from './trace.js';
@@ -69,9 +77,11 @@ export class Brain {
   readonly #workflow = new Workflow();
   readonly #failures = new FailureLog();
   readonly #studied = new Map<Hash, Decomposition | null>();
-  /** What shards ask for, by the hash of their specs; null = is being read, or cannot be. */
+  /** What shards ask for, by the hash of their specs; null = is being read. */
   readonly #requests = new Map<Hash, RunRequest | null>();
   readonly #dead = new Set<NodeId>();
+  /** The oracle has failed, which was said. */
+  #isBlind = false;
   #unlisten: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #running = false;
@@ -115,6 +125,7 @@ export class Brain {
       progress: (seen) => this.#onProgress(seen),
     });
     for (const seen of cluster.nodes.values()) this.#onNode(seen);
+    this.#settleRuns();
     // What was there when this process began is no news; what is decided about it is.
     this.#show(
       this.#workflow.began(
@@ -128,6 +139,21 @@ export class Brain {
     }
     this.#readFailures().catch(() => undefined);
     this.#tick();
+  }
+
+  /** What ended, or was removed, while no control looked: each is on the way still in what was recalled, so it counts once. */
+  #settleRuns(): void {
+    for (const id of this.#oracle.shardsOnTheWay) {
+      const record = this.#options.cluster.shards.get(id)?.record;
+      if (record === undefined) this.#oracle.forgetShard(id);
+      else if (record.exit !== null) this.#ended(record, record.exit);
+    }
+  }
+
+  #ended(record: ShardRecord, exit: ShardExit): void {
+    const nowMs = this.#options.nowMs();
+    const more = endedShard(record, exit);
+    this.#oracle.observeEnd(record.moduleHash, nowMs, record.fuelUsed, more);
   }
 
   stop(): void {
@@ -190,9 +216,15 @@ export class Brain {
     if (known === null) return;
     if (known !== undefined) return this.#oracle.beginShard(id, known);
     this.#keepRequest(spec, null);
-    const bytes = await this.#options.cluster.fabric.blobs.get(spec);
-    if (bytes === undefined) return;
-    const request = requestOf(moduleHash, decodeSpec(bytes));
+    let request: RunRequest | undefined;
+    try {
+      const bytes = await this.#options.cluster.fabric.blobs.get(spec);
+      if (bytes !== undefined) request = requestOf(moduleHash, decodeSpec(bytes));
+    } finally {
+      // What could not be read is read again when the shard is seen next.
+      if (request === undefined) this.#requests.delete(spec);
+    }
+    if (request === undefined) return;
     this.#keepRequest(spec, request);
     if (this.#options.cluster.shards.get(id)?.record.status !== 'done')
       this.#oracle.beginShard(id, request);
@@ -294,12 +326,7 @@ export class Brain {
     const { record } = seen;
     const made = before === undefined && isNew(record) ? { made: record } : {};
     if (before !== undefined && before.status !== 'done' && record.exit !== null)
-      this.#oracle.observeEnd(
-        record.moduleHash,
-        this.#options.nowMs(),
-        record.fuelUsed,
-        endedShard(record, record.exit),
-      );
+      this.#ended(record, record.exit);
     else this.#began(record).catch(() => undefined);
     this.#feed({ kind: 'shard', seen }, made);
   }
@@ -316,9 +343,22 @@ export class Brain {
     const { workers, memoryBytes, machine } = record;
     const capacity = { cores: workers, memoryBytes, machine };
     this.#feed({ kind: 'node', seen });
-    this.#oracle.observe({ nodeId: record.id, atMs, values: record.sample }, capacity);
-    const forecast = this.#oracle.forecast(record.id, HORIZON_MS);
+    const sample = { nodeId: record.id, atMs, values: record.sample };
+    const forecast = this.#forecast(sample, capacity);
     if (forecast !== undefined) this.#feed({ kind: 'forecast', forecast });
+  }
+
+  /** A defect in what only foresees is shown, and stops nothing: without forecasts shards are placed by what is. */
+  #forecast(sample: Sample, capacity: NodeCapacity): Forecast | undefined {
+    try {
+      this.#oracle.observe(sample, capacity);
+      return this.#oracle.forecast(sample.nodeId, HORIZON_MS);
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      if (!this.#isBlind) this.#show(this.#workflow.forgot(this.#options.nowMs(), why));
+      this.#isBlind = true;
+      return undefined;
+    }
   }
 
   #onNodeGone(nodeId: NodeId): void {

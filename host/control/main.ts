@@ -10,6 +10,7 @@
  * M3  A hub that still lives is that of an orphan, whose parent was killed and which is about to see that: it is waited for.
  */
 import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { calmEngine } from '../fabric/background.js';
 import { type EmbeddedHub, openEmbeddedFabric, startEmbeddedHub } from '../fabric/embedded.js';
@@ -54,7 +55,7 @@ async function main(): Promise<void> {
   };
   control = await ControlServer.start({
     fabric,
-    platform: await webPlatform({ coreWasm: await readFile(CORE) }),
+    platform: await webPlatform({ coreWasm: await coreWasm() }),
     directory,
     port: Number(values.port),
     lost: () => process.exit(EXIT.failedLater),
@@ -70,6 +71,18 @@ async function main(): Promise<void> {
       control.brain.nodeDied(message.id);
   });
   process.send?.({ kind: 'ready', url: control.info.url });
+}
+
+async function coreWasm(): Promise<BufferSource> {
+  try {
+    return await readFile(CORE);
+  } catch (cause) {
+    throw new SherdError('SHERD_INTERNAL', 'internal: core.wasm cannot be read', {
+      at: fileURLToPath(CORE),
+      next: 'install sherd again, or in its sources: npm run build',
+      cause,
+    });
+  }
 }
 
 function directoryOf(url: string | undefined): string {

@@ -9,8 +9,9 @@
  * K1  The blob is there before the record names it; its hash guards every byte. What the record named before is garbage then.
  * K2  Nothing depends on it: a save that fails is made again later, a state that is missing, damaged or older is no error.
  * K3  Of two controls the one that holds the lease writes; a write that meets another's begins from that one's revision.
- * K4  Saving costs this thread one copy of the state. A large state is saved less often: SAVE_MS for every SAVE_BYTES. A training that
- *     is under way is waited for, but not for longer than another SAVE_MS.
+ * K4  Saving costs this thread a copy of the state, its history as text, and a hash of what is stored. A large state is saved less
+ *     often: SAVE_MS for every SAVE_BYTES. A training that is under way is waited for, at most TRAINING_MS: it begins anew after
+ *     a save, and one that takes long would never end.
  */
 import { promisify } from 'node:util';
 import { deflateRaw, inflateRaw } from 'node:zlib';
@@ -21,6 +22,8 @@ import type { Hash, Platform } from '../types/platform.js';
 import { KEY, type OracleRecord } from '../types/records.js';
 
 const SAVE_MS = 60_000;
+/** A training goes on with the samples: some 200 pieces, one for each of a lone node. */
+const TRAINING_MS = 600_000;
 const SAVE_BYTES = 4 * 1_048_576;
 /** No state is larger: 4,096 series and all models take less. */
 const STATE_MAX_BYTES = 1_024 * 1_048_576;
@@ -73,7 +76,7 @@ export class OracleKeeper {
   look(): void {
     const { nowMs, oracle } = this.#options;
     const lateMs = nowMs() - this.#savedMs - this.#pauseMs;
-    if (lateMs < 0 || (oracle.isTraining && lateMs < SAVE_MS)) return;
+    if (lateMs < 0 || (oracle.isTraining && lateMs < TRAINING_MS)) return;
     void this.save();
   }
 

@@ -96,15 +96,19 @@ async function nothing(): Promise<readonly Hash[]> {
   return [];
 }
 
-/** What is stored, and what each shard reaches (shared blobs count for every shard that reaches them). */
+/**
+ * What is stored, and what each shard reaches (shared blobs count for every shard that reaches them). `others`: what records other
+ * than those of shards name.
+ */
 export async function diskUse(
   records: readonly ShardRecord[],
   fabric: Fabric,
   platform: Platform,
+  others: readonly Hash[] = [],
 ): Promise<DuReply> {
   const sizes = new Map<Hash, number>();
   for await (const { hash, bytes } of fabric.blobs.list()) sizes.set(hash, bytes);
-  const all = new Set<Hash>();
+  const all = new Set<Hash>(others.filter((hash) => sizes.has(hash)));
   const shards = [];
   for (const record of records) {
     const { blobs } = await reach([record], fabric, platform);

@@ -26,6 +26,7 @@ import {
   usage,
   Waker,
 } from './http.js';
+import { oracleBlobs } from './oracle-keeper.js';
 import { OutputReader } from './output.js';
 import { diskUse } from './reach.js';
 import type { ControlServer } from './server.js';
@@ -184,7 +185,8 @@ function addCluster(app: Hono, control: ControlServer): void {
   });
   app.get('/v1/du', async (c) => {
     const records = [...cluster.shards.values()].map((seen) => seen.record);
-    return c.json(await diskUse(records, fabric, control.platform));
+    const others = await oracleBlobs(fabric);
+    return c.json(await diskUse(records, fabric, control.platform, others));
   });
   app.post('/v1/shutdown', async (c) => c.json({ paused: await control.shutDown() }));
 }

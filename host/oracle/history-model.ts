@@ -161,6 +161,9 @@ export interface RunForecast extends RunQuantiles {
   readonly runs: number;
 }
 
+const hasMore = (least: number, value: number): boolean =>
+  least > value && least < Number.POSITIVE_INFINITY;
+
 export class RunModel {
   readonly #tuning: RunTuning;
   readonly #rungs: number;
@@ -211,6 +214,8 @@ export class RunModel {
    * @param expected what was forecast when it began; undefined = what is forecast now
    */
   learn(request: RunRequest, value: number, ended: boolean, expected?: RunQuantiles): void {
+    // One that was stopped before all others had ended says nothing, and would take the place of one that does.
+    if (!ended && hasMore(this.least(request.groups), value)) return;
     const run = pastRun(value, ended, usableNumbers(request.numbers));
     if (ended) this.#score(request, run, expected ?? this.forecast(request));
     this.#outcomes.clear();

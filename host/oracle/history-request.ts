@@ -21,7 +21,14 @@ import type { RunRequest } from './history-model.js';
 
 /** Groups of a request. */
 export const PROGRAM_RUNGS = 4;
-const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+/** Each character can be matched in one way only: an argument is as long as its sender likes. */
+const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
+/** No number is written longer. */
+const NUMBER_CHARS = 64;
+
+function isNumber(arg: string): boolean {
+  return arg.length <= NUMBER_CHARS && NUMBER.test(arg) && Number.isFinite(Number(arg));
+}
 
 /** @param spec undefined = it could not be read */
 export function requestOf(moduleHash: Hash, spec: ShardSpec | undefined): RunRequest {
@@ -31,8 +38,7 @@ export function requestOf(moduleHash: Hash, spec: ShardSpec | undefined): RunReq
     return { groups: [unknown, unknown, unknown, module], numbers: [] };
   }
   const args = spec.args.slice(1);
-  const isNumber = args.map((arg) => NUMBER.test(arg));
-  const words = args.map((arg, at) => (isNumber[at] === true ? '#' : arg));
+  const words = args.map((arg) => (isNumber(arg) ? '#' : arg));
   const inputs = new Inputs(spec);
   const entry = `${moduleHash} ${spec.entry}`;
   const entryArgs = [...spec.entryArgs].join(' ');
@@ -43,10 +49,10 @@ export function requestOf(moduleHash: Hash, spec: ShardSpec | undefined): RunReq
       `entry ${entry}`,
       module,
     ],
-    numbers: [
-      inputs.bytes,
-      ...args.flatMap((arg, at) => (isNumber[at] === true ? [Math.abs(Number(arg))] : [])),
-    ].slice(0, NUMBERS_MAX),
+    numbers: [inputs.bytes, ...args.filter(isNumber).map((arg) => Math.abs(Number(arg)))].slice(
+      0,
+      NUMBERS_MAX,
+    ),
   };
 }
 

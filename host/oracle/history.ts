@@ -112,6 +112,11 @@ export class RunHistory {
     this.#drop(id);
   }
 
+  /** Runs on the way. */
+  get ids(): readonly string[] {
+    return [...this.#onTheWay.keys()];
+  }
+
   /** The request of a run on the way. */
   requestOf(id: string): RunRequest | undefined {
     return this.#onTheWay.get(id)?.request;

@@ -258,13 +258,15 @@ export function band(series: Series, horizonMs: number, capacity: number): Quant
 /**
  * Demand from which on somebody is taken to wait, cores (N5). Demand = capacity is full use, not waiting, and a measured share carries
  * other programs' small change (this engine's own threads among it), so a little more than capacity is none either: a quarter of
- * a core, which is about what the small change of a quiet machine comes to, or a twentieth of a large node.
+ * a core, which is about what the small change of a quiet machine comes to, or a twentieth of a large node. Where a quota leaves less
+ * than a core, one shard that would use a whole one is alone there, and waits for nobody (N5).
  *
  * Background and managed demand are added up first: who waits is the same question whoever fills the node. An offline
  * replay of recorded series, which asks when a series *reaches* a level, is another question and has a level of its own.
  */
 export function bottleneckCores(capacityCores: number): number {
-  return capacityCores + Math.max(WAITING_MIN_CORES, WAITING_MIN_SHARE * capacityCores);
+  const least = Math.max(1, capacityCores);
+  return least + Math.max(WAITING_MIN_CORES, WAITING_MIN_SHARE * capacityCores);
 }
 
 /**

@@ -80,6 +80,11 @@ export class Oracle {
     if (this.#history.requestOf(shardId) === undefined) this.#history.begin(shardId, request);
   }
 
+  /** Shards that began and were not heard of as ended, in a restored state too. */
+  get shardsOnTheWay(): readonly ShardId[] {
+    return this.#history.ids;
+  }
+
   /** A shard is gone. */
   forgetShard(shardId: ShardId): void {
     this.#history.forget(shardId);

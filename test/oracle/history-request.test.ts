@@ -59,6 +59,12 @@ describe('request of a shard', () => {
     expect(requestOf('m', { ...SPEC, args }).numbers).toEqual([0, 5, 1_000, 0.5, 1, 2]);
   });
 
+  it('an argument of any length is looked at once, and what is no finite number is a word', () => {
+    const digits = '1'.repeat(130_000);
+    const args = ['p', `${digits}x`, digits, '1e999', '7'];
+    expect(requestOf('m', { ...SPEC, args }).numbers).toEqual([0, 7]);
+  });
+
   it.each<[string, Partial<ShardSpec>, readonly boolean[]]>([
     ['nothing', {}, [true, true, true, true]],
     ['the seed', { seed: '1'.repeat(32) }, [true, true, true, true]],
@@ -163,5 +169,17 @@ describe('the oracle, of programs', () => {
     oracle.beginShard('s', asks(1));
     oracle.forgetShard('s');
     expect(oracle.saveHistory().onTheWay).toEqual([]);
+  });
+
+  it('shards on the way are known by name, those of a restored state too, until they end', () => {
+    const oracle = new Oracle();
+    oracle.beginShard('s', asks(1));
+    oracle.beginShard('t', asks(2));
+    const saved = JSON.parse(JSON.stringify(oracle.saveHistory())) as unknown;
+    const again = new Oracle(undefined, Oracle.restoredHistory(saved));
+    expect(again.shardsOnTheWay).toEqual(['s', 't']);
+    again.observeEnd('m', 1, 5n, { shardId: 's' });
+    again.saveHistory();
+    expect(again.shardsOnTheWay).toEqual(['t']);
   });
 });

@@ -154,6 +154,15 @@ describe('forecast', () => {
     },
   );
 
+  it.each([0.25, 0.5, 0.9])(
+    'one shard alone under a quota of %d cores is no bottleneck; two are',
+    (cores) => {
+      const steady = (shards: number): number[] => Array.from({ length: 240 }, () => shards);
+      expect(contention(cores, steady(1))).toBeLessThan(0.05);
+      expect(contention(cores, steady(2))).toBe(1);
+    },
+  );
+
   it('a bottleneck is over in the forecast once one of two shards has left a worker', () => {
     const crowded = Array.from({ length: 60 }, () => 2);
     expect(contention(1, crowded)).toBe(1);
