@@ -22,6 +22,7 @@ import { instantiateSync } from '@assemblyscript/loader';
 import { invariant } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 import { BLOCK_BYTES, type Difference, UNIT_BYTES } from './difference.js';
+import { joined } from './joined.js';
 
 const NOW_AT = 0;
 const BASE_AT = BLOCK_BYTES;
@@ -140,7 +141,7 @@ export class Core {
       runs: core.runs(),
       dataUnits: core.dataUnits(),
       zeroUnits: core.zeroUnits(),
-      table: joined(this.#tables),
+      table: this.#tables.length === 1 ? this.#tables[0]! : joined(this.#tables),
       packed: this.#bytes.subarray(FREE_AT, core.payloadWritten()),
     };
   }
@@ -242,18 +243,6 @@ export type Merged =
 /** The loader's own wrappers count arguments on every call; the exports themselves are enough here. */
 function instantiate(module: WebAssembly.Module): CoreExports {
   return instantiateSync(module, {}).instance.exports as CoreExports;
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const [only, second] = parts;
-  if (only !== undefined && second === undefined) return only;
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /** To whole units, so that payload is aligned. */

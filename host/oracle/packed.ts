@@ -7,6 +7,7 @@
  * Does: put arrays and parts behind each other. Does not: name or check them beyond their lengths; whoever stores the bytes guards them
  * by a hash.
  */
+import { joined, lengthOf } from '../core/joined.js';
 import { SherdError } from '../types/errors.js';
 import { decodePlain, encodePlain } from '../types/pack.js';
 
@@ -23,17 +24,6 @@ export function packNumbers(arrays: readonly Numbers[]): Uint8Array {
   return joined(bytesOf(arrays));
 }
 
-/** A copy of the pieces, behind each other. */
-export function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const packed = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    packed.set(piece, at);
-    at += piece.length;
-  }
-  return packed;
-}
-
 /** Fills the arrays. Throws SHERD_BLOB_DAMAGED when the bytes are more or fewer. */
 export function unpackNumbers(packed: Uint8Array, arrays: readonly Numbers[]): void {
   let at = 0;
@@ -48,7 +38,7 @@ export function unpackNumbers(packed: Uint8Array, arrays: readonly Numbers[]): v
 
 /** Each part is given in pieces. */
 export function packParts(head: object, parts: readonly (readonly Uint8Array[])[]): Uint8Array {
-  const lengths = parts.map((pieces) => pieces.reduce((sum, { length }) => sum + length, 0));
+  const lengths = parts.map(lengthOf);
   const text = encodePlain({ head, lengths });
   const size = new Uint8Array(4);
   new DataView(size.buffer).setUint32(0, text.length, true);

@@ -22,9 +22,9 @@ import {
   type ForecastTrainer,
   type PeakForecast,
 } from '../core/forecast.js';
+import { joined, lengthOf } from '../core/joined.js';
 import { invariant, SherdError } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
-import { joined } from './packed.js';
 
 export type { PeakForecast } from '../core/forecast.js';
 
@@ -265,15 +265,9 @@ export class PeakOracle {
   save(): Uint8Array {
     const body = joined(this.#forecaster.save());
     const text = this.#head(body.length);
-    const packed = this.#platform.deflate(body, 1);
-    const content = new Uint8Array(text.length + packed.length);
-    content.set(text);
-    content.set(packed, text.length);
+    const content = joined([text, this.#platform.deflate(body, 1)]);
     const hash = new TextEncoder().encode(`${this.#platform.sha256(content)}\n`);
-    const saved = new Uint8Array(hash.length + content.length);
-    saved.set(hash);
-    saved.set(content, hash.length);
-    return saved;
+    return joined([hash, content]);
   }
 
   /** What `save` made. Throws SHERD_BLOB_DAMAGED when it was not made so, or was changed since. */
@@ -317,10 +311,6 @@ function headOf(line: Uint8Array): SavedHead {
   if (head.version !== FORECAST_VERSION)
     throw damaged(`it is of version ${head.version}, this is version ${FORECAST_VERSION}`);
   return head;
-}
-
-function lengthOf(pieces: readonly Uint8Array[]): number {
-  return pieces.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** Whole steps of a day; 0 when a day has fewer than two, or steps that do not fit. */
