@@ -12,6 +12,7 @@
  * B2  Everything the deciders know comes from records: a new brain fed with the same records goes on.
  */
 import { readShardModule } from '../compile/index.js';
+import { makeRoom } from '../core/kept.js';
 import { type Decomposition, decompose } from '../generator/decompose.js';
 import { FailureLog } from '../guardian/failures.js';
 import { shardSample } from '../oracle/demand.js';
@@ -196,16 +197,12 @@ export class Brain {
     const bytes = await this.#options.cluster.fabric.blobs.get(moduleHash);
     const small = bytes !== undefined && bytes.length <= STUDY_BYTES;
     const module = small ? readShardModule(bytes, this.#options.platform) : null;
-    const oldest = this.#studied.keys().next();
-    if (this.#studied.size >= STUDIED_MAX && oldest.done !== true)
-      this.#studied.delete(oldest.value);
+    makeRoom(this.#studied, STUDIED_MAX);
     this.#studied.set(moduleHash, module === null ? null : decompose(module, spec.entry));
   }
 
   #keepRequest(specHash: Hash, request: RunRequest | null): void {
-    const oldest = this.#requests.keys().next();
-    if (this.#requests.size >= REQUESTS_MAX && oldest.done !== true)
-      this.#requests.delete(oldest.value);
+    makeRoom(this.#requests, REQUESTS_MAX);
     this.#requests.set(specHash, request);
   }
 

@@ -1,5 +1,5 @@
 /**
- * Things that can be made again, by key: those that were used last stay, up to a weight.
+ * Things that can be made again, by key: those that were used last stay, up to a weight; or those that came last, up to a number.
  *
  * Does: remember, forget the least recently used. Does not: make anything.
  *
@@ -60,4 +60,10 @@ export class Kept<V> {
     this.#bytes -= this.#entries.get(key)?.bytes ?? 0;
     this.#entries.delete(key);
   }
+}
+
+/** Makes room for one more in what holds so many at most: the oldest goes. */
+export function makeRoom<K>(held: Map<K, unknown> | Set<K>, most: number): void {
+  const oldest = held.keys().next();
+  if (held.size >= most && oldest.done !== true) held.delete(oldest.value);
 }

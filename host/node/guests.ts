@@ -13,7 +13,7 @@ import { MAX_WASM_PAGES, WASM_PAGE_BYTES } from '../capsule/memory.js';
 import { readBatch } from '../capsule/staging.js';
 import { readShardModule } from '../compile/index.js';
 import { coreOf } from '../core/core.js';
-import { Kept } from '../core/kept.js';
+import { Kept, makeRoom } from '../core/kept.js';
 import { createGuestHost, restoreGuestHost } from '../runtime/guest-host.js';
 import { checkLimit, Instance, LoadedModule, Staged } from '../runtime/index.js';
 import { decodeSpec, encodeTrees } from '../runtime/spec.js';
@@ -72,8 +72,7 @@ export class Guests {
         at: moduleHash,
       });
     }
-    const oldest = this.#modules.keys().next();
-    if (this.#modules.size >= MODULES && oldest.done !== true) this.#modules.delete(oldest.value);
+    makeRoom(this.#modules, MODULES);
     this.#modules.set(moduleHash, LoadedModule.load(module, this.#platform));
     coreOf(this.#platform); // ready before the first capsule is waited for
   }

@@ -15,6 +15,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
+import { makeRoom } from '../core/kept.js';
 import { mtbfOf } from '../guardian/failures.js';
 import { DEFAULT_LIFE_POLICY } from '../protocol/life-types.js';
 import type { PreCopyPolicy } from '../protocol/precopy.js';
@@ -356,9 +357,7 @@ export class NodeProcess {
     const known = this.#shared.get(hash);
     if (known !== undefined) return known;
     const fetched = this.#fabric.blobs.get(hash);
-    const oldest = this.#shared.keys().next();
-    if (this.#shared.size >= SHARED_BLOBS && oldest.done !== true)
-      this.#shared.delete(oldest.value);
+    makeRoom(this.#shared, SHARED_BLOBS);
     this.#shared.set(hash, fetched);
     const forget = (): void => void this.#shared.delete(hash);
     fetched.then((bytes) => (bytes === undefined ? forget() : undefined), forget);

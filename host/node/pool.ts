@@ -12,6 +12,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { makeRoom } from '../core/kept.js';
 import { coresWanted } from '../oracle/demand.js';
 import { invariant } from '../types/errors.js';
 import type { Hash } from '../types/platform.js';
@@ -246,9 +247,7 @@ export class WorkerPool {
   }
 
   #prepare(member: Member, moduleHash: Hash, bytes: Uint8Array): void {
-    const oldest = member.modules.values().next();
-    if (member.modules.size >= MODULES_KEPT && oldest.done !== true)
-      member.modules.delete(oldest.value);
+    makeRoom(member.modules, MODULES_KEPT);
     member.modules.add(moduleHash);
     this.#post(member, { kind: 'prepare', moduleHash, bytes });
   }
