@@ -44,7 +44,7 @@ import {
 } from './machines.js';
 import { oracleDamaged } from './packed.js';
 import type { RungView } from './rung.js';
-import { MEASURABLE_MAX, quantile, type Series } from './series.js';
+import { MEASURABLE_MAX, quantilesAround, type Series } from './series.js';
 
 /** Shards that are thought to be there besides, or to be gone: the cores that each wants, as it would use alone. */
 export interface ManagedChange {
@@ -250,9 +250,7 @@ function prior(capacity: number): readonly number[] {
 }
 
 export function band(series: Series, horizonMs: number, capacity: number): Quantiles {
-  const residuals = [...series.residuals(horizonMs).end, ...prior(capacity)].sort((a, b) => a - b);
-  const at = (q: number): number => Math.max(0, series.last + quantile(residuals, q));
-  return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
+  return quantilesAround(series.last, [...series.residuals(horizonMs).end, ...prior(capacity)]);
 }
 
 /**

@@ -11,6 +11,7 @@
  * O2  Never NaN, never negative; a sample with unusable numbers is ignored in that part.
  * O3  Bounded memory a node and a program.
  */
+import { makeRoom } from '../core/kept.js';
 import type { Forecast, Quantiles, Sample, ShardForecast, ShardSample } from '../types/brain.js';
 import type { Hash, Platform } from '../types/platform.js';
 import type { NodeId, ShardExit, ShardId, ShardRecord } from '../types/records.js';
@@ -21,7 +22,7 @@ import type { NodeCapacity } from './machines.js';
 import { band, type ManagedChange, NodeForecasts } from './nodes.js';
 import { oracleDamaged, packParts, unpackParts } from './packed.js';
 import type { RungView } from './rung.js';
-import { MEASURABLE_MAX, quantile, Series } from './series.js';
+import { MEASURABLE_MAX, quantilesAround, Series } from './series.js';
 
 export { bottleneckCores } from './nodes.js';
 
@@ -221,8 +222,7 @@ export class Oracle {
   #program(moduleHash: Hash): ProgramSamples {
     const known = this.#programs.get(moduleHash);
     if (known !== undefined) return known;
-    const oldest = this.#programs.size >= PROGRAMS_MAX ? this.#programs.keys().next() : undefined;
-    if (oldest?.done === false) this.#programs.delete(oldest.value);
+    makeRoom(this.#programs, PROGRAMS_MAX);
     const program = { memory: new Series(64), fuelPerSecond: new Series(64) };
     this.#programs.set(moduleHash, program);
     return program;
@@ -246,9 +246,7 @@ function sofar({ fuelUsed, memoryBytes }: ShardSample): RunNeeds {
 
 /** The last speed, with the band of this program's changes of speed. */
 function around(rate: number, speeds: Series): Quantiles {
-  const residuals = [...speeds.residuals(0).end, 0].sort((a, b) => a - b);
-  const at = (q: number): number => Math.max(0, rate + quantile(residuals, q));
-  return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
+  return quantilesAround(rate, [...speeds.residuals(0).end, 0]);
 }
 
 function flat(value: number): Quantiles {

@@ -12,6 +12,7 @@
  * S1  Bounded: at most `capacity` points. S2  Time goes forward; a point that does not is dropped. S3  Values are finite, and at most
  * MEASURABLE_MAX in size, so that sums and differences of a few of them are finite too.
  */
+import type { Quantiles } from '../types/brain.js';
 import { packNumbers, unpackNumbers } from './packed.js';
 
 /** No count of cores, bytes or fuel is larger; beyond it a number is a broken measurement, as NaN is. */
@@ -109,4 +110,11 @@ export function quantile(ascending: readonly number[], q: number): number {
   const a = ascending[low] ?? 0;
   const b = ascending[Math.min(low + 1, ascending.length - 1)] ?? a;
   return a + (b - a) * (at - low);
+}
+
+/** Quantiles of a value and its residuals (any order), never negative. */
+export function quantilesAround(value: number, residuals: readonly number[]): Quantiles {
+  const ascending = [...residuals].sort((a, b) => a - b);
+  const at = (q: number): number => Math.max(0, value + quantile(ascending, q));
+  return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
 }
