@@ -108,15 +108,12 @@ export class ContinuationEmitter extends BodyEmitter {
     for (let reach = resumeAt(safepoint); id >= 0; id = frames[id]!.parent) {
       const frame = frames[id]!;
       const isTarget = frame.lastBranch >= reach;
-      const again = frame.kind === 'loop' && isTarget ? this.again(frame) : 'never';
+      const goesOn = this.isShared(frame) ? 'shared' : 'whole';
+      const again = frame.kind === 'loop' && isTarget ? goesOn : 'never';
       if (again === 'whole') reach = frame.first; // S1
       path.push({ frame, again, isTarget });
     }
     return path.reverse();
-  }
-
-  private again(loop: Frame): Again {
-    return this.isShared(loop) ? 'shared' : 'whole';
   }
 
   /** Safepoints are numbered in the order of their instructions: those inside a loop follow its own. */
@@ -150,19 +147,19 @@ export class ContinuationEmitter extends BodyEmitter {
     else this.openSuffix(frame, again);
     const top = inner === undefined ? safepoint.to - safepoint.from : inner.height;
     for (let i = frame.height; i < top; i++) this.pushOperand(safepoint.from + i);
-    let isReached = true;
-    if (inner !== undefined) isReached = this.suffix(path, at + 1, safepoint);
-    else this.pushCallResults(safepoint);
-    // The handlers of a try belong to its body, whether or not that is reached again.
-    if (isBody) this.range(from, armEnd(frame, from));
-    const fallsThrough = !isBody && isReached && this.rest(frame, from, safepoint);
-    if (!isBody && !isReached) this.w.u8(OP.unreachable);
-    if (!isBody) this.closeSuffix(frame, again);
-    else {
+    const isReached = inner === undefined || this.suffix(path, at + 1, safepoint);
+    if (inner === undefined) this.pushCallResults(safepoint);
+    if (isBody) {
+      // The handlers of a try belong to its body, whether or not that is reached again.
+      this.range(from, armEnd(frame, from));
       this.close(frame);
       this.save(frame.end);
+      return true;
     }
-    return fallsThrough || isBody || again === 'whole' || (step.isTarget && frame.kind !== 'loop');
+    const fallsThrough = isReached && this.rest(frame, from, safepoint);
+    if (!isReached) this.w.u8(OP.unreachable);
+    this.closeSuffix(frame, again);
+    return fallsThrough || again === 'whole' || (step.isTarget && frame.kind !== 'loop');
   }
 
   /** What is left of a frame's arm. False: its end is not reached from here. */

@@ -26,17 +26,17 @@ const PROGRAM = wat(`(module
       (br_if $l (i32.lt_u (local.get $i) (local.get $calls))))
     (local.get $sum)))`);
 
-/** A platform that counts the modules that it compiles. */
-function counting(): { readonly platform: Platform; compiled: () => number } {
-  let count = 0;
+/** A platform that notes the modules that it compiles, by their bytes. */
+function counting(): { readonly platform: Platform; readonly sizes: number[] } {
+  const sizes: number[] = [];
   const platform: Platform = {
     ...nodePlatform,
     compileWasm(bytes) {
-      count++;
+      sizes.push(bytes.length);
       return nodePlatform.compileWasm(bytes);
     },
   };
-  return { platform, compiled: () => count };
+  return { platform, sizes };
 }
 
 describe('after a resumed frame has returned', () => {
@@ -48,13 +48,13 @@ describe('after a resumed frame has returned', () => {
     const paused = Instance.start(source, hostOf(), options);
     expect(paused.run(fuel).kind).toBe('quantum');
     const state = detached(paused.capture());
-    const { platform, compiled } = counting();
+    const { platform, sizes } = counting();
     const target = LoadedModule.load(module, platform);
-    const before = compiled();
+    const before = sizes.length;
     const resumed = Instance.resume(target, hostOf(), state);
     const result = resumed.run(MAX_BUDGET);
     expect([i32Of(result), result.fuelUsed]).toEqual([i32Of(straight), straight.fuelUsed]);
-    expect(compiled() - before).toBe(state.frames.length);
+    expect(sizes.length - before).toBe(state.frames.length);
     expect(state.frames.length).toBeGreaterThan(0);
   });
 });
@@ -64,13 +64,13 @@ describe('continuations that are forgotten', () => {
     const options = { entry: 'main', entryArgs: raw(12), limitPages: 0 };
     const module = compileProgram(PROGRAM, nodePlatform);
     const ends = [undefined, 0].map((keepBytes) => {
-      const { platform, compiled } = counting();
+      const { platform, sizes } = counting();
       const loaded = LoadedModule.load(module, platform, keepBytes);
-      const before = compiled();
+      const before = sizes.length;
       const instance = Instance.start(loaded, hostOf(), options);
       let result = instance.run(1);
       while (result.kind === 'quantum') result = instance.run(1);
-      return { sum: i32Of(result), fuelUsed: result.fuelUsed, made: compiled() - before };
+      return { sum: i32Of(result), fuelUsed: result.fuelUsed, made: sizes.length - before };
     });
     const [all, newest] = ends;
     expect([newest!.sum, newest!.fuelUsed]).toEqual([all!.sum, all!.fuelUsed]);
@@ -114,14 +114,7 @@ describe('the continuations of a loop with many safepoints', () => {
   it('share the loop: the same end from every stop, and each of them is small', () => {
     const options = { entry: 'main', entryArgs: raw(3), limitPages: 0 };
     const module = compileProgram(INTERPRETER, nodePlatform);
-    const sizes: number[] = [];
-    const platform: Platform = {
-      ...nodePlatform,
-      compileWasm(bytes) {
-        sizes.push(bytes.length);
-        return nodePlatform.compileWasm(bytes);
-      },
-    };
+    const { platform, sizes } = counting();
     const loaded = LoadedModule.load(module, platform);
     const straight = Instance.start(loaded, hostOf(), options).run(MAX_BUDGET);
     for (const budget of [1, 2, 3, 7, 50]) {
