@@ -40,7 +40,7 @@ export function freshTakeUp(run: Run, spec: ShardSpec): TakeUp {
 
 /** What a program is started with when nothing is said: no input, no directories, no limits. */
 export function plainSpec(
-  module: ShardModule,
+  module: Pick<ShardModule, 'moduleHash'>,
   own: Pick<ShardSpec, 'programName' | 'entry' | 'entryArgs' | 'args'>,
 ): ShardSpec {
   return {

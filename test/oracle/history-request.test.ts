@@ -2,26 +2,20 @@
  * What a shard asks for, as groups and numbers, and the oracle's answers that rest on it.
  */
 import { describe, expect, it } from 'vitest';
+import { plainSpec } from '../../benchmarks/lib/guest.js';
 import { PROGRAM_RUNGS, requestOf } from '../../host/oracle/history-request.js';
 import { endedShard, Oracle } from '../../host/oracle/oracle.js';
 import type { ShardSpec } from '../../host/types/host.js';
 
-const SPEC: ShardSpec = {
-  v: 1,
-  programName: 'render',
-  moduleHash: 'm',
-  entry: '_start',
-  entryArgs: new Uint8Array(0),
-  args: ['render', '-o', 'a.png', '960', '540', '6'],
-  env: [],
-  stdin: [],
-  dirs: [],
-  seed: '0'.repeat(32),
-  maxMemoryPages: 0,
-  maxFuel: 0n,
-  maxTimeMs: 0,
-  priority: 0,
-};
+const SPEC = plainSpec(
+  { moduleHash: 'm' },
+  {
+    programName: 'render',
+    entry: '_start',
+    entryArgs: new Uint8Array(0),
+    args: ['render', '-o', 'a.png', '960', '540', '6'],
+  },
+);
 const FILE = {
   kind: 'file',
   mtimeNs: 0n,
