@@ -237,16 +237,32 @@ class Run {
       }
       if (pauseAfterMs !== undefined) {
         this.#untilRunning(signal)
-          .then(() => waitMs(pauseAfterMs, signal))
+          .then((fromMs) => this.#untilRan(fromMs + pauseAfterMs, pauseAfterMs, signal))
           .then(() => (signal.aborted ? undefined : this.#askForPause(client, shardId)))
           .catch(reject);
       }
     });
   }
 
-  /** Processes that start, and a place that has to get free, are no part of the time after which it is to pause. */
-  async #untilRunning(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && this.latest?.status !== 'running') await waitMs(LOOK_MS, signal);
+  /**
+   * Processes that start, and a place that has to get free, are no part of the time after which it is to pause.
+   * Gives how long it had run before.
+   */
+  async #untilRunning(signal: AbortSignal): Promise<number> {
+    let fromMs = this.latest?.ranMs;
+    while (!signal.aborted && this.latest?.status !== 'running') {
+      await waitMs(LOOK_MS, signal);
+      fromMs ??= this.latest?.ranMs;
+    }
+    return fromMs ?? 0;
+  }
+
+  /** Time in which it stands still (for a checkpoint, a move) counts as little: its node says how long it has run. */
+  async #untilRan(ranMs: number, leftMs: number, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && leftMs > 0) {
+      await waitMs(leftMs, signal);
+      leftMs = ranMs - ranMsOf(this.latest, ranMs);
+    }
   }
 
   /** Says once that the shard waits for something (a full disk …), when that lasts. */
@@ -531,4 +547,11 @@ function summaryOf(view: ShardView, wallMs: number): string {
     view.moves > 0 ? `, ${view.moves} moves, last capsule ${formatBytes(view.capsuleBytes)}` : '';
   const restarted = view.restarts > 0 ? `, ${view.restarts} restarts` : '';
   return `done in ${formatMs(wallMs)}, fuel ${formatShort(freshFuel(view))}${moved}${restarted}`;
+}
+
+/** How long it has run in all, as far as is known here; `unknown` for a node that does not tell. */
+function ranMsOf(view: ShardView | undefined, unknown: number): number {
+  const { progress } = view ?? {};
+  if (progress === undefined || progress === null) return view?.ranMs ?? 0;
+  return progress.ranMs ?? unknown;
 }

@@ -94,6 +94,8 @@ export class ShardExecutor {
   #naming: { readonly of: string; readonly stager: Stager } | null = null;
   readonly #figures: MoveFigures;
   #progress: RunProgress | null = null;
+  /** What the record had when this run was loaded. */
+  #ranBeforeMs = 0;
   /** What was last published as going wrong. */
   #shownTrouble = '';
   #asks = new Map<string, (stack: readonly string[]) => void>();
@@ -310,6 +312,7 @@ export class ShardExecutor {
       const run = this.#context.pool.nextRun();
       this.#run = run;
       this.#loadOp = opId;
+      this.#ranBeforeMs = this.record?.ranMs ?? 0;
       this.#context.route(run, this);
       const specHash = action.spec;
       const priority = this.record?.priority ?? 0;
@@ -567,6 +570,7 @@ export class ShardExecutor {
       trouble: this.#shownTrouble,
       share: progress?.share ?? 0,
       stagedBytes: this.#stager?.listBytes ?? 0,
+      ranMs: progress === null ? (record?.ranMs ?? 0) : this.#ranBeforeMs + progress.state.ranMs,
     };
     this.#publish(SUBJECT.progress(this.shardId), hint);
   }

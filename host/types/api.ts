@@ -173,6 +173,8 @@ export interface ProgressView {
   readonly trouble: string;
   /** How long ago that was. */
   readonly ageMs: number;
+  /** How long it had run in all by then; absent: its node is of an earlier version. */
+  readonly ranMs?: number;
 }
 
 export type ShardActivity =

@@ -70,6 +70,8 @@ export interface ProgressHint {
   readonly share?: number;
   /** Bytes that a copy of its memory (for checkpoints, or a move) takes in the store. */
   readonly stagedBytes?: number;
+  /** How long it has run in all by now, ms; `ranMs` of its record is as of the last commit. */
+  readonly ranMs?: number;
 }
 
 export type MoveHint =
