@@ -12,12 +12,14 @@
  * The thread is the one that nodes run guests in (host/node: pool, worker, rotation), with its own quantum; one core is the
  * guest's, the other asks. Every round runs each kernel's long call from its beginning and asks at random moments of it.
  * After every pause an idle ping, a question about the guest that stands still: what two messages between the threads cost
- * at that moment. All 44 kernels (about seven minutes) are every kind of loop; `fib` has none, it only calls itself.
+ * at that moment; and a busy ping, the same of a thread that was at work until then (witness.ts): what the machine itself
+ * takes from a running thread. All 44 kernels (about nine minutes) are every kind of loop; `fib` has none, it only calls itself.
  *
  * Measured: latency of every pause by kernel (p50, p90, p99, longest), the bound that the compiler publishes beside it.
  * Not measured: capturing and encoding, other processes, requests (benchmarks/moves).
  *
- * P1  The bar is judged by kernel on the raw p99; the ping's tail, of as many pings, stands beside it.
+ * P1  The bar is judged by kernel on the raw p99; the pings' tails, of as many pings, stand beside it. Where the busy pings'
+ *     p99 is above VOID_US, the run is no evidence about sherd: the machine stalls its threads by itself.
  * P2  No pause is left out. A kernel that ends before its round is complete begins again.
  * P3  A kernel's first round is cold: nothing of it, nor of its continuations, has been compiled in its thread. It counts like
  *     the others, and its longest pause is a column of its own.
@@ -41,8 +43,10 @@ import { renderTable } from '../lib/table.js';
 import { KERNELS } from '../overhead/kernels.js';
 import { chooseKernels, loadProgram } from '../overhead/programs.js';
 import { BenchThread } from './guest.js';
+import { Witness } from './witness.js';
 
 const BAR_US = 1_000;
+const VOID_US = 500;
 /** The first request comes so long after the start at most, ms; the others follow after GAP_MS more than 1 ms at most. */
 const START_MS = 900;
 const GAP_MS = 6;
@@ -57,6 +61,7 @@ interface Result {
   /** In order; the first `plan.pauses` of them are of the first round. */
   readonly latencyUs: number[];
   readonly pingUs: number[];
+  readonly busyUs: number[];
 }
 
 interface Subject {
@@ -83,18 +88,19 @@ async function subjectOf(
   const bounds = { boundInstructions: finite(instructions), boundPerReturn: finite(perReturn) };
   return {
     module,
-    result: { name, parameter: longParameter, ...bounds, latencyUs: [], pingUs: [] },
+    result: { name, parameter: longParameter, ...bounds, latencyUs: [], pingUs: [], busyUs: [] },
   };
 }
 
 /** One round of one kernel. */
 async function pauses(
   thread: BenchThread,
+  witness: Witness,
   { module, result }: Subject,
   count: number,
   random: () => number,
 ): Promise<void> {
-  const { name, parameter, latencyUs, pingUs } = result;
+  const { name, parameter, latencyUs, pingUs, busyUs } = result;
   for (let left = count; left > 0; ) {
     await thread.start(module, name, parameter);
     await sleep(random() * START_MS);
@@ -103,6 +109,7 @@ async function pauses(
       if (stoppedUs === undefined) break;
       latencyUs.push(stoppedUs);
       pingUs.push(await thread.ping());
+      busyUs.push(await witness.ask(1 + random() * GAP_MS));
       thread.goOn();
       await sleep(1 + random() * GAP_MS);
     }
@@ -114,19 +121,25 @@ const us = (value: number): string => value.toFixed(0);
 const tails = (values: readonly number[]): number[] => TAILS.map((q) => quantile(values, q));
 
 function table(results: readonly Result[], { pauses: perRound }: Plan): string {
-  const rows = results.map(({ name, latencyUs, pingUs, boundInstructions, boundPerReturn }) => [
-    name,
-    latencyUs.length,
-    ...tails(latencyUs).map(us),
-    us(Math.max(...latencyUs.slice(0, perRound))),
-    ...[0.5, 0.99, 1].map((q) => us(quantile(pingUs, q))),
-    boundInstructions ?? '—',
-    boundPerReturn === 0 ? '' : (boundPerReturn ?? '—'),
-  ]);
+  const rows = results.map((result) => {
+    const { name, latencyUs, boundInstructions, boundPerReturn } = result;
+    return [
+      name,
+      latencyUs.length,
+      ...tails(latencyUs).map(us),
+      us(Math.max(...latencyUs.slice(0, perRound))),
+      ...[result.pingUs, result.busyUs].flatMap((pings) =>
+        [0.5, 0.99, 1].map((q) => us(quantile(pings, q))),
+      ),
+      boundInstructions ?? '—',
+      boundPerReturn === 0 ? '' : (boundPerReturn ?? '—'),
+    ];
+  });
   return renderTable(
     [
       ...['kernel', 'pauses', 'p50 µs', 'p90 µs', 'p99 µs', 'longest µs', 'cold, longest'],
-      ...['ping p50', 'p99', 'longest', 'bound, instructions', 'a returning frame'],
+      ...['idle ping p50', 'p99', 'longest', 'busy ping p50', 'p99', 'longest'],
+      ...['bound, instructions', 'a returning frame'],
     ],
     rows,
   );
@@ -141,10 +154,11 @@ function chart(results: readonly Result[], subtitle: string): string {
     series: [
       { name: 'request → stands still', colour: '#2a7f62' },
       { name: 'idle ping', colour: '#9aa0a6' },
+      { name: 'busy ping', colour: '#c9b458' },
     ],
-    groups: results.map(({ name, latencyUs, pingUs }) => ({
+    groups: results.map(({ name, latencyUs, pingUs, busyUs }) => ({
       name,
-      bars: [latencyUs, pingUs].map((values) => {
+      bars: [latencyUs, pingUs, busyUs].map((values) => {
         const value = quantile(values, 0.5);
         return { value, low: value, high: quantile(values, 0.99) };
       }),
@@ -162,13 +176,15 @@ async function measure(root: string, chosen: string, plan: Plan): Promise<Result
     subject,
     thread: threads[Math.floor(i / MODULES)]!,
   }));
+  const witness = new Witness();
   try {
     for (let round = 0; round < plan.rounds; round++) {
       const order = round % 2 === 0 ? placed : placed.toReversed();
-      for (const { subject, thread } of order) await pauses(thread, subject, plan.pauses, random);
+      for (const { subject, thread } of order)
+        await pauses(thread, witness, subject, plan.pauses, random);
     }
   } finally {
-    for (const thread of threads) await thread.close();
+    for (const thread of [witness, ...threads]) await thread.close();
   }
   return subjects.map(({ result }) => result);
 }
@@ -232,16 +248,24 @@ export async function main(args: readonly string[], root: string): Promise<numbe
 function judge(results: readonly Result[]): number {
   const p99 = (values: readonly number[]): number => quantile(values, 0.99);
   const over = results.filter(({ latencyUs }) => p99(latencyUs) > BAR_US);
-  const everything = results.flatMap(({ latencyUs }) => latencyUs);
-  const idle = results.flatMap(({ pingUs }) => pingUs);
+  const all = (of: (result: Result) => number[]): number[] => results.flatMap(of);
+  const told = (values: readonly number[]): string =>
+    `p50 ${us(quantile(values, 0.5))}, p99 ${us(p99(values))}`;
+  const busy = all(({ busyUs }) => busyUs);
   console.log(
-    `all pauses: p50 ${us(quantile(everything, 0.5))}, p99 ${us(p99(everything))} µs; idle pings: p50 ${us(quantile(idle, 0.5))}, p99 ${us(p99(idle))} µs`,
+    `all pauses: ${told(all(({ latencyUs }) => latencyUs))} µs; idle pings: ${told(all(({ pingUs }) => pingUs))} µs; busy pings: ${told(busy)} µs`,
   );
   const names = over
-    .map(({ name, latencyUs, pingUs }) => `${name} ${us(p99(latencyUs))} (ping ${us(p99(pingUs))})`)
+    .map(({ name, latencyUs, busyUs }) => `${name} ${us(p99(latencyUs))} (ping ${us(p99(busyUs))})`)
     .join(', ');
   console.log(
     `p99 of a pause at most ${BAR_US} µs in every kernel: ${over.length === 0 ? 'met' : `MISSED in ${over.length} of ${results.length}: ${names}`}`,
   );
-  return over.length === 0 ? 0 : 1;
+  const isVoid = p99(busy) > VOID_US;
+  if (isVoid) {
+    console.log(
+      `VOID: busy pings have a p99 above ${VOID_US} µs, so the machine itself stalls running threads`,
+    );
+  }
+  return over.length === 0 && !isVoid ? 0 : 1;
 }

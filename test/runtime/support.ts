@@ -30,6 +30,9 @@ export function text(bytes: Uint8Array): string {
     simd: true,
     bulk_memory: true,
     multi_value: true,
+    reference_types: true,
+    tail_call: true,
+    exceptions: true,
     readDebugNames: true,
   });
   const out = module.toText({ foldExprs: false, inlineExport: false });
