@@ -16,6 +16,7 @@ import { compileProgram } from '../../host/compile/index.js';
 import { Pace } from '../../host/node/pace.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { DEFAULT_QUANTUM_US } from '../../host/node/pool.js';
+import { runQuantum } from '../../host/node/quantum.js';
 import { Instance, LoadedModule } from '../../host/runtime/index.js';
 import type { Platform } from '../../host/types/platform.js';
 import type { RunResult } from '../../host/types/state.js';
@@ -114,16 +115,13 @@ export function finish(instance: Instance, budget: number): number {
 
 /** To the end as a worker thread goes there: quanta of a length in time. */
 export function finishInQuanta(instance: Instance): number {
-  const pace = new Pace(DEFAULT_QUANTUM_US * 1e3);
-  const { monotonicNs } = nodePlatform;
-  for (;;) {
-    const { budget } = pace;
-    const beganNs = monotonicNs();
-    const { setupNs } = instance;
-    instance.warm();
-    const result = instance.run(budget);
-    if (result.kind !== 'quantum') return resultOf(result);
-    pace.took(budget, Number(monotonicNs() - beganNs), instance.setupNs - setupNs);
+  const quantumNs = DEFAULT_QUANTUM_US * 1e3;
+  const clock = { nowNs: nodePlatform.monotonicNs, isCalled: () => false };
+  const guest = { guest: instance, pace: new Pace(quantumNs), stopAtFuel: null };
+  for (let warmedNs = 0; ; ) {
+    const { result, setupNs } = runQuantum({ ...guest, warmedNs }, clock, quantumNs);
+    warmedNs = result === undefined ? warmedNs + setupNs : 0;
+    if (result !== undefined && result.kind !== 'quantum') return resultOf(result);
   }
 }
 

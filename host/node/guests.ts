@@ -183,8 +183,14 @@ export class Guests {
       get memoryBytes() {
         return instance.memoryBytes;
       },
+      get steps() {
+        return instance.steps;
+      },
+      get isWarm() {
+        return instance.isWarm;
+      },
       warm: () => instance.warm(),
-      run: (budget) => instance.run(budget),
+      run: (budget, more) => instance.run(budget, more),
       guestStack: () => instance.guestStack(),
       memory: () => instance.memoryView(),
       baseImage: () => loaded.baseImage(),

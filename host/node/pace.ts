@@ -1,28 +1,31 @@
 /**
- * How much fuel a guest gets for one quantum of time.
+ * How much fuel a guest gets for one slice of a quantum (quantum.ts).
  *
  *   took = setup (continuations of frames that never stopped here before) + running
  *                                                       └─ running ÷ fuel = time per fuel
- *   time per fuel      ▁▁▁▂▁▁▁▇▁▁▁▁▁▁▁▁        what each quantum took, divided by its fuel
+ *   time per fuel      ▁▁▁▂▁▁▁▇▁▁▁▁▁▁▁▁        what each slice took, divided by its fuel
  *   `slowNs`           ▁▁▁▂▂▂▂▇▇▇▇▆▆▆▅▅        the slowest, forgotten within some FORGET_NS
- *   budget             ████▇▇▇▁▁▁▁▂▂▂▃▃        quantum ÷ slowNs
+ *   budget             ████▇▇▇▁▁▁▁▂▂▂▃▃        slice ÷ slowNs
  *
- * A program's passages take different time from one loop to the next. A budget made from the last quantum's figure would
- * run far over the quantum whenever a slow part follows a fast one, and a pause waits for its end: with gemm, strings and
- * luette the wait's 99th percentile was 4–10 ms so, and 0.5–1.2 ms with the slowest of the last hundred quanta. A quantum
- * costs about 5 µs: the kernels' run time was the same within the noise, the ray tracer's 3 % more.
+ * A program's passages take different time from one loop to the next. A budget made from the last slice's figure would
+ * run far over its time whenever a slow part follows a fast one, and a pause waits for its end: with gemm, strings and
+ * luette the wait's 99th percentile was 4–10 ms so, and 0.5–1.2 ms with the slowest of the last hundred. The first time
+ * that a slow part follows (a row of a matrix is summed up, then a column: 40 times as long), it is run into with the whole
+ * budget: that is why slices are short.
  *
- * Setup is left out of the time per fuel: it comes with the stop and not with the fuel. Counted in, it would shrink the budget,
- * so that the next stop comes sooner and sets up the next place (Ruby's interpreter, 16 MB, came down to a budget of 1: 38 s
- * instead of 0.9). A quantum is made as long as its setup instead, within MAX_STRETCH_NS (3.1 s).
+ * A stop costs about 1 µs, and 0.4 µs more for every frame that is run on the way to the next one; a slice is as long as
+ * STOP_WORTH times that. Setup is left out of the time per fuel: it comes with the stop and not with the fuel. Counted in, it
+ * would shrink the budget, so that the next stop comes sooner and sets up the next place (Ruby's interpreter, 16 MB, came
+ * down to a budget of 1: 38 s instead of 0.9). A slice is made SETUP_WORTH times as long as its setup within a quantum, and as
+ * long as its setup within MAX_STRETCH_NS.
  *
  * Does: arithmetic. Does not: read a clock.
  *
- * P1  A budget is at least 1 and at most MAX_BUDGET, and grows at most by MAX_GROWTH from one quantum to the next.
- * P2  However slow a quantum was (its thread may have waited for a core), after the next one the budget grows until it is
- *     worth 1/MAX_DISTRUST of a quantum at the newest figure, and from there as the slow one is forgotten.
- * P3  While setups take long, quanta last as long as these do on average, at most MAX_STRETCH_NS.
- * P4  A quantum that was cut short by a stop never raises the budget, and one too short to say anything is left out.
+ * P1  A budget is at least 1 and at most MAX_BUDGET, and grows at most by MAX_GROWTH from one slice to the next.
+ * P2  However slow a slice was (its thread may have waited for a core), after the next one the budget grows until it is
+ *     worth 1/MAX_DISTRUST of a slice at the newest figure, and from there as the slow one is forgotten.
+ * P3  While setups take long, slices last as long as these do on average, at most MAX_STRETCH_NS.
+ * P4  A slice that was cut short by a stop never raises the budget, and one too short to say anything is left out.
  */
 import { invariant } from '../types/errors.js';
 
@@ -31,19 +34,27 @@ const MAX_BUDGET = 2 ** 31 - 1;
 const MAX_GROWTH = 2;
 const FORGET_NS = 40_000_000;
 const MAX_DISTRUST = 8;
-/** What was cut short to less of a quantum than this says nothing. */
+/** What was cut short to less of a slice than this says nothing. */
 const TELLING_PART = 1 / 8;
-/** Of the mean time that setting up takes, how much the newest quantum's weighs. */
+/** Of the mean time that setting up and stopping take, how much the newest slice's weighs. */
 const SETUP_WEIGHT = 1 / 4;
-/** A quantum is never made longer than this to be worth its setup: a pause would wait for it. */
+/** A slice is never made longer than this to be worth its setup: a pause would wait for it. */
 const MAX_STRETCH_NS = 8_000_000;
-/** Times below it are mostly the quantum's own cost. */
+/** The shortest slice is this part of a quantum. */
+const LEAST_SLICE = 1 / 5;
+/** A slice lasts so many times what it costs to stop after it, and to set up its beginning, but within a quantum. */
+const STOP_WORTH = 64;
+const SETUP_WORTH = 4;
+/** What a frame costs that is written at a stop and run from there, ns. */
+const STEP_NS = 400;
+/** Times below it are mostly the slice's own cost. */
 const LEAST_NS = 1_000;
 
 export class Pace {
   readonly #quantumNs: number;
   #slowNs = 0;
   #setupNs = 0;
+  #stopNs = 0;
   #budget = FIRST_BUDGET;
 
   constructor(quantumNs: number) {
@@ -51,28 +62,37 @@ export class Pace {
     this.#quantumNs = quantumNs;
   }
 
-  /** Fuel for the next quantum. */
+  /** Fuel for the next slice. */
   get budget(): number {
     return this.#budget;
   }
 
-  /** A quantum has run for `fuel`: its whole budget, or less when it was cut short. `setupNs` is a part of `tookNs`. */
-  took(fuel: number, tookNs: number, setupNs = 0): void {
-    invariant(fuel > 0, 'a quantum that ends has used fuel');
-    invariant(setupNs >= 0, 'setting up takes time');
+  /**
+   * A slice has run for `fuel`: its whole budget, or less when it was cut short. `setupNs` is a part of `tookNs`; `steps` is
+   * the number of frames that were run in it.
+   */
+  took(fuel: number, tookNs: number, setupNs = 0, steps = 1): void {
+    invariant(fuel > 0, 'a slice that ends has used fuel');
+    invariant(setupNs >= 0 && steps >= 0, 'setting up takes time');
     this.#setupNs += (setupNs - this.#setupNs) * SETUP_WEIGHT;
-    const quantumNs = Math.max(this.#quantumNs, Math.min(this.#setupNs, MAX_STRETCH_NS));
-    this.#ran(fuel, Math.max(0, tookNs - setupNs), quantumNs);
+    this.#stopNs += (steps * STEP_NS - this.#stopNs) * SETUP_WEIGHT;
+    this.#ran(fuel, Math.max(0, tookNs - setupNs), this.#sliceNs());
   }
 
-  #ran(fuel: number, tookNs: number, quantumNs: number): void {
+  #sliceNs(): number {
+    const worthNs = Math.max(this.#stopNs * STOP_WORTH, this.#setupNs * SETUP_WORTH);
+    const sliceNs = Math.max(this.#quantumNs * LEAST_SLICE, Math.min(worthNs, this.#quantumNs));
+    return Math.max(sliceNs, Math.min(this.#setupNs, MAX_STRETCH_NS));
+  }
+
+  #ran(fuel: number, tookNs: number, sliceNs: number): void {
     const cut = fuel < this.#budget;
-    if (cut && tookNs < quantumNs * TELLING_PART) return;
+    if (cut && tookNs < sliceNs * TELLING_PART) return;
     const costNs = Math.max(tookNs, LEAST_NS) / fuel;
     const remembered = this.#slowNs * Math.exp(-tookNs / FORGET_NS);
     this.#slowNs = Math.max(costNs, Math.min(remembered, costNs * MAX_DISTRUST));
     const most = cut ? this.#budget : fuel * MAX_GROWTH;
-    const wanted = Math.round(quantumNs / this.#slowNs);
+    const wanted = Math.round(sliceNs / this.#slowNs);
     this.#budget = Math.max(1, Math.min(MAX_BUDGET, most, wanted));
   }
 }

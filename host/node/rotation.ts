@@ -1,8 +1,8 @@
 /**
  * The shards of one worker thread: who runs next, for how much fuel, and what is done between two quanta.
  *
- * Does: stride scheduling over runnable guests, quanta adapted to each guest's measured fuel rate (pace.ts), waits, stops at a
- * fuel value, captures, ends, progress. Synchronous: one call of `turn` runs at most one quantum.
+ * Does: stride scheduling over runnable guests, quanta (quantum.ts), waits, stops at a fuel value, captures, ends, progress.
+ * Synchronous: one call of `turn` runs at most one quantum.
  * Does not: know threads, ports, modules or capsules (worker.ts, guests.ts hand it `Guest`s and take its reports).
  *
  *     built ──run──▶ runnable ◀──────────┐
@@ -13,7 +13,7 @@
  *       every state ──rung for──▶ held ──HALT_NS without an order──▶ back to where it was
  *       every state ──last round of its copy──▶ held ──STAND_NS without an order, or told so──▶ back to where it was
  *
- * R1  A guest never runs past its `stopAtFuel`: a quantum's budget is cut to what is left.
+ * R1  A guest never runs past its `stopAtFuel` (quantum.ts, Q1).
  * R2  Between two quanta of one guest every other runnable guest of the same weight has had its turn: each turn is
  *     charged to its guest as time divided by weight, the least charged one is next.
  * R3  A guest that becomes runnable starts with the least charge of those that are: waiting earns no credit.
@@ -28,6 +28,7 @@ import type { ShardExit, ShardId } from '../types/records.js';
 import type { CapsuleImage, RunResult, Wait } from '../types/state.js';
 import { exitOfResult } from './exits.js';
 import { Pace } from './pace.js';
+import { type QuantumClock, type Ran, runQuantum, type SlicedGuest } from './quantum.js';
 import { bufferOf } from './shelf.js';
 import type {
   Harvest,
@@ -55,25 +56,18 @@ export type RotationHost = Pick<
 >;
 
 /** One instance with its host, ready to run. */
-export interface Guest {
+export interface Guest extends SlicedGuest {
   readonly host: RotationHost;
-  readonly fuelUsed: bigint;
   readonly memoryBytes: number;
-  /** Time that making continuations has taken so far, ns. */
-  readonly setupNs: number;
   readonly maxFuel: bigint;
   readonly maxTimeMs: number;
-  /** Makes what `run` needs to begin. False: it was there. */
-  warm(): boolean;
-  run(budget: number): RunResult;
   guestStack(): readonly string[];
   /** The buffer of `bytes` belongs to the caller. */
   encode(epoch: number, base?: CapsuleImage): { readonly bytes: Uint8Array; readonly hash: Hash };
   encodeTrees(): Uint8Array;
 }
 
-export interface RotationPort {
-  nowNs(): bigint;
+export interface RotationPort extends QuantumClock {
   /** Share of the time in which this thread wanted a core that it had one, 0..1. */
   coreShare(nowNs: bigint): number;
   /** `transfer`: buffers that are not used here any more. */
@@ -318,38 +312,27 @@ export class Rotation {
   }
 
   #quantum(slot: Slot): void {
-    let budget = slot.pace.budget;
-    if (slot.stopAtFuel !== null) {
-      const left = slot.stopAtFuel - slot.guest.fuelUsed;
-      invariant(left > 0n, 'a guest at its stop is held');
-      if (left < BigInt(budget)) budget = Number(left);
-    }
-    const before = this.#port.nowNs();
-    const { fuelUsed: fuelBefore, setupNs: setupBefore } = slot.guest;
-    let result: RunResult | undefined;
+    const { guest } = slot;
+    const { fuelUsed: fuelBefore } = guest;
+    let ran: Ran;
     try {
-      // Making what it begins with takes a turn of its own: an order that came meanwhile is looked at before it runs.
-      if (!slot.guest.warm()) result = slot.guest.run(budget);
+      ran = runQuantum(slot, this.#port, this.#quantumNs);
     } catch (cause) {
       this.#crashed(slot, cause);
       return;
     }
-    const tookNs = Number(this.#port.nowNs() - before);
-    slot.busyNs += BigInt(tookNs);
-    slot.charge += Math.max(tookNs, 1_000) / slot.weight;
-    const setupNs = slot.guest.setupNs - setupBefore;
-    if (result === undefined) {
-      slot.warmedNs += setupNs;
+    slot.busyNs += BigInt(ran.tookNs);
+    slot.charge += Math.max(ran.tookNs, 1_000) / slot.weight;
+    if (ran.result === undefined) {
+      slot.warmedNs += ran.setupNs;
       return;
     }
     // An instance's clock stands still outside of `run`; a guest that is not held lives on while it waits for its turn.
-    slot.guest.host.resumeClock();
-    invariant(result.fuelUsed >= fuelBefore, 'fuel never runs back');
-    const { warmedNs } = slot;
+    guest.host.resumeClock();
+    invariant(ran.result.fuelUsed >= fuelBefore, 'fuel never runs back');
     slot.warmedNs = 0;
-    if (result.kind === 'quantum') slot.pace.took(budget, warmedNs + tookNs, warmedNs + setupNs);
     this.#drain(slot);
-    this.#after(slot, result);
+    this.#after(slot, ran.result);
   }
 
   #after(slot: Slot, result: RunResult): void {

@@ -37,6 +37,7 @@ const coreShare = new CoreShare();
 const rotation = new Rotation(
   {
     nowNs: () => process.hrtime.bigint(),
+    isCalled,
     coreShare: (nowNs) => coreShare.at(nowNs),
     report,
     hasBlob: (hash) => guests.blobs.has(hash),

@@ -11,14 +11,13 @@
  * Does: the above, for one module instance and one GuestHost.
  * Does not: schedule, store or encode.
  *
- * N1  `run(b)` passes at most b safepoints and stops exactly at the b-th, on every machine.
+ * N1  `run(b)` passes at most b safepoints and stops exactly at the b-th, on every machine, and so on with what it is granted then.
  * N2  `capture` is allowed whenever the guest is not on the native stack; running on after it changes nothing.
  * N3  A host call in which the shard stops has had no effect; it is made again with the same arguments.
  */
 import { EXPORT, REGISTER_BYTES } from '../compile/abi.js';
 import { FUEL_REGISTER } from '../compile/emit.js';
 import { functionLabel } from '../compile/index.js';
-import { Kept } from '../core/kept.js';
 import { EXIT, invariant, SherdError } from '../types/errors.js';
 import type { GuestHost, HostControl, HostFunction } from '../types/host.js';
 import type {
@@ -32,6 +31,7 @@ import type {
   Wait,
 } from '../types/state.js';
 import { callsOf, checkState } from './check-state.js';
+import { type Continuation, Continuations } from './continuations.js';
 import { FrameStack } from './frames.js';
 import {
   exportedFunction,
@@ -49,6 +49,7 @@ import { ValueStore } from './value-store.js';
 import { blame, encodeValue, holdsExternref, mismatch, valueBytes, zeroResult } from './values.js';
 
 export const MAX_BUDGET = 0x7fff_ffff;
+const noMore = (): number => 0;
 const PAGE_BYTES = 65_536;
 
 export interface StartOptions {
@@ -76,15 +77,14 @@ export class Instance {
   private readonly values: ValueStore;
   private readonly hostFunctions: readonly HostFunction[];
   private readonly interruptFlag: WebAssembly.Global;
-  private readonly continuations: Kept<(fuel: number) => number>;
-  private continuationsMade = 0;
+  private readonly continuations: Continuations;
+  private taken = 0;
   private calls: Call[] = [];
   private args = new Uint8Array(0);
   private pending: PendingCall | null = null;
   /** Result types of the function that ran last: what the registers hold when it has returned. */
   private resultTypes: readonly ValType[] = [];
   private used = 0n;
-  private setup = 0;
   private interrupt: Interrupt = { wait: undefined, exitCode: undefined, trap: undefined };
   private interrupted = false;
   /** What a host function threw. */
@@ -99,9 +99,9 @@ export class Instance {
     private readonly host: GuestHost,
     linked: Linked,
   ) {
-    this.continuations = new Kept(loaded.keepBytes);
     this.hostFunctions = loaded.resolveImports(host.functions(this.control()));
     this.linked = linked;
+    this.continuations = new Continuations(loaded, linked);
     this.linked.port.call = (index, args) => this.containedCall(index, args);
     this.frames = new FrameStack(loaded, this.linked.store);
     this.values = new ValueStore(loaded, this.linked, this.frames);
@@ -130,9 +130,7 @@ export class Instance {
       throw new SherdError(
         'SHERD_USAGE',
         `'${options.entry}' takes ${params.length} parameters (${params.join(', ') || 'none'})`,
-        {
-          exitCode: EXIT.refused,
-        },
+        { exitCode: EXIT.refused },
       );
     }
     if (holdsExternref(params, options.entryArgs)) {
@@ -185,7 +183,7 @@ export class Instance {
 
   /** Time that went into making continuations so far, ns: work that comes with stopping, not with running on. */
   get setupNs(): number {
-    return this.setup;
+    return this.continuations.setupNs;
   }
 
   get memoryBytes(): number {
@@ -226,10 +224,21 @@ export class Instance {
    * not been there.
    */
   warm(): boolean {
-    const before = this.continuationsMade;
+    const { made } = this.continuations;
     const head = this.frames.peek();
-    if (head !== undefined) this.continuationOf(head.func, head.safepoint);
-    return this.continuationsMade > before;
+    if (head !== undefined) this.continuations.of(head.func, head.safepoint);
+    return this.continuations.made > made;
+  }
+
+  /** `warm` would find it there. */
+  get isWarm(): boolean {
+    const head = this.frames.peek();
+    return head === undefined || this.continuations.has(head.func, head.safepoint);
+  }
+
+  /** Entries and frames that were run so far: what stopping costs grows with them. */
+  get steps(): number {
+    return this.taken;
   }
 
   /** Guest functions, innermost first, of a stopped shard. */
@@ -239,8 +248,11 @@ export class Instance {
 
   // --- running -------------------------------------------------------------------------------------------
 
-  /** Runs for at most `budget` safepoint passages. Synchronous. */
-  run(budget: number): RunResult {
+  /**
+   * Runs for at most `budget` safepoint passages. Synchronous. When they are used up, `more` may grant further ones: it
+   * gives their number, 0 = stop. It is not asked when the guest stops for another reason.
+   */
+  run(budget: number, more: () => number = noMore): RunResult {
     invariant(
       Number.isInteger(budget) && budget >= 1 && budget <= MAX_BUDGET,
       `budget ${budget} out of range`,
@@ -250,14 +262,14 @@ export class Instance {
     this.running = true;
     this.host.resumeClock();
     try {
-      return withTraces(() => this.drive(budget));
+      return withTraces(() => this.drive(budget, more));
     } finally {
       this.running = false;
       this.host.suspendClock();
     }
   }
 
-  private drive(budget: number): RunResult {
+  private drive(budget: number, more: () => number): RunResult {
     let left = budget;
     try {
       if (this.pending !== null && !this.retryPending()) return this.stopped();
@@ -266,7 +278,9 @@ export class Instance {
         if (after < 0) {
           const fuelLeft = this.takeFuelRegister();
           this.used += BigInt(left - 1 - fuelLeft);
-          return this.stopped();
+          left = this.interrupted ? 0 : more();
+          if (left === 0) return this.stopped();
+          continue;
         }
         this.used += BigInt(left - 1 - after);
         left = after + 1;
@@ -298,13 +312,16 @@ export class Instance {
 
   /** One entry or one frame. Returns the fuel that is left, negative after unwinding. */
   private step(fuel: number): number {
-    let code: (fuel: number) => number;
+    let code: Continuation;
+    this.taken++;
     if (this.frames.empty) {
       this.frames.resetWrite();
       code = this.entry();
     } else {
-      const head = this.frames.peek()!;
-      code = this.continuationOf(head.func, head.safepoint);
+      const { functions, imports } = this.loaded.module;
+      const { func, safepoint } = this.frames.peek()!;
+      code = this.continuations.of(func, safepoint);
+      this.resultTypes = functions[func - imports.length]!.results;
       this.frames.take();
     }
     const from = this.frames.writeStart();
@@ -313,7 +330,7 @@ export class Instance {
     return after;
   }
 
-  private entry(): (fuel: number) => number {
+  private entry(): Continuation {
     const name = this.calls[0] ?? null;
     if (name === null) {
       this.resultTypes = [];
@@ -329,27 +346,10 @@ export class Instance {
     return exportedFunction(this.linked.exports, EXPORT.entry(name));
   }
 
-  private continuationOf(func: number, safepoint: number): (fuel: number) => number {
-    const key = `${func}.${safepoint}`;
-    let known = this.continuations.get(key);
-    if (known === undefined) {
-      const { platform } = this.loaded;
-      const began = platform.monotonicNs();
-      const compiled = this.loaded.continuation(func, safepoint);
-      known = this.loaded.linkContinuation(this.linked, compiled);
-      this.continuations.set(key, known, compiled.weightBytes);
-      this.continuationsMade++;
-      this.setup += Number(platform.monotonicNs() - began);
-    }
-    this.resultTypes =
-      this.loaded.module.functions[func - this.loaded.module.imports.length]!.results;
-    return known;
-  }
-
   /** The fuel that a suspended host call left, or -1 when a poll stopped. Clears the register. */
   private takeFuelRegister(): number {
-    const data = new DataView(this.frames.bytes().buffer, FUEL_REGISTER * REGISTER_BYTES, 8);
     if (!this.interrupted) return -1;
+    const data = new DataView(this.frames.bytes().buffer, FUEL_REGISTER * REGISTER_BYTES, 8);
     return data.getInt32(0, true);
   }
 
@@ -589,10 +589,7 @@ export class Instance {
       throw new SherdError(
         'SHERD_MEMORY_LIMIT',
         `the program starts with ${memory.minPages * 64} KiB of memory, more than the limit of ${limit * 64} KiB`,
-        {
-          next: 'raise --max-memory',
-          exitCode: EXIT.refused,
-        },
+        { next: 'raise --max-memory', exitCode: EXIT.refused },
       );
     }
     exportedGlobal(this.linked.exports, EXPORT.limit).value = limit;

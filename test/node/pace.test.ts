@@ -1,12 +1,13 @@
-/** Laws of the budget: how far a quantum may run over its time, and what it never becomes. */
+/** Laws of the budget: how far a slice may run over its time, and what it never becomes. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Pace } from '../../host/node/pace.js';
 
 const QUANTUM_NS = 500_000;
+const SLICE_NS = QUANTUM_NS / 5;
 
-/** Runs quanta of a program whose passages take `costNs[i]` at its i-th passage; gives what each quantum took. */
-function quanta(costOf: (fuel: number) => number, count: number): number[] {
+/** Runs slices of a program whose passages take `costNs[i]` at its i-th passage; gives what each of them took. */
+function slices(costOf: (fuel: number) => number, count: number): number[] {
   const pace = new Pace(QUANTUM_NS);
   const times: number[] = [];
   for (let at = 0; times.length < count; ) {
@@ -21,42 +22,42 @@ function quanta(costOf: (fuel: number) => number, count: number): number[] {
 }
 
 describe('Pace', () => {
-  it('settles at one quantum of time for a steady program', () => {
+  it('settles at one slice of time for a steady program', () => {
     for (const costNs of [2, 70, 3_000]) {
-      const times = quanta(() => costNs, 200);
-      expect(times.at(-1)).toBeGreaterThan(QUANTUM_NS * 0.95);
-      expect(times.at(-1)).toBeLessThan(QUANTUM_NS * 1.05);
+      const times = slices(() => costNs, 200);
+      expect(times.at(-1)).toBeGreaterThan(SLICE_NS * 0.95);
+      expect(times.at(-1)).toBeLessThan(SLICE_NS * 1.05);
     }
   });
 
   it('runs over its time once, not each time that a slow part follows a fast one', () => {
     // 5 ms at 10 ns a passage, then 1 ms at 100 ns, and so on.
     const costOf = (fuel: number): number => (fuel % 510_000 < 500_000 ? 10 : 100);
-    const late = quanta(costOf, 600).slice(100);
-    expect(Math.max(...late)).toBeLessThan(QUANTUM_NS * 1.6);
+    const late = slices(costOf, 600).slice(100);
+    expect(Math.max(...late)).toBeLessThan(SLICE_NS * 1.6);
   });
 
-  it('recovers from a quantum in which the thread had no core', () => {
+  it('recovers from a slice in which the thread had no core', () => {
     const pace = new Pace(QUANTUM_NS);
     for (let i = 0; i < 50; i++) pace.took(pace.budget, pace.budget * 10);
     const before = pace.budget;
     pace.took(before, 40_000_000);
     for (let i = 0; i < 8; i++) pace.took(pace.budget, pace.budget * 10);
     expect(pace.budget).toBeGreaterThanOrEqual(before / 8 / 1.01);
-    for (let i = 0; i < 800; i++) pace.took(pace.budget, pace.budget * 10);
+    for (let i = 0; i < 4_000; i++) pace.took(pace.budget, pace.budget * 10);
     expect(pace.budget).toBeGreaterThan(before * 0.95);
   });
 
-  it('only ever lowers the budget after a quantum that was cut short', () => {
+  it('only ever lowers the budget after a slice that was cut short', () => {
     const pace = new Pace(QUANTUM_NS);
     for (let i = 0; i < 50; i++) pace.took(pace.budget, pace.budget * 10);
     const { budget } = pace;
-    for (let i = 0; i < 400; i++) pace.took(100, 1_000);
+    for (let i = 0; i < 400; i++) pace.took(20, 200);
     expect(pace.budget).toBe(budget);
-    for (let i = 0; i < 400; i++) pace.took(20_000, 20_000);
+    for (let i = 0; i < 400; i++) pace.took(4_000, 4_000);
     expect(pace.budget).toBe(budget);
-    pace.took(20_000, 2_000_000);
-    expect(pace.budget).toBe(5_000);
+    pace.took(4_000, 400_000);
+    expect(pace.budget).toBe(1_000);
   });
 
   it('does not shrink the budget for what a stop costs: that would bring the next stop sooner', () => {
@@ -71,6 +72,17 @@ describe('Pace', () => {
     expect(pace.budget).toBe(800_000);
     for (let i = 0; i < 50; i++) pace.took(pace.budget, pace.budget * 10);
     expect(pace.budget).toBe(steady);
+  });
+
+  it('is worth its stop: as long as many frames take to be written and run, within a quantum', () => {
+    const budgetOf = (steps: number): number => {
+      const pace = new Pace(QUANTUM_NS);
+      for (let i = 0; i < 50; i++) pace.took(pace.budget, pace.budget * 10, 0, steps);
+      return pace.budget;
+    };
+    expect(budgetOf(1) * 10).toBe(SLICE_NS);
+    expect(budgetOf(10) * 10).toBeGreaterThan(SLICE_NS * 2);
+    expect(budgetOf(10_000) * 10).toBe(QUANTUM_NS);
   });
 
   it('stays a positive int32 and grows at most twofold, whatever the times are', () => {

@@ -3,16 +3,18 @@ import { describe, expect, it } from 'vitest';
 import { type Guest, Rotation } from '../../host/node/rotation.js';
 import type { WorkerReport } from '../../host/node/worker-messages.js';
 import type { OutputPiece } from '../../host/types/host.js';
-import type { Wait } from '../../host/types/state.js';
+import type { RunResult, Wait } from '../../host/types/state.js';
 
 class World {
   now = 0n;
   coreShare = 1;
+  called = false;
   readonly reports: WorkerReport[] = [];
   readonly blobs = new Set<string>();
   readonly rotation = new Rotation(
     {
       nowNs: () => this.now,
+      isCalled: () => this.called,
       coreShare: () => this.coreShare,
       report: (report) => this.reports.push(report),
       hasBlob: (hash) => this.blobs.has(hash),
@@ -29,6 +31,7 @@ class FakeGuest implements Guest {
   fuelUsed = 0n;
   readonly memoryBytes = 65_536;
   setupNs = 0;
+  steps = 0;
   /** What a stop costs before the guest runs on. */
   stopNs = 0;
   readonly maxFuel = 0n;
@@ -70,13 +73,26 @@ class FakeGuest implements Guest {
     return true;
   }
 
-  run(budget: number) {
+  get isWarm(): boolean {
+    return this.#warm || this.stopNs === 0;
+  }
+
+  run(budget: number, more = () => 0): RunResult {
     if (this.breaks) throw new Error('broken');
     expect(this.clockRuns).toBe(true);
     // As the runtime does it: the clock stands still outside of run.
     this.clockRuns = false;
+    for (let left = budget; ; ) {
+      const result = this.#slice(left);
+      left = result.kind === 'quantum' ? more() : 0;
+      if (left === 0) return result;
+    }
+  }
+
+  #slice(budget: number): RunResult {
     this.budgets.push(budget);
     this.#warm = false;
+    this.steps++;
     let left = BigInt(budget);
     const waitAt = [...this.waits.keys()].find(
       (at) => at >= this.fuelUsed && at - this.fuelUsed <= left,
@@ -145,13 +161,23 @@ describe('Rotation', () => {
     expect(ratio).toBeLessThan(2.2);
   });
 
-  it('adapts the budget to about one quantum of time', () => {
+  it('gives a guest about one quantum of time, in slices of which an order waits for one', () => {
     const world = new World();
     const guest = started(world, 1, 123_456);
     turns(world, 100);
-    const last = guest.budgets.at(-1)!;
-    expect(last / guest.fuelPerMs).toBeGreaterThan(1.5);
-    expect(last / guest.fuelPerMs).toBeLessThan(2.5);
+    const sliceMs = guest.budgets.at(-1)! / guest.fuelPerMs;
+    expect(sliceMs).toBeGreaterThan(0.38);
+    expect(sliceMs).toBeLessThan(0.42);
+    const quantum = (): { readonly ms: number; readonly slices: number } => {
+      const { now } = world;
+      const before = guest.budgets.length;
+      world.rotation.turn();
+      return { ms: Number(world.now - now) / 1e6, slices: guest.budgets.length - before };
+    };
+    expect(quantum().ms).toBeGreaterThan(1.95);
+    expect(quantum().ms).toBeLessThan(2.45);
+    world.called = true;
+    expect(quantum().slices).toBe(1);
   });
 
   it('says what a guest does before its first quantum, which may never end', () => {
