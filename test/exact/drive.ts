@@ -224,9 +224,17 @@ export class Journey {
     return left > BigInt(MAX_BUDGET) ? MAX_BUDGET : Number(left);
   }
 
-  /** Runs to the end. */
-  finish(): Outcome {
-    while (this.ended === undefined) this.settle(this.instance.run(this.budget()));
+  /** Runs to the end; in slices of so much fuel as a worker thread does it, without leaving `run` for them. */
+  finish(slice = MAX_BUDGET): Outcome {
+    while (this.ended === undefined) {
+      let left = this.budget();
+      const more = (): number => {
+        const next = Math.min(slice, left);
+        left -= next;
+        return next;
+      };
+      this.settle(this.instance.run(more(), more));
+    }
     const trees = this.subject.spec === undefined ? undefined : encodeTrees;
     const facts: Facts = endFacts(this.ended, this.instance, this.host, this.platform, trees);
     return { ...facts, output: this.collected.summary() };
@@ -251,6 +259,11 @@ function makeHost(
 
 export function straight(subject: Subject): Outcome {
   return Journey.begin(subject).finish();
+}
+
+/** Without a capsule, in slices of so much fuel. */
+export function inSlices(subject: Subject, slice: number): Outcome {
+  return Journey.begin(subject).finish(slice);
 }
 
 export interface Passage {

@@ -15,6 +15,7 @@ import type { HostControl, HostFunctions } from '../../host/types/host.js';
 import type { TableState } from '../../host/types/state.js';
 import {
   every,
+  inSlices,
   Journey,
   type Outcome,
   type Passage,
@@ -283,7 +284,9 @@ export function examineSubject(
     compare(what, whole, result.outcome, differences);
     return result;
   };
-  const { hops } = chain(fuel / BigInt(effort.spread) + 1n, 1n, fuel);
+  const step = fuel / BigInt(effort.spread) + 1n;
+  const { hops } = chain(step, 1n, fuel);
+  compare(`in slices of ${step} fuel`, whole, inSlices(cut, Number(step)), differences);
   const from = BigInt(1 + random.below(Number(fuel) + 1));
   const same = (others: ReadonlyMap<bigint, string>): void => {
     for (const [at, hash] of others) {
