@@ -2,8 +2,8 @@
  * The Platform port on Node: hashing, comparing, clocks and compilation through node:crypto, Buffer and V8.
  *
  * Does: give `nodePlatform`, one object per thread, usable in worker threads.
- * Does not: choose between V8's compilers. A continuation is called once a quantum, so that V8 sees a hot one soon, makes it
- * anew in the background, and the next quantum runs that. (It was tiered up by hand before its first call until both were
+ * Does not: choose between V8's compilers. A continuation is called once a slice, so that V8 sees a hot one soon, makes it
+ * anew in the background, and the next slice runs that. (It was tiered up by hand before its first call until both were
  * measured in quanta of 0.5 ms, benchmarks/resume: the same time to the end, and 1–5 ms a continuation in which a pause
  * has to wait.)
  */

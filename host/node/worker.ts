@@ -4,9 +4,9 @@
  * Does: the loop (turn, look at the control word, drain commands), and hand commands to the rotation.
  * Does not: touch the fabric, decide, or ever wait for an answer.
  *
- * T1  After every quantum the control word is read (Atomics, no call into the event loop); only when it has changed
- *     are messages fetched, synchronously.
- *     Then the node's doorbell is asked, a read of four bytes: who was rung for stands still at once.
+ * T1  After every slice of a quantum (quantum.ts) the control word is read (Atomics, no call into the event loop): when it has
+ *     changed, the quantum is over and messages are fetched, synchronously.
+ *     After every quantum the node's doorbell is asked, a read of four bytes: who was rung for stands still at once.
  * T2  With nothing to run the thread sleeps on the control word: a command wakes it at once.
  * T3  The event loop gets a turn every EVENT_LOOP_MS, so that the engine's own tasks are done.
  * T4  A command that fails hits its own run, never the thread.

@@ -6,7 +6,7 @@
  *
  * L1  One continuation module per (function, safepoint), compiled once and kept while it is among those used last
  *     (CONTINUATIONS_BYTES). A loop in a continuation has no on-stack replacement: its code gets faster from one call to the
- *     next, that is from quantum to quantum.
+ *     next, that is from slice to slice.
  * L2  Nothing here holds state of an instance.
  */
 import {
