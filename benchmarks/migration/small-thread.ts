@@ -56,7 +56,7 @@ function takeUp(capsule: Uint8Array | null): TakeUp {
 function runOn(guest: LoadedGuest, fuel: number): void {
   const target = guest.fuelUsed + BigInt(fuel);
   while (guest.fuelUsed < target) {
-    const result = guest.run(Number(target - guest.fuelUsed));
+    const result = guest.run(Number(target - guest.fuelUsed), () => 0);
     if (result.kind !== 'quantum') throw new Error(`${job.name} ended too early: ${result.kind}`);
   }
 }

@@ -10,7 +10,7 @@ import { type Chart, renderChart } from '../lib/chart.js';
 import { type Estimate, geomean, geomeanRatio, median, ratioOf } from '../lib/statistics.js';
 import { type Cell, estimateText, ratioText, renderTable } from '../lib/table.js';
 import type { KernelResult, Samples } from './measure.js';
-import { NAMES, QUANTUM_MS } from './variants.js';
+import { NAMES } from './variants.js';
 
 export const AA_LIMIT = 0.02;
 
@@ -138,7 +138,7 @@ export function quantumTable(results: readonly KernelResult[], summary: Summary)
         ],
   );
   return renderTable(
-    ['one long run', 'plain ms', 'sherd', `sherd, ${QUANTUM_MS} ms quantum`],
+    ['one long run', 'plain ms', 'sherd', 'sherd, in quanta'],
     [...rows, ['geomean', '', '', ratioText(summary.quantumGeomean ?? Number.NaN)]],
   );
 }

@@ -3,7 +3,7 @@
  *
  *   plain, plain again   the module as asc made it, twice with different bytes around it: the A/A pair
  *   sherd                compileProgram + Instance, one budget larger than the whole run: the fast copy straight through
- *   sherd quantum        the same in quanta of QUANTUM_MS, over one long run
+ *   sherd in quanta      the same as a worker thread runs it (host/node/quantum.ts), over one long run
  *   asyncify             benchmarks/asyncify: polls + Binaryen's Asyncify at -O3, never unwound
  *   ablation             Binaryen's -O3 alone, with polls that call the host, and with Asyncify but no polls; sherd
  *                        without counted loops (host/compile/counted.ts)
@@ -26,14 +26,13 @@ import { timeOnce, type Variant } from '../lib/timing.js';
 import { unlike } from '../lib/wasm.js';
 import type { Program } from './programs.js';
 
-export const QUANTUM_MS = 2;
 const MAX_BUDGET = 0x7fffffff;
 
 export const NAMES = {
   plain: 'plain',
   again: 'plain again',
   sherd: 'sherd',
-  quantum: 'sherd quantum',
+  quantum: 'sherd in quanta',
   asyncify: 'asyncify',
   optimised: 'binaryen -O3',
   polls: '+ polls that call the host',
@@ -150,7 +149,7 @@ export function sherdVariant(
 
 function quantaVariant(program: Program, loaded: LoadedModule): Variant {
   return {
-    name: 'sherd in quanta',
+    name: NAMES.quantum,
     prepare: () => {
       const instance = startInstance(loaded, program);
       return () => finishInQuanta(instance);
@@ -205,20 +204,13 @@ export function fuelOf(loaded: LoadedModule, program: Program): bigint {
   return instance.fuelUsed;
 }
 
-/**
- * One long run, plain, straight through, and cut into quanta of QUANTUM_MS: what a node does when shards take turns. At
- * the end of a quantum the shard unwinds and goes on through the continuation of its innermost frame; the instance stays.
- */
+/** One long run, plain, straight through, and in quanta: what a node's thread does with every guest. */
 export function quantumVariants({ program, loaded }: Prepared): readonly Variant[] {
   const long = { ...program, parameter: program.longParameter };
-  const before = process.cpuUsage();
-  const fuel = fuelOf(loaded, long);
-  const { user, system } = process.cpuUsage(before);
-  const budget = Math.round((Number(fuel) / (user + system)) * 1e3 * QUANTUM_MS);
   return [
     plainVariant(NAMES.plain, long, 'a'),
     sherdVariant(NAMES.sherd, long, loaded, MAX_BUDGET),
-    sherdVariant(NAMES.quantum, long, loaded, Math.max(1, Math.min(MAX_BUDGET, budget))),
+    quantaVariant(long, loaded),
   ];
 }
 

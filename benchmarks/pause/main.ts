@@ -5,7 +5,7 @@
  *                                 [--part NAME] [--merge NAME,NAME]
  *
  *   main thread    ask ──▶ message, control word
- *   worker thread          … rest of the quantum ──▶ safepoint: the guest stands still
+ *   worker thread          … rest of the slice ───▶ safepoint: the guest stands still
  *   main thread                                                    ◀── message
  *                  ├────────────────────── latency ──────────────────────────┤
  *
@@ -16,7 +16,7 @@
  * takes from a running thread. All 44 kernels (about nine minutes) are every kind of loop; `fib` has none, it only calls itself.
  *
  * Measured: latency of every pause by kernel (p50, p90, p99, longest), the bound that the compiler publishes beside it.
- * Not measured: capturing and encoding, other processes, requests (benchmarks/moves).
+ * Not measured: capturing and encoding, other processes, requests and the doorbell (benchmarks/moves).
  *
  * P1  The bar is judged by kernel on the raw p99; the pings' tails, of as many pings, stand beside it. Where the busy pings'
  *     p99 is above VOID_US, the run is no evidence about sherd: the machine stalls its threads by itself.
@@ -73,6 +73,8 @@ interface Plan {
   readonly rounds: number;
   readonly pauses: number;
   readonly seed: number;
+  /** Parts of earlier versions have none, and cannot be merged with those that do. */
+  readonly busyPings: true;
 }
 
 type PauseRun = Run<Plan, Result>;
@@ -236,6 +238,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     rounds: Number(options.rounds),
     pauses: Number(options.pauses),
     seed: Number(options.seed),
+    busyPings: true,
   };
   const run = { machine: machine(), plan };
   introduce(run);

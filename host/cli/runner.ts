@@ -62,6 +62,12 @@ export interface Job {
   finish(client: ControlClient, view: ShardView, context: JobContext): Promise<number | undefined>;
 }
 
+/** It had run for `fromMs` when it was taken up, and is to run for `forMs` more. */
+interface RunTime {
+  readonly fromMs: number;
+  readonly forMs: number;
+}
+
 export interface JobContext {
   readonly progress: Progress;
   readonly signal: AbortSignal;
@@ -78,6 +84,7 @@ export type SessionContext = Omit<JobContext, 'submit'>;
 const PAUSE_AGAIN_MS = 500;
 /** How often one looks whether the shard runs. */
 const LOOK_MS = 20;
+const LEAST_WAIT_MS = 5;
 /** How long a pause may take before the user is told what else can be done. */
 const PAUSE_PATIENCE_MS = 5_000;
 /** What goes wrong for a moment and then works is not worth a line. */
@@ -237,7 +244,7 @@ class Run {
       }
       if (pauseAfterMs !== undefined) {
         this.#untilRunning(signal)
-          .then((fromMs) => this.#untilRan(fromMs + pauseAfterMs, pauseAfterMs, signal))
+          .then((fromMs) => this.#untilRan(client, shardId, { fromMs, forMs: pauseAfterMs }))
           .then(() => (signal.aborted ? undefined : this.#askForPause(client, shardId)))
           .catch(reject);
       }
@@ -257,11 +264,17 @@ class Run {
     return fromMs ?? 0;
   }
 
-  /** Time in which it stands still (for a checkpoint, a move) counts as little: its node says how long it has run. */
-  async #untilRan(ranMs: number, leftMs: number, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && leftMs > 0) {
-      await waitMs(leftMs, signal);
-      leftMs = ranMs - ranMsOf(this.latest, ranMs);
+  /**
+   * Time in which it stands still (for a checkpoint, a move) counts as little, so its node is asked how long it has run when
+   * that may be enough. Who is not told (the node is silent, or has it no more) goes by the clock.
+   */
+  async #untilRan(client: ControlClient, shardId: string, wanted: RunTime): Promise<void> {
+    const { signal } = this.#abort;
+    for (let leftMs = wanted.forMs; leftMs > 0 && !signal.aborted; ) {
+      await waitMs(Math.max(leftMs, LEAST_WAIT_MS), signal);
+      const now = signal.aborted ? undefined : await client.inspect(shardId).catch(() => undefined);
+      const ranMs = now?.source === 'live' ? now.ranMs : undefined;
+      leftMs = ranMs === undefined ? 0 : wanted.fromMs + wanted.forMs - ranMs;
     }
   }
 
@@ -547,11 +560,4 @@ function summaryOf(view: ShardView, wallMs: number): string {
     view.moves > 0 ? `, ${view.moves} moves, last capsule ${formatBytes(view.capsuleBytes)}` : '';
   const restarted = view.restarts > 0 ? `, ${view.restarts} restarts` : '';
   return `done in ${formatMs(wallMs)}, fuel ${formatShort(freshFuel(view))}${moved}${restarted}`;
-}
-
-/** How long it has run in all, as far as is known here; `unknown` for a node that does not tell. */
-function ranMsOf(view: ShardView | undefined, unknown: number): number {
-  const { progress } = view ?? {};
-  if (progress === undefined || progress === null) return view?.ranMs ?? 0;
-  return progress.ranMs ?? unknown;
 }

@@ -179,17 +179,10 @@ export class Shards {
       const asked = await this.#askNode(record.owner, id, timeoutMs);
       if (asked === null) return { source: 'silent', nodeId: record.owner, waitedMs: timeoutMs };
       if (asked.here) {
-        const { nodeId, fuelUsed, fuelPerSecond, memoryBytes, activity, guestStack } = asked;
-        const fuel = fuelUsed.toString();
-        return {
-          source: 'live',
-          nodeId,
-          fuelUsed: fuel,
-          fuelPerSecond,
-          memoryBytes,
-          activity,
-          guestStack,
-        };
+        const { nodeId, fuelPerSecond, memoryBytes, activity, guestStack, ranMs } = asked;
+        const figures = { fuelUsed: asked.fuelUsed.toString(), fuelPerSecond, memoryBytes };
+        const now = { ...figures, activity, guestStack };
+        return { source: 'live', nodeId, ...now, ...(ranMs === undefined ? {} : { ranMs }) };
       }
     }
     const { capsule, fault, reason: why } = record;

@@ -39,7 +39,7 @@ function wantedView(wanted: Wanted): WantedView {
 
 function progressView({ hint, atMs }: ProgressSeen, nowMs: number): ProgressView {
   const { nodeId, fuelUsed, fuelPerSecond, memoryBytes, capsuleBytes, safepoint, activity } = hint;
-  const { trouble, ranMs } = hint;
+  const { trouble } = hint;
   return {
     nodeId,
     fuelUsed: fuelUsed.toString(),
@@ -50,6 +50,5 @@ function progressView({ hint, atMs }: ProgressSeen, nowMs: number): ProgressView
     activity,
     trouble,
     ageMs: Math.max(0, Math.round(nowMs - atMs)),
-    ...(ranMs === undefined ? {} : { ranMs }),
   };
 }

@@ -38,11 +38,15 @@ export function calmEngine(): void {
 /** Lowers the priority of a thread of this process; default: the one that calls. */
 export function giveWay(thread = ownThread()): void {
   try {
-    if (thread !== undefined)
-      setPriority(thread, Math.min(LEAST_PRIORITY, getPriority() + BACKGROUND_NICE));
+    if (thread !== undefined) setPriority(thread, backgroundPriority());
   } catch {
     // Z1.
   }
+}
+
+/** Of a thread that gives way, as the operating system counts. */
+export function backgroundPriority(): number {
+  return Math.min(LEAST_PRIORITY, getPriority() + BACKGROUND_NICE);
 }
 
 function ownThread(): number | undefined {

@@ -329,6 +329,7 @@ export class NodeProcess {
         memoryBytes: progress?.state.memoryBytes ?? 0,
         activity: progress?.activity ?? 'loading',
         guestStack,
+        ...(executor === undefined ? {} : { ranMs: executor.ranMs }),
       };
       this.#fabric.messages.publish(SUBJECT.asked(askId), encodePlain(hint));
     };

@@ -9,12 +9,12 @@
  *
  * A program's passages take different time from one loop to the next. A budget made from the last slice's figure would
  * run far over its time whenever a slow part follows a fast one, and a pause waits for its end: with gemm, strings and
- * luette the wait's 99th percentile was 4–10 ms so, and 0.5–1.2 ms with the slowest of the last hundred. The first time
- * that a slow part follows (a row of a matrix is summed up, then a column: 40 times as long), it is run into with the whole
+ * luette the wait's 99th percentile was 4–10 ms so, and 0.5–1.2 ms with the slowest of the last 50 ms (measured when a quantum
+ * was one slice). The first time that a slow part follows (a row of a matrix is summed up, then a column: 40 times as long), it is run into with the whole
  * budget: that is why slices are short.
  *
- * A stop costs about 1 µs, and 0.4 µs more for every frame that is run on the way to the next one; a slice is as long as
- * STOP_WORTH times that. Setup is left out of the time per fuel: it comes with the stop and not with the fuel. Counted in, it
+ * A stop costs about 1 µs, and 0.4 µs more for every frame that is run on the way to the next one; a slice is STOP_WORTH times
+ * as long within a quantum, and with all distrust LEAST_WORTH times. Setup is left out of the time per fuel: it comes with the stop and not with the fuel. Counted in, it
  * would shrink the budget, so that the next stop comes sooner and sets up the next place (Ruby's interpreter, 16 MB, came
  * down to a budget of 1: 38 s instead of 0.9). A slice is made SETUP_WORTH times as long as its setup within a quantum, and as
  * long as its setup within MAX_STRETCH_NS.
@@ -23,8 +23,9 @@
  *
  * P1  A budget is at least 1 and at most MAX_BUDGET, and grows at most by MAX_GROWTH from one slice to the next.
  * P2  However slow a slice was (its thread may have waited for a core), after the next one the budget grows until it is
- *     worth 1/MAX_DISTRUST of a slice at the newest figure, and from there as the slow one is forgotten.
- * P3  While setups take long, slices last as long as these do on average, at most MAX_STRETCH_NS.
+ *     worth 1/MAX_DISTRUST of a slice at the newest figure, or LEAST_WORTH stops, and from there as the slow one is
+ *     forgotten. A thread that often loses its core would else stop for a tenth of its time.
+ * P3  While setups take long, slices last at least as long as these do on average, at most MAX_STRETCH_NS.
  * P4  A slice that was cut short by a stop never raises the budget, and one too short to say anything is left out.
  */
 import { invariant } from '../types/errors.js';
@@ -45,7 +46,10 @@ const LEAST_SLICE = 1 / 5;
 /** A slice lasts so many times what it costs to stop after it, and to set up its beginning, but within a quantum. */
 const STOP_WORTH = 64;
 const SETUP_WORTH = 4;
-/** What a frame costs that is written at a stop and run from there, ns. */
+/** A slice is never made shorter than so many times what its stop costs, at the newest figure. */
+const LEAST_WORTH = 32;
+/** What a stop costs, and each frame that is written there and run from there, ns. */
+const STOP_NS = 1_000;
 const STEP_NS = 400;
 /** Times below it are mostly the slice's own cost. */
 const LEAST_NS = 1_000;
@@ -54,7 +58,7 @@ export class Pace {
   readonly #quantumNs: number;
   #slowNs = 0;
   #setupNs = 0;
-  #stopNs = 0;
+  #stopNs = STOP_NS;
   #budget = FIRST_BUDGET;
 
   constructor(quantumNs: number) {
@@ -75,7 +79,7 @@ export class Pace {
     invariant(fuel > 0, 'a slice that ends has used fuel');
     invariant(setupNs >= 0 && steps >= 0, 'setting up takes time');
     this.#setupNs += (setupNs - this.#setupNs) * SETUP_WEIGHT;
-    this.#stopNs += (steps * STEP_NS - this.#stopNs) * SETUP_WEIGHT;
+    this.#stopNs += (STOP_NS + steps * STEP_NS - this.#stopNs) * SETUP_WEIGHT;
     this.#ran(fuel, Math.max(0, tookNs - setupNs), this.#sliceNs());
   }
 
@@ -85,6 +89,10 @@ export class Pace {
     return Math.max(sliceNs, Math.min(this.#setupNs, MAX_STRETCH_NS));
   }
 
+  #leastNs(sliceNs: number): number {
+    return Math.min(this.#stopNs * LEAST_WORTH, sliceNs);
+  }
+
   #ran(fuel: number, tookNs: number, sliceNs: number): void {
     const cut = fuel < this.#budget;
     if (cut && tookNs < sliceNs * TELLING_PART) return;
@@ -92,7 +100,7 @@ export class Pace {
     const remembered = this.#slowNs * Math.exp(-tookNs / FORGET_NS);
     this.#slowNs = Math.max(costNs, Math.min(remembered, costNs * MAX_DISTRUST));
     const most = cut ? this.#budget : fuel * MAX_GROWTH;
-    const wanted = Math.round(sliceNs / this.#slowNs);
+    const wanted = Math.round(Math.max(sliceNs / this.#slowNs, this.#leastNs(sliceNs) / costNs));
     this.#budget = Math.max(1, Math.min(MAX_BUDGET, most, wanted));
   }
 }

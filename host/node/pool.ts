@@ -29,7 +29,7 @@ import type {
 /** Modules that a worker keeps compiled (the same number as in guests.ts). */
 export const MODULES_KEPT = 32;
 const STACK_MB = 64;
-/** Measured: within the noise (5 %) it costs what 1 ms or 0.25 ms do (continuations are cached); a pause waits for its rest. */
+/** Measured: within the noise (5 %) it costs what 1 ms or 0.25 ms do (continuations are cached). A pause waits for a slice of it. */
 export const DEFAULT_QUANTUM_US = 500;
 /** Least time between two runs that change their thread, ms. */
 const RELOCATE_MS = 500;

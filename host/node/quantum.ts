@@ -29,7 +29,7 @@ export interface SlicedGuest {
   /** Makes what `run` needs to begin. False: it was there. */
   warm(): boolean;
   /** `more` is asked when the budget is used up: further fuel, or 0. */
-  run(budget: number, more?: () => number): RunResult;
+  run(budget: number, more: () => number): RunResult;
 }
 
 export interface QuantumClock {
@@ -76,7 +76,6 @@ class Quantum {
   #setupNs: number;
   #steps: number;
   #budget: number;
-  #isOver = false;
 
   constructor(turn: Turn, clock: QuantumClock, beganNs: bigint, quantumNs: number) {
     this.#turn = turn;
@@ -93,32 +92,33 @@ class Quantum {
 
   run(): RunResult {
     const result = this.#turn.guest.run(this.#budget, () => this.#more());
-    if (result.kind === 'quantum' && !this.#isOver) this.#took();
+    invariant(
+      result.kind !== 'quantum' || this.#budget === 0,
+      'a quantum ends when no more is given',
+    );
     return result;
   }
 
-  /** Fuel for another slice; 0: the quantum is over. */
+  /** Fuel for another slice; 0: the quantum is over. The slice that brings it nearest to its length is the last one. */
   #more(): number {
-    const { guest } = this.#turn;
-    const nowNs = this.#took();
-    const isTimeOver = Number(nowNs - this.#beganNs) >= this.#quantumNs;
-    const goesOn = !isTimeOver && guest.isWarm && !this.#clock.isCalled();
+    const nowNs = this.#clock.nowNs();
+    const lastNs = Number(nowNs - this.#sliceNs);
+    const isTimeOver = Number(nowNs - this.#beganNs) + lastNs / 2 >= this.#quantumNs;
+    this.#took(nowNs, lastNs);
+    const goesOn = !isTimeOver && this.#turn.guest.isWarm && !this.#clock.isCalled();
     this.#budget = goesOn ? this.#allowed() : 0;
-    this.#isOver = this.#budget === 0;
     return this.#budget;
   }
 
-  #took(): bigint {
+  #took(nowNs: bigint, sliceNs: number): void {
     const { guest, pace } = this.#turn;
-    const nowNs = this.#clock.nowNs();
-    const tookNs = this.#warmedNs + Number(nowNs - this.#sliceNs);
+    const tookNs = this.#warmedNs + sliceNs;
     const setupNs = this.#warmedNs + guest.setupNs - this.#setupNs;
     pace.took(this.#budget, tookNs, setupNs, guest.steps - this.#steps);
     this.#sliceNs = nowNs;
     this.#warmedNs = 0;
     this.#setupNs = guest.setupNs;
     this.#steps = guest.steps;
-    return nowNs;
   }
 
   /** Q1. */

@@ -313,6 +313,7 @@ export class ShardExecutor {
       this.#run = run;
       this.#loadOp = opId;
       this.#ranBeforeMs = this.record?.ranMs ?? 0;
+      this.#progress = null; // what is known may be of a run that broke
       this.#context.route(run, this);
       const specHash = action.spec;
       const priority = this.record?.priority ?? 0;
@@ -570,7 +571,6 @@ export class ShardExecutor {
       trouble: this.#shownTrouble,
       share: progress?.share ?? 0,
       stagedBytes: this.#stager?.listBytes ?? 0,
-      ranMs: progress === null ? (record?.ranMs ?? 0) : this.#ranBeforeMs + progress.state.ranMs,
     };
     this.#publish(SUBJECT.progress(this.shardId), hint);
   }
@@ -586,6 +586,11 @@ export class ShardExecutor {
   /** The worker's newest report of the guest. */
   get lastProgress(): RunProgress | null {
     return this.#progress;
+  }
+
+  /** How long the shard has run in all by that report, ms. */
+  get ranMs(): number {
+    return this.#ranBeforeMs + (this.#progress?.state.ranMs ?? 0);
   }
 }
 

@@ -6,7 +6,8 @@
  *
  * T1  After every slice of a quantum (quantum.ts) the control word is read (Atomics, no call into the event loop): when it has
  *     changed, the quantum is over and messages are fetched, synchronously.
- *     After every quantum the node's doorbell is asked, a read of four bytes: who was rung for stands still at once.
+ *     After every quantum, and every LISTEN_MS within one, the node's doorbell is asked, a read of four bytes: who was rung
+ *     for stands still at once.
  * T2  With nothing to run the thread sleeps on the control word: a command wakes it at once.
  * T3  The event loop gets a turn every EVENT_LOOP_MS, so that the engine's own tasks are done.
  * T4  A command that fails hits its own run, never the thread.
@@ -27,6 +28,8 @@ import { Rotation, workerError } from './rotation.js';
 import type { Run, TakeUp, WorkerCommand, WorkerReport, WorkerSetup } from './worker-messages.js';
 
 const EVENT_LOOP_MS = 50;
+/** Asking the bell costs some 2 µs. */
+const LISTEN_MS = 0.2;
 const LONGEST_SLEEP_MS = 1_000;
 
 const { setup, port } = workerData as { setup: WorkerSetup; port: MessagePort };
@@ -52,6 +55,9 @@ const bell = setup.bell === undefined ? undefined : new DoorbellListener(setup.b
 
 let open = true;
 let seen = 0;
+/** Shards that somebody rang for since the rotation was told, and when the bell was asked last. */
+const rungFor: string[] = [];
+let listenedMs = 0;
 
 function report(message: WorkerReport, transfer: readonly ArrayBuffer[] = []): void {
   if (message.kind === 'ended' || message.kind === 'crashed') {
@@ -198,10 +204,24 @@ function hasStood(run: number): boolean {
 
 /** Who was rung for stands still. */
 function hearBell(): void {
-  for (const shardId of bell?.poll() ?? []) if (rotation.halt(shardId)) bell?.answer();
+  listen();
+  for (const shardId of rungFor.splice(0)) if (rotation.halt(shardId)) bell?.answer();
 }
 
+function listen(): void {
+  if (bell === undefined) return;
+  rungFor.push(...bell.poll());
+  listenedMs = performance.now();
+}
+
+/** An order waits: a command, or a ring. */
 function isCalled(): boolean {
+  if (isCommanded()) return true;
+  if (performance.now() - listenedMs >= LISTEN_MS) listen();
+  return rungFor.length > 0;
+}
+
+function isCommanded(): boolean {
   return Atomics.load(word, 0) !== seen;
 }
 
@@ -209,7 +229,7 @@ function isCalled(): boolean {
 function stretch(): void {
   const until = performance.now() + EVENT_LOOP_MS;
   while (open) {
-    if (isCalled()) obeyAll();
+    if (isCommanded()) obeyAll();
     hearBell();
     const waitMs = rotation.turn();
     const idle = waitMs === null || waitMs > 0;

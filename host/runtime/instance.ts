@@ -50,6 +50,11 @@ import { blame, encodeValue, holdsExternref, mismatch, valueBytes, zeroResult } 
 
 export const MAX_BUDGET = 0x7fff_ffff;
 const noMore = (): number => 0;
+
+function checkBudget(budget: number): void {
+  const isBudget = Number.isInteger(budget) && budget >= 1 && budget <= MAX_BUDGET;
+  invariant(isBudget, `budget ${budget} out of range`);
+}
 const PAGE_BYTES = 65_536;
 
 export interface StartOptions {
@@ -253,10 +258,7 @@ export class Instance {
    * gives their number, 0 = stop. It is not asked when the guest stops for another reason.
    */
   run(budget: number, more: () => number = noMore): RunResult {
-    invariant(
-      Number.isInteger(budget) && budget >= 1 && budget <= MAX_BUDGET,
-      `budget ${budget} out of range`,
-    );
+    checkBudget(budget);
     invariant(!this.running, 'run inside run');
     if (this.ended !== undefined) return this.ended;
     this.running = true;
@@ -280,6 +282,7 @@ export class Instance {
           this.used += BigInt(left - 1 - fuelLeft);
           left = this.interrupted ? 0 : more();
           if (left === 0) return this.stopped();
+          checkBudget(left);
           continue;
         }
         this.used += BigInt(left - 1 - after);
@@ -346,7 +349,7 @@ export class Instance {
     return exportedFunction(this.linked.exports, EXPORT.entry(name));
   }
 
-  /** The fuel that a suspended host call left, or -1 when a poll stopped. Clears the register. */
+  /** The fuel that a suspended host call left, or -1 when a poll stopped. */
   private takeFuelRegister(): number {
     if (!this.interrupted) return -1;
     const data = new DataView(this.frames.bytes().buffer, FUEL_REGISTER * REGISTER_BYTES, 8);

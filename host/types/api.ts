@@ -173,8 +173,6 @@ export interface ProgressView {
   readonly trouble: string;
   /** How long ago that was. */
   readonly ageMs: number;
-  /** How long it had run in all by then; absent: its node is of an earlier version. */
-  readonly ranMs?: number;
 }
 
 export type ShardActivity =
@@ -301,6 +299,8 @@ export type InspectReply =
       readonly memoryBytes: number;
       readonly activity: ShardActivity;
       readonly guestStack: readonly string[];
+      /** How long it has run in all, ms; absent: its node is of an earlier version. */
+      readonly ranMs?: number;
     }
   | {
       readonly source: 'capsule';

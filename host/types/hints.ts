@@ -70,8 +70,6 @@ export interface ProgressHint {
   readonly share?: number;
   /** Bytes that a copy of its memory (for checkpoints, or a move) takes in the store. */
   readonly stagedBytes?: number;
-  /** How long it has run in all by now, ms; `ranMs` of its record is as of the last commit. */
-  readonly ranMs?: number;
 }
 
 export type MoveHint =
@@ -111,4 +109,6 @@ export interface AskedHint {
   readonly memoryBytes: number;
   readonly activity: ShardActivity;
   readonly guestStack: readonly string[];
+  /** How long it has run in all, ms; absent from nodes of earlier versions. */
+  readonly ranMs?: number;
 }

@@ -117,6 +117,7 @@ export class Journey {
   private constructor(
     readonly subject: Subject,
     private readonly hopAtWaits: boolean,
+    private readonly slice: number,
     readonly platform: Platform & { readonly clock: { ns: bigint } },
     readonly collected: Collected,
     private readonly blobs: Map<Hash, Uint8Array>,
@@ -125,14 +126,14 @@ export class Journey {
   ) {}
 
   /** `hopAtWaits`: also each suspended host call goes through a capsule. */
-  static begin(subject: Subject, hopAtWaits = false): Journey {
+  static begin(subject: Subject, hopAtWaits = false, slice = MAX_BUDGET): Journey {
     const platform = virtualPlatform(nodePlatform);
     const blobs = new Map(subject.blobs);
     const collected = new Collected();
     const host = makeHost(subject, platform, blobs, collected);
     const { entry, entryArgs, limitPages = 0 } = subject;
     const instance = Instance.start(subject.loaded, host, { entry, entryArgs, limitPages });
-    return new Journey(subject, hopAtWaits, platform, collected, blobs, host, instance);
+    return new Journey(subject, hopAtWaits, slice, platform, collected, blobs, host, instance);
   }
 
   get fuel(): bigint {
@@ -143,11 +144,22 @@ export class Journey {
   runTo(fuel: bigint): boolean {
     while (this.ended === undefined && this.fuel < fuel) {
       const left = fuel - this.fuel;
-      this.settle(this.instance.run(left > BigInt(MAX_BUDGET) ? MAX_BUDGET : Number(left)));
+      this.run(left > BigInt(MAX_BUDGET) ? MAX_BUDGET : Number(left));
     }
     if (this.ended === undefined && this.fuel !== fuel)
       throw new Error(`stopped at ${this.fuel}, not at ${fuel}`);
     return this.ended === undefined;
+  }
+
+  /** In slices of `slice`, as a worker thread does it: one call of the instance's `run`. */
+  private run(budget: number): void {
+    let left = budget;
+    const more = (): number => {
+      const next = Math.min(this.slice, left);
+      left -= next;
+      return next;
+    };
+    this.settle(this.instance.run(more(), more));
   }
 
   private settle(result: RunResult): void {
@@ -224,17 +236,9 @@ export class Journey {
     return left > BigInt(MAX_BUDGET) ? MAX_BUDGET : Number(left);
   }
 
-  /** Runs to the end; in slices of so much fuel as a worker thread does it, without leaving `run` for them. */
-  finish(slice = MAX_BUDGET): Outcome {
-    while (this.ended === undefined) {
-      let left = this.budget();
-      const more = (): number => {
-        const next = Math.min(slice, left);
-        left -= next;
-        return next;
-      };
-      this.settle(this.instance.run(more(), more));
-    }
+  /** Runs to the end. */
+  finish(): Outcome {
+    while (this.ended === undefined) this.run(this.budget());
     const trees = this.subject.spec === undefined ? undefined : encodeTrees;
     const facts: Facts = endFacts(this.ended, this.instance, this.host, this.platform, trees);
     return { ...facts, output: this.collected.summary() };
@@ -261,11 +265,6 @@ export function straight(subject: Subject): Outcome {
   return Journey.begin(subject).finish();
 }
 
-/** Without a capsule, in slices of so much fuel. */
-export function inSlices(subject: Subject, slice: number): Outcome {
-  return Journey.begin(subject).finish(slice);
-}
-
 export interface Passage {
   readonly outcome: Outcome;
   /** The capsules' hashes by position. */
@@ -280,7 +279,19 @@ export function through(
   positions: Iterable<bigint>,
   hopAtWaits = false,
 ): Passage {
-  const journey = Journey.begin(subject, hopAtWaits);
+  return passage(Journey.begin(subject, hopAtWaits), positions);
+}
+
+/** Runs in slices of so much fuel, with a hop at these positions. */
+export function inSlices(
+  subject: Subject,
+  slice: number,
+  positions: readonly bigint[] = [],
+): Passage {
+  return passage(Journey.begin(subject, false, slice), positions);
+}
+
+function passage(journey: Journey, positions: Iterable<bigint>): Passage {
   const hops = new Map<bigint, Hash>();
   for (const position of positions) {
     if (!journey.runTo(position)) break;

@@ -13,7 +13,15 @@ import { compileProgram } from '../../host/compile/index.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import { LoadedModule } from '../../host/runtime/index.js';
 import type { ValType } from '../../host/types/state.js';
-import { every, inSlices, Journey, type Outcome, type Subject, straight, through } from './drive.js';
+import {
+  every,
+  inSlices,
+  Journey,
+  type Outcome,
+  type Subject,
+  straight,
+  through,
+} from './drive.js';
 import { assemble, fuzzFunctions, mix, rawValue, trapKind } from './modules.js';
 
 export function everywhereSubject(name: string, text: string, entry = 'run'): Subject {
@@ -74,7 +82,8 @@ export function exactEverywhere(name: string, text: string, entry = 'run'): bigi
   const index = each.loaded.module.exports.get(entry)! - each.loaded.module.imports.length;
   const expected = straight(each);
   expect(shown(expected)).toEqual(plain(text, entry, each.loaded.module.functions[index]!.results));
-  for (const slice of [1, 2, 5]) expect([slice, inSlices(each, slice)]).toEqual([slice, expected]);
+  for (const slice of [1, 2, 5])
+    expect([slice, inSlices(each, slice).outcome]).toEqual([slice, expected]);
   const fuel = expected.fuel ?? fuelOf(each);
   const alone = new Map<bigint, string | undefined>();
   const hashAt = (at: bigint): string | undefined => {

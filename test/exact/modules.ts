@@ -232,6 +232,9 @@ function compare(what: string, expected: object, actual: object, into: string[])
 const bigints = (_: string, value: unknown): unknown =>
   typeof value === 'bigint' ? `${value}n` : value;
 
+/** Runs of less fuel go in slices of a few units; longer ones in so many slices. */
+const SMALL_SLICES = 2_000n;
+
 export interface Effort {
   /** Hops of a chain spread over the whole run. */
   readonly spread: number;
@@ -284,9 +287,7 @@ export function examineSubject(
     compare(what, whole, result.outcome, differences);
     return result;
   };
-  const step = fuel / BigInt(effort.spread) + 1n;
-  const { hops } = chain(step, 1n, fuel);
-  compare(`in slices of ${step} fuel`, whole, inSlices(cut, Number(step)), differences);
+  const { hops } = chain(fuel / BigInt(effort.spread) + 1n, 1n, fuel);
   const from = BigInt(1 + random.below(Number(fuel) + 1));
   const same = (others: ReadonlyMap<bigint, string>): void => {
     for (const [at, hash] of others) {
@@ -300,6 +301,14 @@ export function examineSubject(
   if (subject.waiting !== undefined && whole.output !== '')
     same(chain(BigInt(1 + random.below(7)), from, from + BigInt(effort.dense), true).hops);
   const positions = [...hops.keys()];
+  // In slices, too, host calls are suspended, and what is captured between two of them is the same.
+  const slice = SMALL_SLICES > fuel ? 1 + random.below(7) : Number(fuel / SMALL_SLICES) + 1;
+  const hopping = positions.length > 0 ? [random.pick(positions)] : [];
+  const waiting = subject.waiting === undefined ? {} : { functions: subject.waiting };
+  const sliced = inSlices({ ...cut, ...waiting }, slice, hopping);
+  compare(`in slices of ${slice} fuel`, whole, sliced.outcome, differences);
+  same(sliced.hops);
+  pauses += sliced.count;
   for (let i = 0; i < effort.singles && positions.length > 0; i++) {
     const at = random.pick(positions);
     const single = through(cut, [at]);

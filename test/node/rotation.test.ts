@@ -77,7 +77,7 @@ class FakeGuest implements Guest {
     return this.#warm || this.stopNs === 0;
   }
 
-  run(budget: number, more = () => 0): RunResult {
+  run(budget: number, more: () => number): RunResult {
     if (this.breaks) throw new Error('broken');
     expect(this.clockRuns).toBe(true);
     // As the runtime does it: the clock stands still outside of run.
