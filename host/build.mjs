@@ -45,17 +45,13 @@ step('assembly/core -> dist/core/core.wasm', () => {
   ];
   const newestMs = Math.max(...sources.map((file) => statSync(file).mtimeMs));
   if (existsSync(target) && statSync(target).mtimeMs > newestMs) return 'up to date';
-  // No garbage collector, no static data, no imports: what it works on is its caller's (assembly/core/index.ts, K1).
-  const options = '--runtime stub --use abort= --noAssert -O3 --converge --initialMemory 1'.split(
-    ' ',
-  );
-  const features = ['simd', 'bulk-memory', 'sign-extension', 'nontrapping-f2i'];
-  for (const feature of features) options.push('--enable', feature);
   mkdirSync(dirname(target), { recursive: true });
   const fresh = `${target}.${process.pid}`;
   const asc = fileURLToPath(import.meta.resolve('assemblyscript/asc'));
   const command = join(dirname(dirname(asc)), 'bin/asc.js');
-  const args = [command, join(folder, 'index.ts'), '--outFile', fresh, ...options];
+  // No garbage collector, no static data, no imports: what it works on is its caller's (assembly/core/index.ts, K1).
+  const config = join(folder, 'asconfig.json');
+  const args = [command, join(folder, 'index.ts'), '--config', config, '--outFile', fresh];
   const { status, error } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
   if (status !== 0)
     fail(error === undefined ? 'asc found errors' : `cannot run asc: ${error.message}`);

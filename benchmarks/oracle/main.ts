@@ -1,11 +1,14 @@
 /**
  * benchmarks/oracle: forecasts of peaks against everything simple, on recorded traces.
  *
- *   node benchmarks/run.mjs oracle [--traces DIR] [--only planetlab,bitbrains,transfer,cost] [--compositions 20] [--final] [--trees no] [--keep DIR]
+ *   node benchmarks/run.mjs oracle [--traces DIR] [--only planetlab,bitbrains,transfer,cost] [--compositions 20] [--final]
+ *                                  [--trees no] [--augurs no] [--ablation] [--keep DIR]
  *
  * Measured, each for the maximum of the next 6 steps: (1) hosts of 12 PlanetLab machines, names and days that training has
  * not seen; (2) hosts of 5 Bitbrains machines, the last third of the time; (3) domains that training has not seen;
  * (4) µs and bytes a series. Over compositions of hosts: medians of paired ratios with a 90 % bound from drawing hosts.
+ * AutoETS and MSTL (augurs.ts) are fitted at some of the points, and there compared with all others once more.
+ * --ablation: what each part of the forecaster is worth (ablation.ts), on the validation part, instead of all that.
  * Not measured: other horizons, run times, anything live. Hosts are sums of real machines that did not share a host.
  *
  * B1  Parts: names and days are split in three (traces.ts). Without --final nothing of the final part is read for a score.
@@ -13,27 +16,29 @@
  * B2  One configuration: the oracle gets series, step and horizon, nothing else. CONFIGURATIONS says how many were tried.
  * B3  The best other predictor is the one with the best median over the compositions.
  */
-import { createHash } from 'node:crypto';
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { renderChart } from '../lib/chart.js';
-import { machine, parseOptions, resultName, writeResult } from '../lib/options.js';
+import { machine, parseOptions, resultName, UsageError, writeResult } from '../lib/options.js';
 import { median } from '../lib/statistics.js';
 import { estimateText, renderTable } from '../lib/table.js';
+import { type Effect, effectOf, hashOf, type Variant, variants } from './ablation.js';
 import { costOf } from './cost.js';
+import { kept } from './keep.js';
 import { pointsOf, SIMPLE_NAMES, simplePeers, TAUS } from './peers.js';
 import {
+  augursOfCase,
+  augursOutcome,
   type Comparison,
   compare,
-  type Kept,
+  type Metric,
   ORACLE,
   type Outcome,
   oracleOfCase,
   oraclePrediction,
   outcomeOf,
-  packed,
   peersOfCase,
-  unpacked,
+  scoreOf,
 } from './run.js';
 import {
   type Alarms,
@@ -65,7 +70,7 @@ const METRICS = [
   { key: 1, title: 'pinball P90', better: 'lower' },
   { key: 2, title: 'pinball P99', better: 'lower' },
 ] as const;
-type MetricKey = (typeof METRICS)[number]['key'];
+type Metrics = Readonly<Record<string, { best: Comparison; all: readonly Comparison[] }>>;
 
 interface AlarmReport {
   readonly events: number;
@@ -82,7 +87,9 @@ interface HostReport {
   readonly compositions: number;
   readonly hosts: number;
   readonly onsets: number;
-  readonly metrics: Readonly<Record<string, { best: Comparison; all: readonly Comparison[] }>>;
+  readonly metrics: Metrics;
+  /** At the points where AutoETS and MSTL were fitted too. */
+  readonly augurs?: { readonly points: number; readonly metrics: Metrics };
   readonly coverage: readonly string[];
   readonly topDecile: readonly number[];
   readonly alarms: Readonly<Record<string, AlarmReport>>;
@@ -93,7 +100,7 @@ interface HostReport {
 
 function bestOf(
   outcomes: readonly Outcome[],
-  metric: MetricKey,
+  metric: Metric,
 ): { best: Comparison; all: Comparison[] } {
   const names = outcomes[0]!.predictions.map(({ name }) => name);
   const all = names.flatMap((name) => {
@@ -105,6 +112,9 @@ function bestOf(
     metric === 'ap' ? (b.other > a.other ? b : a) : b.other < a.other ? b : a;
   return { best: others.reduce(better), all };
 }
+
+const metricsOf = (outcomes: readonly Outcome[]): Metrics =>
+  Object.fromEntries(METRICS.map(({ key, title }) => [title, bestOf(outcomes, key)]));
 
 function alarmReport(outcomes: readonly Outcome[], name: string): AlarmReport {
   const run = (isRepeated: boolean): Alarms[] =>
@@ -125,7 +135,8 @@ function alarmReport(outcomes: readonly Outcome[], name: string): AlarmReport {
   };
 }
 
-function hostReport(outcomes: readonly Outcome[]): HostReport {
+/** `fitted`: the outcomes with AutoETS and MSTL, none when they are not wanted. */
+function hostReport(outcomes: readonly Outcome[], fitted: readonly Outcome[]): HostReport {
   const first = outcomes[0]!;
   const own = outcomes.map(({ predictions }) => predictions.find(({ name }) => name === ORACLE)!);
   const misses = outcomes.map(({ labels }, i) =>
@@ -164,7 +175,15 @@ function hostReport(outcomes: readonly Outcome[]): HostReport {
         return open.filter((i) => points.actual[i]! >= one.capacity).length;
       }),
     ),
-    metrics: Object.fromEntries(METRICS.map(({ key, title }) => [title, bestOf(outcomes, key)])),
+    metrics: metricsOf(outcomes),
+    ...(fitted.length === 0
+      ? {}
+      : {
+          augurs: {
+            points: median(fitted.map(({ labels }) => labels.points.row.length)),
+            metrics: metricsOf(fitted),
+          },
+        }),
     coverage: TAUS.map((tau, k) => `P${100 * tau} ${signed(median(misses.map((m) => m[k]!)))}`),
     topDecile: top,
     alarms: Object.fromEntries(alarms),
@@ -177,28 +196,26 @@ function hostReport(outcomes: readonly Outcome[]): HostReport {
 const signed = (value: number): string =>
   `${value >= 0 ? '+' : '−'}${(100 * Math.abs(value)).toFixed(1)}`;
 
+function printMetrics(metrics: Metrics): void {
+  const names = new Set(
+    ['onset AP', 'pinball P50'].flatMap((title) => metrics[title]!.all.map(({ peer }) => peer)),
+  );
+  const cell = (title: string, peer: string): string => {
+    const one = metrics[title]!.all.find((each) => each.peer === peer);
+    return one === undefined ? '–' : one.other.toFixed(4);
+  };
+  const own = METRICS.map(({ title }) => metrics[title]!.best.oracle.toFixed(4));
+  const rows = [...names].map((name) => [name, ...METRICS.map(({ title }) => cell(title, name))]);
+  console.log(
+    renderTable(['predictor', ...METRICS.map(({ title }) => title)], [[ORACLE, ...own], ...rows]),
+  );
+}
+
 function printHosts(report: HostReport): void {
   console.log(
     `\n${report.case}: ${report.compositions} compositions, ${report.hosts} hosts, ${report.onsets} points before an onset (medians)\n`,
   );
-  const peers = report.metrics['pinball P50']!.all.map(({ peer }) => peer);
-  const names = [
-    ...new Set([...report.metrics['onset AP']!.all.map(({ peer }) => peer), ...peers]),
-  ];
-  const cell = (title: string, peer: string): string => {
-    const one = report.metrics[title]!.all.find((each) => each.peer === peer);
-    return one === undefined ? '–' : one.other.toFixed(4);
-  };
-  const own = METRICS.map(({ title }) => report.metrics[title]!.best.oracle.toFixed(4));
-  console.log(
-    renderTable(
-      ['predictor', ...METRICS.map(({ title }) => title)],
-      [
-        [ORACLE, ...own],
-        ...names.map((name) => [name, ...METRICS.map(({ title }) => cell(title, name))]),
-      ],
-    ),
-  );
+  printMetrics(report.metrics);
   for (const { title } of METRICS) {
     const { best } = report.metrics[title]!;
     console.log(`${title}: ${estimateText(best.ratio)} of ${best.peer}`);
@@ -215,45 +232,112 @@ function printHosts(report: HostReport): void {
   );
 }
 
-/** What `make` gives, from the file where an earlier run has kept it, if there is one. */
-function kept(folder: string, name: string, make: () => Kept): Kept {
-  const file = join(folder, `${name}.json`);
-  if (folder !== '' && existsSync(file)) return unpacked(readFileSync(file, 'utf8'));
-  const made = make();
-  if (folder !== '') {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(file, packed(made));
+const ofAugurs = (all: readonly Comparison[]): Comparison[] =>
+  all.filter(({ peer }) => /^(AutoETS|MSTL)/.test(peer));
+
+function printAugurs({ augurs }: HostReport): void {
+  if (augurs === undefined) return;
+  console.log(`\nat the ${augurs.points} points where AutoETS and MSTL were fitted (median)\n`);
+  printMetrics(augurs.metrics);
+  for (const { title } of METRICS) {
+    const ratios = ofAugurs(augurs.metrics[title]!.all).map(
+      ({ peer, ratio }) => `${estimateText(ratio)} of ${peer}`,
+    );
+    console.log(`${title}: ${ratios.join('; ')}`);
   }
-  return made;
 }
 
 interface Run {
+  readonly root: string;
   readonly compositions: number;
   /** Folder where finished predictions lie, and are taken from; '' = none. The oracle's lie under the hash of its core. */
   readonly keep: string;
   readonly withTrees: boolean;
+  readonly withAugurs: boolean;
 }
 
-function hostCases(make: (seed: number) => Case, run: Run): Outcome[] {
-  const core = createHash('sha256')
-    .update(readFileSync(new URL('../../../core/core.wasm', import.meta.url)))
-    .digest('hex')
-    .slice(0, 12);
-  return Array.from({ length: run.compositions }, (_, seed) => {
+const under = ({ keep }: Run, folder: string): string => (keep === '' ? '' : join(keep, folder));
+const nameOf = (one: Case, seed: number): string => `${one.name.replace(/\W+/g, '-')}-${seed}`;
+const builtCore = (root: string): Uint8Array => readFileSync(join(root, 'dist/core/core.wasm'));
+
+interface HostOutcomes {
+  readonly outcomes: readonly Outcome[];
+  readonly fitted: readonly Outcome[];
+}
+
+function hostOutcomes(make: (seed: number) => Case, run: Run): HostOutcomes {
+  const core = hashOf(builtCore(run.root));
+  const outcomes: Outcome[] = [];
+  const fitted: Outcome[] = [];
+  for (let seed = 0; seed < run.compositions; seed++) {
     const startMs = performance.now();
     const one = make(seed);
-    const name = `${one.name.replace(/\W+/g, '-')}-${seed}`;
-    const under = (folder: string): string => (run.keep === '' ? '' : join(run.keep, folder));
-    const oracle = kept(under(core), name, () => oracleOfCase(one));
-    const peers = kept(under(run.withTrees ? 'peers' : 'peers-without-trees'), name, () => ({
+    const name = nameOf(one, seed);
+    const oracle = kept(under(run, core), name, () => oracleOfCase(one));
+    const folder = run.withTrees ? 'peers' : 'peers-without-trees';
+    const peers = kept(under(run, folder), name, () => ({
       predictions: peersOfCase(one, run.withTrees),
       oracleMs: 0,
     }));
-    console.error(
-      `  ${one.name} ${seed + 1}/${run.compositions}: ${((performance.now() - startMs) / 1000).toFixed(1)} s, oracle ${(oracle.oracleMs / 1000).toFixed(1)} s`,
-    );
-    return outcomeOf(one, oracle, peers.predictions);
-  });
+    const outcome = outcomeOf(one, oracle, peers.predictions);
+    outcomes.push(outcome);
+    let note = `oracle ${(oracle.oracleMs / 1000).toFixed(1)} s`;
+    if (run.withAugurs) {
+      const augurs = kept(under(run, 'augurs'), name, () => augursOfCase(one));
+      fitted.push(augursOutcome(outcome, augurs.predictions));
+      note += `; ${augurs.note ?? ''}`;
+    }
+    const tookS = (performance.now() - startMs) / 1000;
+    console.error(`  ${one.name} ${seed + 1}/${run.compositions}: ${tookS.toFixed(1)} s, ${note}`);
+  }
+  return { outcomes, fitted };
+}
+
+interface AblationReport {
+  readonly case: string;
+  readonly compositions: number;
+  readonly rows: readonly { readonly name: string; readonly effects: readonly Effect[] }[];
+}
+
+function ablate(
+  [whole, ...others]: readonly Variant[],
+  make: (seed: number) => Case,
+  run: Run,
+): AblationReport {
+  const ratios = others.map(() => METRICS.map((): number[] => []));
+  let title = '';
+  for (let seed = 0; seed < run.compositions; seed++) {
+    const one = make(seed);
+    title = one.name;
+    const scores = ({ hash, platform }: Variant): number[] => {
+      const made = kept(under(run, hash), nameOf(one, seed), () => oracleOfCase(one, platform));
+      return METRICS.map(({ key }) => scoreOf(outcomeOf(one, made, []), ORACLE, key));
+    };
+    const before = scores(whole!);
+    others.forEach((variant, v) => {
+      scores(variant).forEach((score, k) => {
+        // Without any onset there is no average precision.
+        if (!Number.isNaN(score)) ratios[v]![k]!.push(score / before[k]!);
+      });
+    });
+    console.error(`  ${one.name} ${seed + 1}/${run.compositions}`);
+  }
+  const rows = others.map(({ name }, v) => ({ name, effects: ratios[v]!.map(effectOf) }));
+  return { case: title, compositions: run.compositions, rows };
+}
+
+function printAblation({ case: title, compositions, rows }: AblationReport): void {
+  console.log(
+    `\n${title}: change against the forecaster as it is, %, mean over ${compositions} compositions ± its standard error (AP: more is better; loss: less)\n`,
+  );
+  const cell = ({ mean, error }: Effect): string =>
+    `${signed(mean)} ±${(100 * error).toFixed(1)}`;
+  console.log(
+    renderTable(
+      ['without', ...METRICS.map((metric) => metric.title)],
+      rows.map(({ name, effects }) => [name, ...effects.map(cell)]),
+    ),
+  );
 }
 
 interface TransferReport {
@@ -332,12 +416,33 @@ function chartOf(reports: readonly HostReport[]): string {
   });
 }
 
+const KINDS = { planetlab: planetlabCase, bitbrains: bitbrainsCase };
+
+async function ablations(folder: string, wanted: readonly string[], run: Run): Promise<number> {
+  const all = await variants(run.root, builtCore(run.root));
+  const reports: AblationReport[] = [];
+  for (const [name, make] of Object.entries(KINDS)) {
+    if (!wanted.includes(name)) continue;
+    const report = ablate(all, (seed) => make(folder, 'validate', seed), run);
+    reports.push(report);
+    printAblation(report);
+  }
+  const name = resultName('oracle-ablation', false, run.compositions < 20);
+  const result = { machine: machine(), part: 'validate', reports };
+  console.log(
+    `\n${writeResult(run.root, `${name}.json`, `${JSON.stringify(result, null, 1)}\n`)}`,
+  );
+  return 0;
+}
+
 export async function main(args: readonly string[], root: string): Promise<number> {
   const options = parseOptions(args, {
     traces: join(root, '../shared/traces'),
     only: 'planetlab,bitbrains,transfer,cost',
     compositions: '20',
     trees: 'yes',
+    augurs: 'yes',
+    ablation: 'no',
     keep: '',
     final: 'no',
   });
@@ -349,20 +454,27 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   }
   const part: Part = options.final === 'yes' ? 'final' : 'validate';
   const compositions = Number(options.compositions);
+  const run: Run = {
+    root,
+    compositions,
+    keep: options.keep === '' ? '' : join(resolve(options.keep), part),
+    withTrees: options.trees !== 'no',
+    withAugurs: options.augurs !== 'no',
+  };
+  if (options.ablation === 'yes') {
+    if (part === 'final')
+      throw new UsageError('--ablation compares variants: that is for the validation part, not --final');
+    return ablations(folder, wanted, run);
+  }
   console.log(`part ${part}, ${CONFIGURATIONS} configurations were tried on the validation part`);
   const hosts: HostReport[] = [];
-  const kinds = { planetlab: planetlabCase, bitbrains: bitbrainsCase };
-  for (const [name, make] of Object.entries(kinds)) {
+  for (const [name, make] of Object.entries(KINDS)) {
     if (!wanted.includes(name)) continue;
-    const report = hostReport(
-      hostCases((seed) => make(folder, part, seed), {
-        compositions,
-        keep: options.keep === '' ? '' : join(resolve(options.keep), part),
-        withTrees: options.trees !== 'no',
-      }),
-    );
+    const { outcomes, fitted } = hostOutcomes((seed) => make(folder, part, seed), run);
+    const report = hostReport(outcomes, fitted);
     hosts.push(report);
     printHosts(report);
+    printAugurs(report);
   }
   const transfers = wanted.includes('transfer') ? transferCases(folder, part).map(transfer) : [];
   if (transfers.length > 0) printTransfers(transfers);
@@ -394,21 +506,28 @@ function logLine(
   transfers: readonly TransferReport[],
   cost: ReturnType<typeof costOf> | undefined,
 ): unknown {
+  const ratios = (metrics: Metrics): unknown =>
+    Object.fromEntries(
+      Object.entries(metrics).map(([title, { best }]) => [title, { of: best.peer, ...best.ratio }]),
+    );
+  const augursRatios = (metrics: Metrics): unknown =>
+    Object.fromEntries(
+      Object.entries(metrics).map(([title, { all }]) => [
+        title,
+        ofAugurs(all).map(({ peer, ratio }) => ({ of: peer, ...ratio })),
+      ]),
+    );
   return {
     date: new Date().toISOString().slice(0, 10),
     configurations: CONFIGURATIONS,
-    hosts: hosts.map(({ case: name, compositions, metrics, coverage: covered, alarms, brier }) => ({
+    hosts: hosts.map(({ case: name, compositions, metrics, augurs, ...report }) => ({
       name,
       compositions,
-      ratios: Object.fromEntries(
-        Object.entries(metrics).map(([title, { best }]) => [
-          title,
-          { of: best.peer, ...best.ratio },
-        ]),
-      ),
-      coverage: covered,
-      alarms: alarms[ORACLE],
-      brier,
+      ratios: ratios(metrics),
+      augurs: augurs && { points: augurs.points, ratios: augursRatios(augurs.metrics) },
+      coverage: report.coverage,
+      alarms: report.alarms[ORACLE],
+      brier: report.brier,
     })),
     transfers,
     cost,

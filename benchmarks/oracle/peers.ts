@@ -64,6 +64,38 @@ export function pointsOf(
   };
 }
 
+/** Some of the points, and their places among all. */
+export interface Sample {
+  readonly points: Points;
+  readonly index: Int32Array;
+}
+
+/** About `most` of the points: every nth step of each row, not all rows at the same steps. */
+export function sampled(points: Points, most: number): Sample {
+  const every = Math.max(1, Math.ceil(points.row.length / most));
+  const index = Int32Array.from(points.row.keys()).filter(
+    (i) => (points.step[i]! + points.row[i]!) % every === 0,
+  );
+  return {
+    index,
+    points: {
+      rows: points.rows,
+      row: index.map((i) => points.row[i]!),
+      step: index.map((i) => points.step[i]!),
+      now: Float64Array.from(index, (i) => points.now[i]!),
+      actual: Float64Array.from(index, (i) => points.actual[i]!),
+    },
+  };
+}
+
+/** The prediction at the points of a sample. */
+export function predictionAt(index: Int32Array, { name, score, quantiles }: Prediction): Prediction {
+  const at = (values: Float64Array): Float64Array => Float64Array.from(index, (i) => values[i]!);
+  if (quantiles === undefined) return { name, score: at(score) };
+  const [p50, p90, p99] = quantiles;
+  return { name, score: at(score), quantiles: [at(p50), at(p90), at(p99)] };
+}
+
 type Simple = (values: Float64Array, t: number, horizon: number) => number;
 
 function back(values: Float64Array, t: number, count: number): Float64Array {
@@ -133,7 +165,7 @@ const SIMPLE: Readonly<Record<string, Simple>> = {
 export const SIMPLE_NAMES = Object.keys(SIMPLE);
 
 /** Missing samples as the last value; a step before the beginning as the first. */
-function filled(values: Float64Array): Float64Array {
+export function filled(values: Float64Array): Float64Array {
   const copy = values.slice();
   for (let t = 1; t < copy.length; t++) if (Number.isNaN(copy[t]!)) copy[t] = copy[t - 1]!;
   return copy;
@@ -192,7 +224,8 @@ function simplePredictions(points: Points, training: Points, horizon: number): P
   });
 }
 
-function withResiduals(
+/** The score and the quantiles of the errors that it made over the training points. */
+export function withResiduals(
   score: Float64Array,
   past: Float64Array,
   actual: Float64Array,

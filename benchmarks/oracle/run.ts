@@ -8,13 +8,27 @@
  */
 import { nodePlatform } from '../../host/node/platform.js';
 import { replay } from '../../host/oracle/replay.js';
+import type { Platform } from '../../host/types/platform.js';
 import { type Estimate, median, quantile, randomFrom } from '../lib/statistics.js';
-import { type Points, type Prediction, peersOf, perfect, pointsOf } from './peers.js';
+import { augursPeers } from './augurs.js';
+import type { Kept } from './keep.js';
+import {
+  type Points,
+  type Prediction,
+  peersOf,
+  perfect,
+  pointsOf,
+  predictionAt,
+  sampled,
+} from './peers.js';
 import { averagePrecision, type Labels, labelsOf, lossByHost, meanLoss, orderOf } from './score.js';
 import type { Case } from './traces.js';
 
 export const ORACLE = 'sherd oracle';
 const RESAMPLES = 400;
+/** Points of a case, and of its training, at which AutoETS and MSTL are fitted (a fit takes longer than a series of forecasts). */
+const FITTED_POINTS = 1_000;
+const FITTED_TRAINING = 300;
 
 export interface Outcome {
   readonly case: Case;
@@ -23,8 +37,12 @@ export interface Outcome {
   readonly oracleMs: number;
 }
 
-/** The oracle's forecasts at the points, by one replay of the whole test rows. */
-export function oraclePrediction(one: Case, points: Points): Prediction {
+/** The oracle's forecasts at the points, by one replay of the whole test rows, with the core of `platform`. */
+export function oraclePrediction(
+  one: Case,
+  points: Points,
+  platform: Platform = nodePlatform,
+): Prediction {
   const n = points.row.length;
   const score = new Float64Array(n);
   const quantiles = [new Float64Array(n), new Float64Array(n), new Float64Array(n)] as const;
@@ -37,7 +55,7 @@ export function oraclePrediction(one: Case, points: Points): Prediction {
   const history = one.train.map(({ rows, intervalS }) => ({ series: rows, intervalS }));
   const { intervalS, horizon, capacity } = one;
   const input = { series: one.test, intervalS, horizon, capacity, history };
-  replay(nodePlatform, input, (series, step, forecast) => {
+  replay(platform, input, (series, step, forecast) => {
     const i = index.get(series.name)?.get(step);
     if (i === undefined) return;
     score[i] = forecast.contention;
@@ -65,11 +83,29 @@ export function peersOfCase(one: Case, withTrees: boolean): Prediction[] {
   return [...peersOf(one, points, trainingPoints(one), withTrees), perfect(points)];
 }
 
-export function oracleOfCase(one: Case): Kept {
+export function oracleOfCase(one: Case, platform: Platform = nodePlatform): Kept {
   const points = pointsOf(one.test, one.horizon, one.from);
   const startMs = performance.now();
-  const prediction = oraclePrediction(one, points);
+  const prediction = oraclePrediction(one, points, platform);
   return { predictions: [prediction], oracleMs: performance.now() - startMs };
+}
+
+/** AutoETS and MSTL, at the points of `augursOutcome`. */
+export function augursOfCase(one: Case): Kept {
+  const points = pointsOf(one.test, one.horizon, one.from);
+  const training = sampled(trainingPoints(one), FITTED_TRAINING);
+  const run = augursPeers(one, sampled(points, FITTED_POINTS).points, training.points);
+  return { ...run, oracleMs: 0 };
+}
+
+/** The same at fewer points, where all predictors are compared with AutoETS and MSTL. */
+export function augursOutcome(whole: Outcome, augurs: readonly Prediction[]): Outcome {
+  const { points, index } = sampled(whole.labels.points, FITTED_POINTS);
+  return {
+    ...whole,
+    labels: labelsOf(points, whole.case.capacity),
+    predictions: [...whole.predictions.map((each) => predictionAt(index, each)), ...augurs],
+  };
 }
 
 export function outcomeOf(one: Case, oracle: Kept, peers: readonly Prediction[]): Outcome {
@@ -79,45 +115,7 @@ export function outcomeOf(one: Case, oracle: Kept, peers: readonly Prediction[])
   return { case: one, labels, predictions, oracleMs: oracle.oracleMs };
 }
 
-/** What lies in a file of --keep. */
-export interface Kept {
-  readonly predictions: readonly Prediction[];
-  readonly oracleMs: number;
-}
-
-/** Predictions as text, and back: a long run can be made in parts (--keep DIR). */
-export function packed({ predictions, oracleMs }: Kept): string {
-  const text = (values: Float64Array): string =>
-    Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64');
-  const kept = predictions.map(({ name, score, quantiles }) => ({
-    name,
-    score: text(score),
-    quantiles: quantiles?.map(text),
-  }));
-  return JSON.stringify({ oracleMs, predictions: kept });
-}
-
-export function unpacked(text: string): Kept {
-  const kept = JSON.parse(text) as {
-    oracleMs: number;
-    predictions: { name: string; score: string; quantiles?: string[] }[];
-  };
-  const values = (part: string): Float64Array => {
-    const bytes = Uint8Array.from(Buffer.from(part, 'base64'));
-    return new Float64Array(bytes.buffer);
-  };
-  const predictions = kept.predictions.map(({ name, score, quantiles }): Prediction => {
-    const [a, b, c] = (quantiles ?? []).map(values);
-    return {
-      name,
-      score: values(score),
-      ...(a === undefined || b === undefined || c === undefined ? {} : { quantiles: [a, b, c] }),
-    };
-  });
-  return { predictions, oracleMs: kept.oracleMs };
-}
-
-type Metric = 'ap' | 0 | 1 | 2;
+export type Metric = 'ap' | 0 | 1 | 2;
 /** Of one predictor in one case: the metric of a draw of hosts. */
 type Measure = (draws: Float64Array) => number;
 
@@ -134,6 +132,12 @@ function measureOf(
   }
   const loss = lossByHost(labels, prediction, metric);
   return loss === undefined ? undefined : (draws) => meanLoss(loss, draws);
+}
+
+/** The metric of one predictor in one case. */
+export function scoreOf(outcome: Outcome, name: string, metric: Metric): number {
+  const whole = new Float64Array(outcome.labels.hosts).fill(1);
+  return measureOf(outcome, name, metric)?.(whole) ?? Number.NaN;
 }
 
 export interface Comparison {
