@@ -30,7 +30,11 @@ export interface Ablation {
 
 const change = (file: string, from: string, to: string): Change => ({ file, from, to });
 
-const NO_OWN = change('forecast.ts', 'const OFFSET_RATE: f32 = 0.01;', 'const OFFSET_RATE: f32 = 0;');
+const NO_OWN = change(
+  'forecast.ts',
+  'const OFFSET_RATE: f32 = 0.01;',
+  'const OFFSET_RATE: f32 = 0;',
+);
 const NO_POOLED = change(
   'forecast.ts',
   'const POOLED_RATE: f64 = 0.002;',
@@ -47,11 +51,7 @@ export const ABLATIONS: readonly Ablation[] = [
   {
     name: 'no trees: the linear part alone',
     changes: [
-      change(
-        'forecast-train.ts',
-        'store<i32>(H_TREES, TREES_MAX)',
-        'store<i32>(H_TREES, 0)',
-      ),
+      change('forecast-train.ts', 'store<i32>(H_TREES, TREES_MAX)', 'store<i32>(H_TREES, 0)'),
     ],
   },
   {
@@ -112,7 +112,8 @@ async function compiled(root: string, { name, changes }: Ablation): Promise<Uint
   let diagnostics = '';
   const options = ['--config', 'asconfig.json', '--outFile', 'core.wasm'];
   const { error } = await asc.main(['index.ts', ...options], {
-    readFile: (file) => (existsSync(join(root, FOLDER, file)) ? sourceOf(root, file, changes) : null),
+    readFile: (file) =>
+      existsSync(join(root, FOLDER, file)) ? sourceOf(root, file, changes) : null,
     writeFile: (_, contents) => {
       wasm = contents as Uint8Array;
     },

@@ -55,9 +55,7 @@ function load(): void {
   if (isLoaded) return;
   const { resolve } = createRequire(import.meta.url);
   const bytes = (name: string): Uint8Array<ArrayBuffer> =>
-    new Uint8Array(
-      readFileSync(resolve(`@bsull/augurs/${name}`).replace(/\.js$/, '_bg.wasm')),
-    );
+    new Uint8Array(readFileSync(resolve(`@bsull/augurs/${name}`).replace(/\.js$/, '_bg.wasm')));
   initEts({ module: bytes('ets') });
   initMstl({ module: bytes('mstl') });
   isLoaded = true;
@@ -129,7 +127,11 @@ function quantilesOf(
   points: Points,
 ): { quantiles: Quantiles; failures: number } {
   const rows = points.rows.map(({ values }) => filled(values));
-  const quantiles = TAUS.map(() => points.now.slice()) as [Float64Array, Float64Array, Float64Array];
+  const quantiles = TAUS.map(() => points.now.slice()) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
   let failures = 0;
   points.row.forEach((r, i) => {
     const end = points.step[i]! + 1;

@@ -330,8 +330,7 @@ function printAblation({ case: title, compositions, rows }: AblationReport): voi
   console.log(
     `\n${title}: change against the forecaster as it is, %, mean over ${compositions} compositions ± its standard error (AP: more is better; loss: less)\n`,
   );
-  const cell = ({ mean, error }: Effect): string =>
-    `${signed(mean)} ±${(100 * error).toFixed(1)}`;
+  const cell = ({ mean, error }: Effect): string => `${signed(mean)} ±${(100 * error).toFixed(1)}`;
   console.log(
     renderTable(
       ['without', ...METRICS.map((metric) => metric.title)],
@@ -429,9 +428,7 @@ async function ablations(folder: string, wanted: readonly string[], run: Run): P
   }
   const name = resultName('oracle-ablation', false, run.compositions < 20);
   const result = { machine: machine(), part: 'validate', reports };
-  console.log(
-    `\n${writeResult(run.root, `${name}.json`, `${JSON.stringify(result, null, 1)}\n`)}`,
-  );
+  console.log(`\n${writeResult(run.root, `${name}.json`, `${JSON.stringify(result, null, 1)}\n`)}`);
   return 0;
 }
 
@@ -463,7 +460,9 @@ export async function main(args: readonly string[], root: string): Promise<numbe
   };
   if (options.ablation === 'yes') {
     if (part === 'final')
-      throw new UsageError('--ablation compares variants: that is for the validation part, not --final');
+      throw new UsageError(
+        '--ablation compares variants: that is for the validation part, not --final',
+      );
     return ablations(folder, wanted, run);
   }
   console.log(`part ${part}, ${CONFIGURATIONS} configurations were tried on the validation part`);

@@ -89,7 +89,10 @@ export function sampled(points: Points, most: number): Sample {
 }
 
 /** The prediction at the points of a sample. */
-export function predictionAt(index: Int32Array, { name, score, quantiles }: Prediction): Prediction {
+export function predictionAt(
+  index: Int32Array,
+  { name, score, quantiles }: Prediction,
+): Prediction {
   const at = (values: Float64Array): Float64Array => Float64Array.from(index, (i) => values[i]!);
   if (quantiles === undefined) return { name, score: at(score) };
   const [p50, p90, p99] = quantiles;
