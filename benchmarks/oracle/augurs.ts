@@ -70,8 +70,10 @@ function pathOf(
 ): Path | undefined {
   load();
   try {
-    // Seasonal AutoETS is not there yet. MSTL drops the seasons that it has not seen twice.
-    const seasons = [HOUR_S, DAY_S].map((s) => Math.round(s / intervalS));
+    // The library has no seasonal AutoETS yet; its MSTL wants every season twice.
+    const seasons = [HOUR_S, DAY_S]
+      .map((s) => Math.round(s / intervalS))
+      .filter((steps) => 2 * steps <= values.length);
     const fitted = model === 'AutoETS' ? new AutoETS(1, 'ZZN') : MSTL.ets(seasons);
     fitted.fit(values);
     const { point, intervals } = fitted.predict(horizon, LEVEL);

@@ -83,6 +83,7 @@ describe('AutoETS and MSTL', () => {
     }));
     const run = (test: Row[]) => augursPeers(caseOf(test), { ...points, rows: test }, points);
     const [before, after] = [run(whole), run(changed)];
+    expect(before.note).toMatch(/^AutoETS .* 0 of .*; MSTL .* 0 of /);
     before.predictions.forEach(({ name, quantiles }, p) => {
       const other = after.predictions[p]!;
       expect(other.name).toBe(name);
