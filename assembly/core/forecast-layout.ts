@@ -47,6 +47,8 @@ export const H_CROSS: usize = 64;
 export const H_CROSS_COUNT: usize = 96;
 /** i32: samples are history of other series, or live. */
 export const H_LIVE: usize = 104;
+/** i32: 1 when some value of the stream was "at least": the highest value says nothing of the highest demand. */
+export const H_TOP_CENSORED: usize = 108;
 /** f64: the highest value that any series of the stream has had. */
 export const H_TOP: usize = 112;
 /** f64: scale over level of the series of the stream before, 0 = none. */

@@ -30,7 +30,7 @@ import {
   A_ANCHOR, A_CENSORED, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LEVELS, A_LONG, A_LOW, A_PROFILE, A_OFFSETS,
   A_OUTPUT, A_PRESENT, A_SCALE, A_SEASON, A_SLOTS, A_SLOW, A_STEP, A_VARIANCE, A_WINDOWS, H_CROSS, H_CROSS_COUNT,
   H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD, H_POOL, H_QUANTILES,
-  H_RANDOM, H_RATIO, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS, M_MEAN,
+  H_RANDOM, H_RATIO, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TOP_CENSORED, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS, M_MEAN,
   M_TREES, P50, P90, P99, POOL_ROWS, RING, ROW, S_SORT, SEASON, SLOT_BYTES, SLOTS, STATE_BYTES, STATES,
   H_UNORDERED, T_LEAVES, TREE_BYTES, W_CENSORED, W_FEATURES, W_LEFT, W_PEAK, W_QUANTILES, W_SCALE, W_SEEN, W_START,
   W_WEIGHT,
@@ -47,6 +47,13 @@ const MEDIAN_OF: i32 = 1024;
 const PRIOR_SAMPLES: f64 = 4;
 const CROSS_PRIOR: f64 = 4;
 const CROSS_CUT: f64 = 3;
+/**
+ * Quantiles end so far beyond the highest value that any series of the stream has had, as a part of it, once so many windows are
+ * over: of N windows that might come in any order, the next is the highest with a chance of 1 / N. Values are often bounded (a
+ * machine has 100 %), and a tail in units of the scale does not know where.
+ */
+const BEYOND_TOP: f64 = 0.1;
+const TOP_WINDOWS: f64 = 1_000;
 /** Steps of the offsets, in units of the scale: of one series (falling to), of all together. */
 const OFFSET_RATE: f32 = 0.01;
 const OFFSET_KEEP: f32 = 0.995;
@@ -141,6 +148,7 @@ export function forecastLimit(rows: i32): void {
 export function forecastStream(live: i32, period: i32): void {
   store<i32>(H_LIVE, live);
   store<f64>(H_TOP, NEVER);
+  store<i32>(H_TOP_CENSORED, 0);
   store<i32>(H_PERIOD, period);
   // Of the others' level and scale only the ratio means something for series that may be in another unit.
   if (load<f64>(H_LEVEL) > 0) store<f64>(H_RATIO, load<f64>(H_SCALE) / load<f64>(H_LEVEL));
@@ -187,6 +195,7 @@ function observeOne(state: usize): void {
   store<i32>(state, n, A_COUNT);
   store<f64>(ringAt(state, n, 0), value);
   store<f64>(H_TOP, Math.max(value, load<f64>(H_TOP)));
+  if (load<i32>(state, A_CENSORED)) store<i32>(H_TOP_CENSORED, 1);
   if (n == 1) {
     for (let at: usize = A_ANCHOR; at <= A_LOW; at += 8) store<f64>(state + at, value);
     store<f64>(state, 0, A_VARIANCE);
@@ -436,6 +445,15 @@ function adjust(state: usize): void {
   }
 }
 
+/** Errors are those of the quantiles before: what is cut here moves no offset. */
+function endAtTop(value: f64, unit: f64): void {
+  if (load<f64>(H_OFFERED_LIVE) < TOP_WINDOWS || load<i32>(H_TOP_CENSORED)) return;
+  const top = load<f64>(H_TOP);
+  const most = f32x4.splat(<f32>((top + BEYOND_TOP * Math.abs(top) - value) / unit));
+  v128.store(H_QUANTILES, f32x4.min(v128.load(H_QUANTILES), most));
+  v128.store(H_QUANTILES, f32x4.min(v128.load(H_QUANTILES, 16), most), 16);
+}
+
 // @ts-ignore: decorator
 @inline
 function tail(u: f64): f64 {
@@ -508,6 +526,7 @@ function forecastOne(state: usize, step: i32, capacity: f64): void {
   if (begun && load<i32>(H_READY)) modelQuantiles();
   else coldQuantiles();
   adjust(state);
+  if (begun) endAtTop(value, unit);
   store<f64>(state, quantileAt(value, unit, P50), A_OUTPUT);
   store<f64>(state, quantileAt(value, unit, P90), A_OUTPUT + 8);
   store<f64>(state, quantileAt(value, unit, P99), A_OUTPUT + 16);

@@ -65,6 +65,10 @@ export const ABLATIONS: readonly Ablation[] = [
   { name: 'scale: the spread alone', changes: scale('Math.sqrt(load<f64>(state, A_VARIANCE))') },
   { name: 'scale: the mean step alone', changes: scale('1.6 * load<f64>(state, A_STEP)') },
   {
+    name: 'no end beyond the highest value so far',
+    changes: [change('forecast.ts', 'const BEYOND_TOP: f64 = 0.1;', 'const BEYOND_TOP: f64 = 1e9;')],
+  },
+  {
     name: 'not what all series do',
     changes: [
       change('forecast.ts', 'const share = 1 / (count + CROSS_PRIOR);', 'const share: f64 = 0;'),

@@ -20,7 +20,7 @@ import { invariant } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 
 /** Increased when the layout of the saved bytes or what they mean changes. */
-export const FORECAST_VERSION = 4;
+export const FORECAST_VERSION = 5;
 /** Quantile levels that the model has, ascending; P50, P90 and P99 are among them. */
 export const FORECAST_LEVELS: readonly number[] = [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99];
 const WASM_PAGE_BYTES = 65_536;
