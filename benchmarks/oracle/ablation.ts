@@ -66,7 +66,9 @@ export const ABLATIONS: readonly Ablation[] = [
   { name: 'scale: the mean step alone', changes: scale('1.6 * load<f64>(state, A_STEP)') },
   {
     name: 'no end beyond the highest value so far',
-    changes: [change('forecast.ts', 'const BEYOND_TOP: f64 = 0.1;', 'const BEYOND_TOP: f64 = 1e9;')],
+    changes: [
+      change('forecast.ts', 'const BEYOND_TOP: f64 = 0.1;', 'const BEYOND_TOP: f64 = 1e9;'),
+    ],
   },
   {
     name: 'not what all series do',

@@ -33,13 +33,13 @@ export type { PeakForecast } from '../core/forecast.js';
  * less while the pool grows with them, for a fit then sees more (not where fits must be rare, `FIT_POOLS`).
  */
 const FIRST_FIT = 600;
-const FIRST_FIT_TAUGHT = 2_000;
+const FIRST_FIT_TAUGHT = 800;
 const FIT_GROWTH = 1.5;
 const FIT_GROWTH_FULL = 2.5;
 /** A forecaster that runs for ever is fitted again after so many live windows at the latest, in units of its pool. */
 const FIT_POOLS = 4;
 /** History of others counts for less the more live windows there are: by half at so many. */
-const HISTORY_HALF = 8_000;
+const HISTORY_HALF = 3_000;
 const DAY_S = 86_400;
 const MAGIC = 'sherd-peaks';
 
