@@ -60,7 +60,7 @@ import {
 } from './traces.js';
 
 /** Configurations of the forecaster that were compared on the validation part before this one was chosen (VARIANTS.md). */
-const CONFIGURATIONS = 56;
+const CONFIGURATIONS = 110;
 /** Longest time that a move of such a machine takes, s (CloudSim's 2,500-MIPS machines: 27.8). */
 const MOVE_S = 30;
 const LOG = 'benchmarks/oracle/final-log.jsonl';
