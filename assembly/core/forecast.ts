@@ -24,6 +24,8 @@
  * F6  A value may be "at least" (censored: the demand was cut off by the capacity). Then the maximum of its windows is "at least"
  *     too, and a quantile above it is not wrong: only those below it learn (Powell, "Censored regression quantiles", J.
  *     Econometrics 32, 1986).
+ * F7  Once TOP_WINDOWS live windows are over, no quantile lies more than BEYOND_TOP beyond the highest value of any series, unless
+ *     one of them was "at least".
  */
 import { back, features, NEVER, ringAt, SMALLEST } from './forecast-features';
 import {
