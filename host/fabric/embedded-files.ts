@@ -9,11 +9,18 @@ import { type FileHandle, open } from 'node:fs/promises';
 export const CHUNK_BYTES = 2 * 1024 * 1024;
 /** Up to this size (3–8 ms) a blob is written or read without giving the thread away: trips to the pool cost more. */
 export const AT_ONCE_BYTES = 8 * 1024 * 1024;
+/**
+ * Where in its buffer what is read begins. A large buffer begins 16 bytes behind the begin of a page, and to such an address the
+ * kernel copies a page of a file six times slower than to others (AMD EPYC, `rep movsb`: 0.7 ms for 1.1 MB instead of 0.1).
+ */
+const BEGIN_BYTES = 48;
 
-/** `into` when it is large enough, else memory of its own. */
+/** `into` when it is large enough, else memory of its own; nothing else is in it. */
 export function roomFor(bytes: number, into: ArrayBuffer | undefined): Buffer {
-  const fits = into !== undefined && into.byteLength >= bytes;
-  return fits ? Buffer.from(into, 0, bytes) : Buffer.allocUnsafeSlow(bytes);
+  const spareBytes = (into?.byteLength ?? 0) - bytes;
+  if (into === undefined || spareBytes < 0)
+    return Buffer.allocUnsafeSlow(BEGIN_BYTES + bytes).subarray(BEGIN_BYTES);
+  return Buffer.from(into, Math.min(BEGIN_BYTES, spareBytes & -8), bytes);
 }
 
 /** The file at once when it is small, else undefined. `into` is used when it is large enough. */
