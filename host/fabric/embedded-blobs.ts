@@ -24,7 +24,6 @@ import {
   existsSync,
   fdatasyncSync,
   mkdirSync,
-  openSync,
   renameSync,
   rmSync,
   statSync,
@@ -52,6 +51,7 @@ import {
 } from './embedded-files.js';
 import { PACKED_BYTES, type Packed, Packs } from './embedded-packs.js';
 import { giveRoom, setRoomAside } from './embedded-reserve.js';
+import { SpareFile } from './embedded-spare.js';
 import type { Store } from './embedded-store.js';
 
 const READ_CHUNK_BYTES = 256 * 1024;
@@ -73,6 +73,7 @@ export class EmbeddedBlobs implements Blobs {
   #closed = false;
   #asked: Asked[] = [];
   readonly #packs: Packs;
+  readonly #spare: SpareFile;
 
   constructor(
     private readonly paths: DirectoryPaths,
@@ -80,6 +81,7 @@ export class EmbeddedBlobs implements Blobs {
     private readonly sync: boolean,
   ) {
     this.#packs = new Packs(paths.packs, store, sync);
+    this.#spare = new SpareFile(paths.tmp);
   }
 
   async put(
@@ -276,9 +278,10 @@ export class EmbeddedBlobs implements Blobs {
     });
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#closed = true;
     this.#packs.close();
+    await this.#spare.close();
   }
 
   #putSmall(hash: Hash, content: Uint8Array, hashed: boolean): void {
@@ -361,7 +364,9 @@ export class EmbeddedBlobs implements Blobs {
     }
     if (this.#renew(hash, content.length)) return undefined;
     this.#checkQuota(content.length, hash);
-    const file = openSync(temporary, 'wx');
+    const file = this.#spare.open(temporary, content.length);
+    // A node that has hashed it writes one capsule after the other.
+    if (hashed) this.#spare.soon(content.length);
     try {
       for (let at = 0; at < content.length; ) at += writeSync(file, content, at);
       if (this.sync) fdatasyncSync(file);

@@ -91,7 +91,7 @@ export async function openEmbeddedFabric(
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     records.close();
-    blobs.close();
+    await blobs.close();
     await messages.close();
     await lease.release();
   };
