@@ -31,8 +31,11 @@ const CACHE_BYTES = 64 * 1024 * 1024;
 /** Compiled modules that a thread keeps. */
 export const MODULES = 32;
 
+/** Modules of which an instance waits for a guest that may come back. */
+const SPARES = 4;
+
 /** A guest whose memory can be copied while it does not run. */
-export type LoadedGuest = Guest & CopyGuest;
+export type LoadedGuest = Guest & CopyGuest & { readonly moduleHash: Hash };
 
 /** The memory of a shard that is to come. */
 interface Arrival {
@@ -45,6 +48,7 @@ export class Guests {
   readonly #modules = new Map<Hash, LoadedModule>();
   readonly #refused = new Map<Hash, unknown>();
   readonly #arrivals = new Map<ShardId, Arrival>();
+  #wish: { readonly moduleHash: Hash; readonly memoryBytes: number } | null = null;
   readonly blobs = new RecentBlobs(CACHE_BYTES);
   readonly shelf = new BufferShelf();
 
@@ -159,6 +163,24 @@ export class Guests {
     this.#modules.get(moduleHash)?.makeSpare(memoryBytes);
   }
 
+  /** A guest has left, and may come back, or one like it: an instance is made for that when there is nothing else to do. */
+  left({ moduleHash, memoryBytes }: LoadedGuest): void {
+    this.#wish = { moduleHash, memoryBytes };
+  }
+
+  get wishes(): boolean {
+    return this.#wish !== null;
+  }
+
+  /** Makes what is wished for, unless it is there, or several wait for others already. */
+  grant(called: () => boolean): void {
+    const wish = this.#wish;
+    this.#wish = null;
+    const waiting = [...this.#modules.values()].filter(({ hasSpare }) => hasSpare).length;
+    if (wish === null || waiting >= SPARES) return;
+    this.#modules.get(wish.moduleHash)?.makeSpare(wish.memoryBytes, called);
+  }
+
   #guest(
     takeUp: TakeUp,
     spec: ShardSpec,
@@ -168,10 +190,11 @@ export class Guests {
   ): LoadedGuest {
     const platform = this.#platform;
     const allocate = (bytes: number): Uint8Array => this.shelf.allocate(bytes);
-    const { specHash, shardId } = takeUp;
+    const { specHash, shardId, moduleHash } = takeUp;
     if (spec.dropDead === true) prepareDead(loaded.module);
     return {
       host,
+      moduleHash,
       maxFuel: spec.maxFuel,
       maxTimeMs: spec.maxTimeMs,
       get fuelUsed() {

@@ -169,11 +169,15 @@ export class LoadedModule {
     });
   }
 
+  get hasSpare(): boolean {
+    return this.spare !== undefined;
+  }
+
   /**
    * Links an instance ahead of need, with memory touched as far as `memoryBytes`, so that a shard that is about to
-   * come finds it warm. One is kept.
+   * come finds it warm. One is kept. `called`: somebody waits for this thread; what is not touched yet is not.
    */
-  makeSpare(memoryBytes: number): void {
+  makeSpare(memoryBytes: number, called: () => boolean = () => false): void {
     if (this.spare !== undefined) return;
     this.spare = this.linkFresh();
     this.builder ??= new ContinuationBuilder(this.module);
@@ -190,7 +194,10 @@ export class LoadedModule {
       }
     }
     const bytes = memoryOf(this.spare.exports).subarray(0, TOUCH_BYTES);
-    for (let at = 0; at < bytes.length; at += SCAN_BYTES) bytes[at] = bytes[at]!;
+    for (let at = 0; at < bytes.length; at += SCAN_BYTES) {
+      if (at % WASM_PAGE_BYTES === 0 && called()) return;
+      bytes[at] = bytes[at]!;
+    }
   }
 
   /** A linked instance with at most `memoryPages` pages of memory, holding the base image. */
