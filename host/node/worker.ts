@@ -14,8 +14,8 @@
  * T5  On Linux the thread runs at a lower priority than the threads that carry requests (fabric/background): on a machine
  *     whose cores are all busy a request then passes a hop in 0.7 / 1.2 / 2.7 ms (p50 / p90 / p99) instead of 0.6 / 4.0 /
  *     7.0.
- * T7  When nothing has been to do for QUIET_MS, an instance is made for a guest like the one that has left last (guests.ts).
  * T6  Copies of memories (copying.ts) are made between two turns, when no guest runs.
+ * T7  When nothing has been to do for QUIET_MS, an instance is made for a guest like the one that has left last (guests.ts).
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { giveWay } from '../fabric/background.js';
