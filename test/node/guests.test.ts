@@ -39,7 +39,7 @@ describe('an instance for a guest that may come back', () => {
     const again = load();
     expect(again.made).toBeLessThan(fresh.made);
     expect(load().made).toBe(fresh.made);
-    for (const each of [fresh.guest, again.guest]) each.run(5_000);
+    for (const each of [fresh.guest, again.guest]) each.run(5_000, () => 0);
     expect(again.guest.encode(2).hash).toBe(fresh.guest.encode(2).hash);
   });
 
@@ -50,8 +50,8 @@ describe('an instance for a guest that may come back', () => {
     guests.left(guest);
     guests.grant(() => true);
     const loaded = guests.load(takeUp(module, capsule.slice()));
-    guest.run(2_000);
-    loaded.run(2_000);
+    guest.run(2_000, () => 0);
+    loaded.run(2_000, () => 0);
     expect(loaded.encode(2).hash).toBe(guest.encode(2).hash);
   });
 
