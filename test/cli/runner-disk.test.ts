@@ -1,4 +1,4 @@
-/** A run in a cluster whose disk is full for a while. */
+/** A run that is to pause after a time: by its node's count, and in a cluster whose disk is full for a while. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { parseRunSettings } from '../../host/cli/run-options.js';
 import { type Job, runJob } from '../../host/cli/runner.js';
 import type { Session } from '../../host/cli/session.js';
 import type { ControlClient, OutputPieceAt } from '../../host/control/client.js';
-import type { NodeView, ShardView } from '../../host/types/api.js';
+import type { InspectReply, NodeView, ShardView } from '../../host/types/api.js';
 import { SherdError } from '../../host/types/errors.js';
 
 let root: string;
@@ -48,6 +48,9 @@ function view(status: ShardView['status']): ShardView {
 class Cluster {
   pauses = 0;
   refusals = 0;
+  /** How long its node says that it has run, each time that somebody asks; then the node is silent. */
+  ranMs: number[] = [];
+  questions = 0;
   #paused!: () => void;
   readonly #asked = new Promise<void>((resolve) => {
     this.#paused = resolve;
@@ -58,6 +61,12 @@ class Cluster {
     if (this.refusals-- > 0) throw full();
     this.#paused();
     return view('running');
+  }
+  async inspect(): Promise<InspectReply> {
+    const ranMs = this.ranMs[this.questions++];
+    if (ranMs === undefined) return { source: 'silent', nodeId: 'n1', waitedMs: 1 };
+    const figures = { fuelUsed: '1', fuelPerSecond: 1, memoryBytes: 0, guestStack: [] };
+    return { source: 'live', nodeId: 'n1', activity: 'running', ...figures, ranMs };
   }
   async *watch(): AsyncGenerator<ShardView> {
     yield view('running');
@@ -93,6 +102,30 @@ function jobOf(submit: () => Promise<string>): Job {
 
 const settings = () =>
   parseRunSettings({ pauseAfter: '1ms', output: join(root, 'x.capsule'), quiet: true });
+
+describe('a pause after a time', () => {
+  const run = async (ranMs: number[]): Promise<Cluster> => {
+    const cluster = new Cluster();
+    cluster.ranMs = ranMs;
+    const session = async (): Promise<Session> => sessionOf(cluster, true);
+    await runJob(
+      jobOf(async () => 's-1'),
+      settings(),
+      session,
+    );
+    return cluster;
+  };
+
+  it('is asked for when its node says that it has run so long, not when the clock does', async () => {
+    const { questions, pauses } = await run([0, 0.5, 0.999, 1]);
+    expect([questions, pauses]).toEqual([4, 1]);
+  });
+
+  it('goes by the clock when its node is silent', async () => {
+    const { questions, pauses } = await run([0]);
+    expect([questions, pauses]).toEqual([2, 1]);
+  });
+});
 
 describe('a full disk', () => {
   it('puts off a pause and ends no run', async () => {
