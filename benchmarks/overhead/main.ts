@@ -13,7 +13,7 @@
  *   --ablation   also the baseline's parts (Binaryen's -O3 alone, polls alone, Asyncify without polls), and sherd with a
  *                poll in every passage of counted loops
  *
- * Measured: warm CPU time of each kernel in one process, all variants interleaved, medians over the rounds, ratios to
+ * Measured: warm CPU time (of the thread) of each kernel in one process, all variants interleaved, medians over the rounds, ratios to
  * the uninstrumented module with a 90 % bootstrap bound; the first call of a never-seen module, apart (wall time, A/A); sizes
  * of the code section, raw and gzipped. Not measured: compile time, pauses, moves (benchmarks/resume does), other engines.
  *

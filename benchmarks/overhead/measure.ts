@@ -56,6 +56,8 @@ export interface KernelResult {
     | { readonly plainMs: number; readonly straight: Estimate; readonly quantum: Estimate }
     | undefined;
   readonly cpu: Samples;
+  /** With the engine's helper threads. */
+  readonly process: Samples;
   readonly wall: Samples;
 }
 
@@ -129,6 +131,7 @@ export async function measureKernel(
     size: { plain: codeSize(plain), sherd: codeSize(sherd), asyncify: codeSize(asyncify) },
     quantum,
     cpu: Object.fromEntries(times.cpu),
+    process: Object.fromEntries(times.process),
     wall: Object.fromEntries(times.wall),
   };
 }

@@ -25,6 +25,8 @@ export interface Summary {
   readonly geomean: Readonly<Record<string, Estimate>>;
   /** The same from wall time: what the clock on the wall said. */
   readonly wallGeomean: Readonly<Record<string, Estimate>>;
+  /** The same from the CPU time of the process: what the engine's helpers (its collector) did meanwhile counts. */
+  readonly processGeomean: Readonly<Record<string, Estimate>>;
   readonly groups: Readonly<Record<string, Readonly<Record<string, Estimate>>>>;
   readonly worst: Readonly<Record<string, Worst>>;
   /** First calls over plain's; undefined: none were made. */
@@ -71,6 +73,10 @@ export function summarise(results: readonly KernelResult[]): Summary {
       ways,
       results.map(({ wall }) => wall),
     ),
+    processGeomean: geomeans(
+      ways,
+      results.map(({ process }) => process),
+    ),
     groups: Object.fromEntries(
       groups.map((group) => [
         group,
@@ -115,6 +121,7 @@ export function timeTable(results: readonly KernelResult[], summary: Summary): s
       ]),
       ['geomean', '', ...means(summary.geomean)],
       ['geomean, wall', '', ...means(summary.wallGeomean)],
+      ['geomean, CPU of the process', '', ...means(summary.processGeomean)],
       [
         'worst',
         '',

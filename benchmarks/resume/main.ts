@@ -195,8 +195,8 @@ function evaluate(
   const pairs: Record<Comparison, Pair> = {
     shard: { values: resumed, base: shard },
     cpu: {
-      values: values((round) => round.resumed.timed.ms),
-      base: values((round) => round.base.sherd.ms - round.base.prefix.ms),
+      values: values((round) => round.resumed.timed.processMs),
+      base: values((round) => round.base.sherd.processMs - round.base.prefix.processMs),
     },
     plain: { values: resumed, base: values((round) => round.base.plain.wallMs * part) },
     cold: { values: resumed, base: values((round) => round.cold.timed.wallMs * part) },
