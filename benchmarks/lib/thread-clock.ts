@@ -6,8 +6,6 @@
  *
  * K1  The clock never goes backwards, else it throws.
  */
-import { WASI } from 'node:wasi';
-
 /** WASI's CLOCK_THREAD_CPUTIME_ID. */
 const THREAD_CPUTIME = 3;
 
@@ -31,6 +29,8 @@ let clock: Clock | undefined;
 let lastNs = 0;
 
 function open(): Clock {
+  // Imported when it is used: Node.js warns about it.
+  const { WASI } = process.getBuiltinModule('node:wasi');
   const wasi = new WASI({ version: 'preview1' });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(MODULE));
   wasi.initialize({ exports });
