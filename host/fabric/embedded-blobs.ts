@@ -81,7 +81,7 @@ export class EmbeddedBlobs implements Blobs {
     private readonly sync: boolean,
   ) {
     this.#packs = new Packs(paths.packs, store, sync);
-    this.#spare = new SpareFile(paths.tmp);
+    this.#spare = new SpareFile(paths.tmp, () => this.#removeTemporaries(TEMPORARY_MAX_AGE_MS));
   }
 
   async put(
@@ -364,16 +364,26 @@ export class EmbeddedBlobs implements Blobs {
     }
     if (this.#renew(hash, content.length)) return undefined;
     this.#checkQuota(content.length, hash);
-    const file = this.#spare.open(temporary, content.length);
+    try {
+      this.#writeAtOnce(temporary, content);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC' || !this.#spare.discard()) throw error;
+      rmSync(temporary, FORCE);
+      this.#writeAtOnce(temporary, content);
+    }
     // A node that has hashed it writes one capsule after the other.
     if (hashed) this.#spare.soon(content.length);
+    return content.length;
+  }
+
+  #writeAtOnce(temporary: string, content: Uint8Array): void {
+    const file = this.#spare.open(temporary, content.length);
     try {
       for (let at = 0; at < content.length; ) at += writeSync(file, content, at);
       if (this.sync) fdatasyncSync(file);
     } finally {
       closeSync(file);
     }
-    return content.length;
   }
 
   async #writeStream(

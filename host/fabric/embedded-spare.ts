@@ -7,12 +7,13 @@
  *
  * Does: keep one such file. Does not: write blobs, or count: no quota knows of it.
  *
- * S1  It is a temporary file like others: a collection may remove it, and one that is left by a killed process is removed in time.
- *     A put that finds it gone makes a file of its own.
- * S2  There is none on a disk that has less than ROOM_BYTES left, and none larger than MOST_BYTES.
+ * S1  It is a temporary file like others: a collection may remove it. A put that finds it gone makes a file of its own.
+ * S2  None is made on a disk that has less than ROOM_BYTES left, and none larger than MOST_BYTES; a put that finds the disk full
+ *     has its room.
+ * S3  Who makes one has what killed processes left removed first.
  */
 import { randomBytes } from 'node:crypto';
-import { ftruncateSync, openSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, renameSync, rmSync } from 'node:fs';
 import { open, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -31,15 +32,17 @@ interface Ready {
 
 export class SpareFile {
   readonly #folder: string;
+  readonly #sweep: () => Promise<void>;
   #ready: Ready | undefined;
   #wantedBytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #making: Promise<void> | undefined;
   #closed = false;
 
-  /** `folder`: that of the temporary files. */
-  constructor(folder: string) {
+  /** `folder`: that of the temporary files. `sweep`: removes those that killed processes left. */
+  constructor(folder: string, sweep: () => Promise<void>) {
     this.#folder = folder;
+    this.#sweep = sweep;
   }
 
   /** It waits. */
@@ -52,15 +55,15 @@ export class SpareFile {
     const spare = this.#ready;
     if (spare === undefined || spare.bytes < bytes) return openSync(path, 'wx');
     this.#ready = undefined;
-    let file: number;
-    try {
-      renameSync(spare.path, path);
-      file = openSync(path, 'r+');
-    } catch {
-      return openSync(path, 'w'); // S1
-    }
-    ftruncateSync(file, bytes);
-    return file;
+    return takeOver(spare.path, path, bytes) ?? openSync(path, 'w'); // S1
+  }
+
+  /** Gives its room back. False: it had none. */
+  discard(): boolean {
+    const spare = this.#ready;
+    this.#ready = undefined;
+    if (spare !== undefined) rmSync(spare.path, { force: true });
+    return spare !== undefined;
   }
 
   /** A blob of so many bytes was written: another one may follow. */
@@ -81,7 +84,7 @@ export class SpareFile {
     this.#closed = true;
     clearTimeout(this.#timer);
     await this.#making;
-    if (this.#ready !== undefined) rmSync(this.#ready.path, { force: true });
+    this.discard();
   }
 
   async #make(): Promise<void> {
@@ -90,6 +93,7 @@ export class SpareFile {
     const bytes = Math.ceil(this.#wantedBytes * GROWTH);
     const path = join(this.#folder, `${process.pid}-${randomBytes(8).toString('hex')}`);
     try {
+      await this.#sweep();
       const { bavail, bsize } = await statfs(this.#folder);
       if (bavail * bsize < ROOM_BYTES) return;
       await fill(path, bytes);
@@ -100,6 +104,23 @@ export class SpareFile {
     const old = this.#ready;
     this.#ready = { path, bytes };
     if (old !== undefined) await rm(old.path, { force: true }).catch(() => undefined);
+  }
+}
+
+/**
+ * It gets its new time before its new name: nobody finds an old file under the name of a put that is going on, and takes it for one
+ * that a killed process left.
+ */
+function takeOver(sparePath: string, path: string, bytes: number): number | undefined {
+  let file: number | undefined;
+  try {
+    file = openSync(sparePath, 'r+');
+    ftruncateSync(file, bytes);
+    renameSync(sparePath, path);
+    return file;
+  } catch {
+    if (file !== undefined) closeSync(file);
+    return undefined;
   }
 }
 
