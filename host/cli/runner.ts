@@ -85,6 +85,9 @@ const PAUSE_AGAIN_MS = 500;
 /** How often one looks whether the shard runs. */
 const LOOK_MS = 20;
 const LEAST_WAIT_MS = 5;
+/** How long it has run is asked again after so long when nobody can tell, and so many times when nobody answers. */
+const ASK_AGAIN_MS = 200;
+const UNANSWERED = 3;
 /** How long a pause may take before the user is told what else can be done. */
 const PAUSE_PATIENCE_MS = 5_000;
 /** What goes wrong for a moment and then works is not worth a line. */
@@ -266,15 +269,21 @@ class Run {
 
   /**
    * Time in which it stands still (for a checkpoint, a move) counts as little, so its node is asked how long it has run when
-   * that may be enough. Who is not told (the node is silent, or has it no more) goes by the clock.
+   * that may be enough. While it has no place nobody can tell, and it does not run: asked again. Who is not told by its node (it is
+   * silent, or knows no such time), or not answered UNANSWERED times, goes by the clock.
    */
   async #untilRan(client: ControlClient, shardId: string, wanted: RunTime): Promise<void> {
     const { signal } = this.#abort;
+    let unanswered = 0;
     for (let leftMs = wanted.forMs; leftMs > 0 && !signal.aborted; ) {
       await waitMs(Math.max(leftMs, LEAST_WAIT_MS), signal);
+      await this.#untilRunning(signal);
       const now = signal.aborted ? undefined : await client.inspect(shardId).catch(() => undefined);
-      const ranMs = now?.source === 'live' ? now.ranMs : undefined;
-      leftMs = ranMs === undefined ? 0 : wanted.fromMs + wanted.forMs - ranMs;
+      if (now === undefined) unanswered++;
+      if (now?.source === 'live' && now.ranMs !== undefined)
+        leftMs = wanted.fromMs + wanted.forMs - now.ranMs;
+      else if (now?.source === 'capsule' || now?.source === 'none') leftMs = ASK_AGAIN_MS;
+      else leftMs = now === undefined && unanswered < UNANSWERED ? ASK_AGAIN_MS : 0;
     }
   }
 

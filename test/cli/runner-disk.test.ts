@@ -44,12 +44,15 @@ function view(status: ShardView['status']): ShardView {
   } as unknown as ShardView;
 }
 
+/** How long its node says that it has run, or what keeps it from being told. */
+type Answer = number | 'no place' | 'no answer';
+
 /** A cluster with one shard, which runs until a pause has been asked for with success. */
 class Cluster {
   pauses = 0;
   refusals = 0;
-  /** How long its node says that it has run, each time that somebody asks; then the node is silent. */
-  ranMs: number[] = [];
+  /** What is answered each time that somebody asks how long it has run; then the node is silent. */
+  ranMs: Answer[] = [];
   questions = 0;
   #paused!: () => void;
   readonly #asked = new Promise<void>((resolve) => {
@@ -65,6 +68,8 @@ class Cluster {
   async inspect(): Promise<InspectReply> {
     const ranMs = this.ranMs[this.questions++];
     if (ranMs === undefined) return { source: 'silent', nodeId: 'n1', waitedMs: 1 };
+    if (ranMs === 'no place') return { source: 'none', why: 'nothing of it is stored yet' };
+    if (ranMs === 'no answer') throw new Error('the control starts again');
     const figures = { fuelUsed: '1', fuelPerSecond: 1, memoryBytes: 0, guestStack: [] };
     return { source: 'live', nodeId: 'n1', activity: 'running', ...figures, ranMs };
   }
@@ -104,7 +109,7 @@ const settings = () =>
   parseRunSettings({ pauseAfter: '1ms', output: join(root, 'x.capsule'), quiet: true });
 
 describe('a pause after a time', () => {
-  const run = async (ranMs: number[]): Promise<Cluster> => {
+  const run = async (ranMs: Answer[]): Promise<Cluster> => {
     const cluster = new Cluster();
     cluster.ranMs = ranMs;
     const session = async (): Promise<Session> => sessionOf(cluster, true);
@@ -119,6 +124,18 @@ describe('a pause after a time', () => {
   it('is asked for when its node says that it has run so long, not when the clock does', async () => {
     const { questions, pauses } = await run([0, 0.5, 0.999, 1]);
     expect([questions, pauses]).toEqual([4, 1]);
+  });
+
+  it('waits while the shard has no place, in which it does not run', async () => {
+    const { questions, pauses } = await run([0, 'no place', 0.5, 1]);
+    expect([questions, pauses]).toEqual([4, 1]);
+  });
+
+  it('goes by the clock when nobody answers, but not at the first time', async () => {
+    const answered = await run([0, 'no answer', 'no answer', 0.5, 1]);
+    expect([answered.questions, answered.pauses]).toEqual([5, 1]);
+    const { questions, pauses } = await run(['no answer', 'no answer', 'no answer', 0]);
+    expect([questions, pauses]).toEqual([3, 1]);
   });
 
   it('goes by the clock when its node is silent', async () => {
