@@ -7,6 +7,7 @@
  * G1  A module is compiled once a worker, however many shards use it.
  * G2  A capsule is refused before anything of it runs when its module is not the one that the record names.
  * G3  A capsule's buffer is this thread's alone; once restored nothing refers to it, and it is used for the next one.
+ * G4  What is made ahead of need never fails a guest or the thread, and gives its memory back when a guest needs it.
  */
 import { deadRanges, decodeCapsule, encodeCapsule, prepareDead } from '../capsule/index.js';
 import { MAX_WASM_PAGES, WASM_PAGE_BYTES } from '../capsule/memory.js';
@@ -48,6 +49,8 @@ export class Guests {
   readonly #modules = new Map<Hash, LoadedModule>();
   readonly #refused = new Map<Hash, unknown>();
   readonly #arrivals = new Map<ShardId, Arrival>();
+  /** Modules of which an instance may wait, the oldest first. */
+  readonly #spares = new Set<Hash>();
   #wish: { readonly moduleHash: Hash; readonly memoryBytes: number } | null = null;
   readonly blobs = new RecentBlobs(CACHE_BYTES);
   readonly shelf = new BufferShelf();
@@ -83,15 +86,12 @@ export class Guests {
 
   /** A batch of the memory of a shard that is to come. Out of order it is dropped: it comes again with the shard. */
   arrive(shardId: ShardId, moduleHash: Hash, batch: Batch): void {
-    let arrival = this.#arrivals.get(shardId);
     const loaded = this.#modules.get(moduleHash);
-    if (batch.index === 0 && loaded !== undefined) {
-      arrival = { staged: new Staged(loaded, MAX_WASM_PAGES), batches: [] };
-      this.#arrivals.set(shardId, arrival);
-    }
-    if (arrival === undefined || arrival.batches.length !== batch.index) return;
     try {
-      takeIn(arrival, batch);
+      if (batch.index === 0 && loaded !== undefined)
+        this.#arrivals.set(shardId, { staged: new Staged(loaded, MAX_WASM_PAGES), batches: [] });
+      const arrival = this.#arrivals.get(shardId);
+      if (arrival?.batches.length === batch.index) takeIn(arrival, batch);
     } catch {
       // It comes again with the shard, whose load then says what is wrong.
       this.#arrivals.delete(shardId);
@@ -128,8 +128,20 @@ export class Guests {
     return arrival.staged;
   }
 
-  /** An instance at its beginning, or where the capsule left it; nothing of it has run. */
+  /** An instance at its beginning, or where the capsule left it; nothing of it has run. G4. */
   load(takeUp: TakeUp): LoadedGuest {
+    try {
+      return this.#load(takeUp);
+    } catch (error) {
+      const lacksMemory = error instanceof SherdError && error.code === 'SHERD_ENGINE_MEMORY';
+      // What had been copied ahead is gone with the attempt.
+      if (!lacksMemory || this.#spares.size === 0 || takeUp.staged !== null) throw error;
+      for (const moduleHash of this.#spares) this.#dropSpare(moduleHash);
+      return this.#load(takeUp);
+    }
+  }
+
+  #load(takeUp: TakeUp): LoadedGuest {
     const loaded = this.#module(takeUp.moduleHash);
     const spec = decodeSpec(takeUp.spec);
     if (takeUp.capsule === null) {
@@ -160,7 +172,7 @@ export class Guests {
 
   /** A shard of this module is about to come: have an instance ready for it. */
   spare(moduleHash: Hash, memoryBytes: number): void {
-    this.#modules.get(moduleHash)?.makeSpare(memoryBytes);
+    this.#makeSpare(moduleHash, memoryBytes);
   }
 
   /** A guest has left, and may come back, or one like it: an instance is made for that when there is nothing else to do. */
@@ -172,13 +184,33 @@ export class Guests {
     return this.#wish !== null;
   }
 
-  /** Makes what is wished for, unless it is there, or several wait for others already. */
+  /** Makes what is wished for, unless it is there. */
   grant(called: () => boolean): void {
     const wish = this.#wish;
     this.#wish = null;
-    const waiting = [...this.#modules.values()].filter(({ hasSpare }) => hasSpare).length;
-    if (wish === null || waiting >= SPARES) return;
-    this.#modules.get(wish.moduleHash)?.makeSpare(wish.memoryBytes, called);
+    if (wish !== null) this.#makeSpare(wish.moduleHash, wish.memoryBytes, called);
+  }
+
+  /** G4. The newest SPARES are kept. */
+  #makeSpare(moduleHash: Hash, memoryBytes: number, called?: () => boolean): void {
+    const loaded = this.#modules.get(moduleHash);
+    if (loaded === undefined) return;
+    this.#spares.delete(moduleHash);
+    for (const other of this.#spares)
+      if (this.#modules.get(other)?.hasSpare !== true) this.#spares.delete(other); // it was used
+    const [oldest] = this.#spares;
+    if (this.#spares.size >= SPARES && oldest !== undefined) this.#dropSpare(oldest);
+    try {
+      loaded.makeSpare(memoryBytes, called);
+      this.#spares.add(moduleHash);
+    } catch {
+      // The shard that comes is loaded without it, and its load says what is wrong.
+    }
+  }
+
+  #dropSpare(moduleHash: Hash): void {
+    this.#spares.delete(moduleHash);
+    this.#modules.get(moduleHash)?.dropSpare();
   }
 
   #guest(

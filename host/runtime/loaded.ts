@@ -175,25 +175,40 @@ export class LoadedModule {
 
   /**
    * Links an instance ahead of need, with memory touched as far as `memoryBytes`, so that a shard that is about to
-   * come finds it warm. One is kept. `called`: somebody waits for this thread; what is not touched yet is not.
+   * come finds it warm. One is kept; one of another size is made to fit, or over again. `called`: somebody waits for this
+   * thread; what is not touched yet is not. Throws as linking does, and keeps none then.
    */
   makeSpare(memoryBytes: number, called: () => boolean = () => false): void {
-    if (this.spare !== undefined) return;
-    this.spare = this.linkFresh();
+    const least = this.module.memory?.minPages ?? 0;
+    const wanted = Math.ceil(memoryBytes / WASM_PAGE_BYTES) - least;
+    const extraPages = this.module.memory === undefined ? 0 : Math.max(0, wanted);
+    if (this.spare !== undefined && this.spareExtraPages === extraPages) return;
+    if (this.spareExtraPages > extraPages) this.dropSpare();
+    const spare = this.spare ?? this.linkFresh();
+    this.dropSpare();
     this.builder ??= new ContinuationBuilder(this.module);
     this.baseImage();
+    this.spare = spare;
     if (this.module.memory === undefined) return;
-    const missing = Math.ceil(memoryBytes / WASM_PAGE_BYTES) - this.module.memory.minPages;
+    this.growSpare(spare, extraPages, called);
+  }
+
+  /** Without a spare, linking takes longer. */
+  dropSpare(): void {
+    this.spare = undefined;
     this.spareExtraPages = 0;
-    if (missing > 0) {
-      try {
-        exportedMemory(this.spare.exports, EXPORT.memory).grow(missing);
-        this.spareExtraPages = missing;
-      } catch (error) {
-        if (!(error instanceof RangeError)) throw error; // no memory to spare: link when it is needed
-      }
+  }
+
+  private growSpare(spare: Linked, extraPages: number, called: () => boolean): void {
+    const memory = exportedMemory(spare.exports, EXPORT.memory);
+    const least = this.module.memory?.minPages ?? 0;
+    try {
+      growTo(memory, least + extraPages);
+    } catch (error) {
+      if (!(error instanceof SherdError)) throw error; // no memory to spare: it is grown when it is needed
     }
-    const bytes = memoryOf(this.spare.exports).subarray(0, TOUCH_BYTES);
+    this.spareExtraPages = memory.buffer.byteLength / WASM_PAGE_BYTES - least;
+    const bytes = new Uint8Array(memory.buffer).subarray(0, TOUCH_BYTES);
     for (let at = 0; at < bytes.length; at += SCAN_BYTES) {
       if (at % WASM_PAGE_BYTES === 0 && called()) return;
       bytes[at] = bytes[at]!;
@@ -205,7 +220,7 @@ export class LoadedModule {
     const { spare } = this;
     const least = this.module.memory?.minPages ?? 0;
     if (spare === undefined || least + this.spareExtraPages > memoryPages) return this.linkFresh();
-    this.spare = undefined;
+    this.dropSpare();
     return spare;
   }
 
@@ -231,8 +246,8 @@ export class LoadedModule {
       imports[module][field] = ((...args: (number | bigint)[]) =>
         port.call(index, args)) as WebAssembly.ImportValue;
     });
-    const store = this.platform.instantiateWasm(this.storeCompiled, {}).exports;
-    const { exports } = this.instantiate(imports);
+    const store = this.instantiate(this.storeCompiled, {}).exports;
+    const { exports } = this.instantiate(this.compiled, imports);
     const helpers = exportedTable(exports, EXPORT.helpers);
     const count = this.references ? STORE_FUNCTIONS.length : PLAIN_STORE_FUNCTIONS;
     STORE_FUNCTIONS.slice(0, count).forEach((name, slot) => {
@@ -250,13 +265,15 @@ export class LoadedModule {
     this.bulkCompiled ??= this.platform.compileWasm(buildBulkModule());
     const { module, field } = BULK_IMPORT;
     const memory = exportedMemory(exports, EXPORT.memory);
-    return this.platform.instantiateWasm(this.bulkCompiled, { [module]: { [field]: memory } })
-      .exports;
+    return this.instantiate(this.bulkCompiled, { [module]: { [field]: memory } }).exports;
   }
 
-  private instantiate(imports: WebAssembly.Imports): WebAssembly.Instance {
+  private instantiate(
+    compiled: WebAssembly.Module,
+    imports: WebAssembly.Imports,
+  ): WebAssembly.Instance {
     try {
-      return this.platform.instantiateWasm(this.compiled, imports);
+      return this.platform.instantiateWasm(compiled, imports);
     } catch (error) {
       if (error instanceof RangeError) {
         throw new SherdError(

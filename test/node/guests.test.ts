@@ -15,6 +15,19 @@ function counted(): { platform: Platform; made: () => number } {
   return { platform: { ...nodePlatform, instantiateWasm }, made: () => count };
 }
 
+/** The next so many instances find no memory. */
+function scarce(): { platform: Platform; refuse: (times: number) => void } {
+  let left = 0;
+  const instantiateWasm: Platform['instantiateWasm'] = (module, imports) => {
+    if (left-- > 0) throw new RangeError('no memory');
+    return nodePlatform.instantiateWasm(module, imports);
+  };
+  const refuse = (times: number): void => {
+    left = times;
+  };
+  return { platform: { ...nodePlatform, instantiateWasm }, refuse };
+}
+
 describe('an instance for a guest that may come back', () => {
   it('is made once for each that has left, and is what the next one is made in', async () => {
     const module = await compiled(sums(1_000, 10, 200));
@@ -55,18 +68,75 @@ describe('an instance for a guest that may come back', () => {
     expect(loaded.encode(2).hash).toBe(guest.encode(2).hash);
   });
 
-  it('is made for a few modules only', async () => {
+  it('waits for the modules of the last guests only', async () => {
     const { platform, made } = counted();
     const guests = new Guests(platform);
-    const texts = [1, 2, 3, 4, 5].map((kib) => sums(1_000, 10, kib));
-    const counts: number[] = [];
-    for (const text of texts) {
-      const { guest } = begun(guests, await compiled(text));
+    const loads: (() => number)[] = [];
+    for (const text of [1, 2, 3, 4, 5].map((kib) => sums(1_000, 10, kib))) {
+      const module = await compiled(text);
+      const { guest, capsule } = begun(guests, module);
       guests.left(guest);
-      const before = made();
       guests.grant(() => false);
-      counts.push(made() - before);
+      loads.push(() => {
+        const before = made();
+        guests.load(takeUp(module, capsule.slice()));
+        return made() - before;
+      });
     }
-    expect(counts.map((count) => count > 0)).toEqual([true, true, true, true, false]);
+    const first = loads.map((load) => load());
+    const fresh = loads.map((load) => load());
+    expect(first.map((count, i) => count < fresh[i]!)).toEqual([false, true, true, true, true]);
+  });
+
+  it('is made to fit the shard that is announced, whatever left before', async () => {
+    const module = await compiled(sums(1_000, 10, 200));
+    for (const leftBytes of [64 << 20, 0]) {
+      const { platform, made } = counted();
+      const guests = new Guests(platform);
+      const { guest, capsule } = begun(guests, module);
+      const load = (): number => {
+        const before = made();
+        guests.load(takeUp(module, capsule.slice()));
+        return made() - before;
+      };
+      const fresh = load();
+      guests.left({ ...guest, moduleHash: guest.moduleHash, memoryBytes: leftBytes });
+      guests.grant(() => false);
+      guests.spare(module.moduleHash, guest.memoryBytes);
+      expect(load()).toBeLessThan(fresh);
+    }
+  });
+
+  it('that cannot be made costs nobody anything', async () => {
+    const module = await compiled(sums(1_000, 10, 200));
+    const { platform, refuse } = scarce();
+    const guests = new Guests(platform);
+    const { guest, capsule } = begun(guests, module);
+    guests.left(guest);
+    refuse(Number.POSITIVE_INFINITY);
+    guests.grant(() => false);
+    guests.spare(module.moduleHash, 1 << 20);
+    guests.arrive('s', module.moduleHash, { index: 0, hash: '', bytes: new Uint8Array(0) });
+    const load = (): LoadedGuest => guests.load(takeUp(module, capsule.slice()));
+    expect(load).toThrowError(expect.objectContaining({ code: 'SHERD_ENGINE_MEMORY' }));
+    refuse(0);
+    expect(load().run(2_000, () => 0).kind).toBe('quantum');
+  });
+
+  it('gives its memory to a guest that finds none', async () => {
+    const [small, other] = await Promise.all(
+      [200, 300].map((kib) => compiled(sums(1_000, 10, kib))),
+    );
+    const { platform, refuse } = scarce();
+    const guests = new Guests(platform);
+    const { capsule } = begun(guests, other!);
+    const { guest } = begun(guests, small!);
+    const load = (): LoadedGuest => guests.load(takeUp(other!, capsule.slice()));
+    refuse(1);
+    expect(load).toThrowError(expect.objectContaining({ code: 'SHERD_ENGINE_MEMORY' }));
+    guests.left(guest);
+    guests.grant(() => false);
+    refuse(1);
+    expect(load().run(2_000, () => 0).kind).toBe('quantum');
   });
 });
