@@ -31,7 +31,7 @@ import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileProgram, readShardModule } from '../../host/compile/index.js';
 import { pauseBound } from '../../host/compile/pause-bound.js';
-import { calmEngine, ENGINE_OPTIONS } from '../../host/fabric/background.js';
+import { calmEngine, NODE_ENGINE_OPTIONS } from '../../host/fabric/background.js';
 import { MODULES } from '../../host/node/guests.js';
 import { nodePlatform } from '../../host/node/platform.js';
 import type { ShardModule } from '../../host/types/module.js';
@@ -213,12 +213,12 @@ function report(root: string, name: string, run: PauseRun): number {
 /** P5. Undefined: this process is; else how the one that is has ended. */
 function likeNode(): number | undefined {
   const again = process.env['SHERD_BENCH_LIKE_NODE'] === '1';
-  if (again || ENGINE_OPTIONS.every((option) => process.execArgv.includes(option))) {
+  if (again || NODE_ENGINE_OPTIONS.every((option) => process.execArgv.includes(option))) {
     calmEngine();
     return undefined;
   }
   const env = { ...process.env, SHERD_BENCH_BUILT: '1', SHERD_BENCH_LIKE_NODE: '1' };
-  const all = [...process.execArgv, ...ENGINE_OPTIONS, ...process.argv.slice(1)];
+  const all = [...process.execArgv, ...NODE_ENGINE_OPTIONS, ...process.argv.slice(1)];
   return spawnSync(process.execPath, all, { stdio: 'inherit', env }).status ?? 1;
 }
 

@@ -24,7 +24,7 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ControlClient, readControlInfo } from '../control/client.js';
-import { ENGINE_OPTIONS } from '../fabric/background.js';
+import { ENGINE_OPTIONS, NODE_ENGINE_OPTIONS } from '../fabric/background.js';
 import { lockDirectory } from '../fabric/embedded.js';
 import type { ControlInfo } from '../types/api.js';
 import { EXIT, SherdError } from '../types/errors.js';
@@ -63,9 +63,17 @@ export interface SupervisorOptions {
 
 type Say = { kind: 'ready'; id?: NodeId; url?: string } | { kind: 'shutdown' };
 
+interface Program {
+  readonly script: string;
+  readonly engine: readonly string[];
+}
+
+const CONTROL: Program = { script: 'control/main.js', engine: ENGINE_OPTIONS };
+const NODE: Program = { script: 'node/main.js', engine: NODE_ENGINE_OPTIONS };
+
 interface Child {
   readonly name: string;
-  readonly script: string;
+  readonly program: Program;
   readonly args: readonly string[];
   process: ChildProcess | undefined;
   nodeId: NodeId | undefined;
@@ -112,11 +120,11 @@ export class Supervisor {
     const port = options.port === undefined ? [] : ['--port', String(options.port)];
     const { quotaBytes } = options;
     const quota = quotaBytes === undefined ? [] : ['--quota-bytes', String(quotaBytes)];
-    this.#children.push(newChild('control', 'control/main.js', [...fabric, ...port, ...quota]));
+    this.#children.push(newChild('control', CONTROL, [...fabric, ...port, ...quota]));
     const workers = ['--workers', String(options.workers ?? workersEach(options.nodes))];
     for (let i = 1; i <= options.nodes; i++) {
       const args = [...fabric, ...workers, '--name', `n${i}`];
-      this.#children.push(newChild(`n${i}`, 'node/main.js', args));
+      this.#children.push(newChild(`n${i}`, NODE, args));
     }
   }
 
@@ -205,11 +213,11 @@ export class Supervisor {
     if (this.#stopping) return;
     child.startedMs = performance.now();
     child.ready = false;
-    const script = fileURLToPath(new URL(child.script, this.#options.code ?? CODE));
+    const script = fileURLToPath(new URL(child.program.script, this.#options.code ?? CODE));
     const started = fork(script, [...child.args], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       detached: true,
-      execArgv: [...ENGINE_OPTIONS],
+      execArgv: [...child.program.engine],
     });
     child.process = started;
     let rest = '';
@@ -306,10 +314,10 @@ function refuse(cause: unknown): never {
   throw new SherdError(code, message, { at, next, exitCode: EXIT.refused, cause });
 }
 
-function newChild(name: string, script: string, args: readonly string[]): Child {
+function newChild(name: string, program: Program, args: readonly string[]): Child {
   return {
     name,
-    script,
+    program,
     args,
     process: undefined,
     nodeId: undefined,

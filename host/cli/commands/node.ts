@@ -3,7 +3,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { ENGINE_OPTIONS } from '../../fabric/background.js';
+import { NODE_ENGINE_OPTIONS } from '../../fabric/background.js';
 import { EXIT } from '../../types/errors.js';
 import { tell } from '../child.js';
 import { report } from '../command.js';
@@ -54,7 +54,7 @@ async function node(options: Options): Promise<void> {
   const child = fork(script, args, {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     detached: true,
-    execArgv: [...ENGINE_OPTIONS],
+    execArgv: [...NODE_ENGINE_OPTIONS],
   });
   const interrupts = new Interrupts({
     gently: () => void tell(child, { kind: 'stop' }),
