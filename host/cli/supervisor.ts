@@ -68,8 +68,8 @@ interface Program {
   readonly engine: readonly string[];
 }
 
-const CONTROL: Program = { script: 'control/main.js', engine: ENGINE_OPTIONS };
-const NODE: Program = { script: 'node/main.js', engine: NODE_ENGINE_OPTIONS };
+const CONTROL_PROGRAM: Program = { script: 'control/main.js', engine: ENGINE_OPTIONS };
+const NODE_PROGRAM: Program = { script: 'node/main.js', engine: NODE_ENGINE_OPTIONS };
 
 interface Child {
   readonly name: string;
@@ -120,11 +120,11 @@ export class Supervisor {
     const port = options.port === undefined ? [] : ['--port', String(options.port)];
     const { quotaBytes } = options;
     const quota = quotaBytes === undefined ? [] : ['--quota-bytes', String(quotaBytes)];
-    this.#children.push(newChild('control', CONTROL, [...fabric, ...port, ...quota]));
+    this.#children.push(newChild('control', CONTROL_PROGRAM, [...fabric, ...port, ...quota]));
     const workers = ['--workers', String(options.workers ?? workersEach(options.nodes))];
     for (let i = 1; i <= options.nodes; i++) {
       const args = [...fabric, ...workers, '--name', `n${i}`];
-      this.#children.push(newChild(`n${i}`, NODE, args));
+      this.#children.push(newChild(`n${i}`, NODE_PROGRAM, args));
     }
   }
 
