@@ -67,6 +67,8 @@ export const H_STANDARD: usize = 768;
 export const H_QUANTILES: usize = 1024;
 /** The same before they were put into order. */
 export const H_UNORDERED: usize = 1056;
+/** i32: 1 when quantiles end near H_TOP (F7 of forecast.ts). */
+export const H_ENDS_AT_TOP: usize = 1088;
 
 // --- model ----------------------------------------------------------------------------------------------------
 

@@ -16,22 +16,30 @@
  *
  * Does: keep states, make features, keep the pool, forecast. Does not: train (forecast-train.ts), know names or time.
  *
- * F1  Everything scales: x → a·x (a > 0) gives a·quantiles, up to rounding.
+ * F1  Everything scales: x → a·x (a > 0), the capacity with it, gives a·quantiles, up to rounding.
  * F2  Finite in, finite out; what is not finite, or larger than LARGEST, is a missing sample.
- * F3  Quantiles ascend, and the probability is that of the distribution through them: P(≥ p90) = 0.1.
+ * F3  Quantiles ascend, and the probability is that of the distribution through them as they are before F7: P(≥ p90) = 0.1.
  * F4  Nothing but the bytes of the head, model, pool and states decides: the order of the states, no clock, no address.
  * F5  STATE_BYTES a series, whatever the horizon: windows begin every H_STRIDE steps, at most SLOTS are open.
  * F6  A value may be "at least" (censored: the demand was cut off by the capacity). Then the maximum of its windows is "at least"
  *     too, and a quantile above it is not wrong: only those below it learn (Powell, "Censored regression quantiles", J.
  *     Econometrics 32, 1986).
- * F7  Once TOP_WINDOWS live windows are over, no quantile lies more than BEYOND_TOP beyond the highest value of any series, unless
- *     one of them was "at least".
+ * F7  Where it was asked for (forecastEndAtTop), and once TOP_WINDOWS live windows are over, no quantile lies beyond an end:
+ *     BEYOND_TOP beyond the highest value of any series, but not below the capacity; unless a value was "at least". So what is
+ *     said is the distribution of the lesser of maximum and end. The end is not below the capacity, so both reach it equally
+ *     often: the probability is that of the quantiles before they end. It is coherent with those that are given (where one is
+ *     above the capacity it is 1 − τ or more, where one is below, 1 − τ or less), and ordered as they were: what ends sooner does
+ *     not seem calmer. Of two series ordered at all levels, that is, unless the capacity lies above the last level of both or below
+ *     the first of both: there the slopes of the tails decide.
+ *     Replay of records asks for it (replay.ts: it was measured there). The live oracle does not: its kinds have one pool, so that
+ *     the highest value of one would be the end of another; its windows overlap and are those of all series together, so that
+ *     TOP_WINDOWS may be half a minute; one "at least" would end it for ever; and the top of who has left would stay.
  */
 import { back, features, NEVER, ringAt, SMALLEST } from './forecast-features';
 import {
   A_ANCHOR, A_CENSORED, A_COUNT, A_EXCESS, A_EXCESS_P90, A_FAST, A_GAP, A_HIGH, A_INPUT, A_LEVELS, A_LONG, A_LOW, A_PROFILE, A_OFFSETS,
   A_OUTPUT, A_PRESENT, A_SCALE, A_SEASON, A_SLOTS, A_SLOW, A_STEP, A_VARIANCE, A_WINDOWS, H_CROSS, H_CROSS_COUNT,
-  H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD, H_POOL, H_QUANTILES,
+  H_ENDS_AT_TOP, H_FEATURES, H_HORIZON, H_LEVEL, H_LIVE, H_NORMAL, H_OFFERED, H_OFFERED_LIVE, H_OFFSET, H_PERIOD, H_POOL, H_QUANTILES,
   H_RANDOM, H_RATIO, H_READY, H_ROWS, H_SCALE, H_STANDARD, H_STRIDE, H_TAU, H_TOP, H_TOP_CENSORED, H_TREES, L_LIVE, L_W, L_X, L_Y, LEVELS, M_MEAN,
   M_TREES, P50, P90, P99, POOL_ROWS, RING, ROW, S_SORT, SEASON, SLOT_BYTES, SLOTS, STATE_BYTES, STATES,
   H_UNORDERED, T_LEAVES, TREE_BYTES, W_CENSORED, W_FEATURES, W_LEFT, W_PEAK, W_QUANTILES, W_SCALE, W_SEEN, W_START,
@@ -51,8 +59,8 @@ const CROSS_PRIOR: f64 = 4;
 const CROSS_CUT: f64 = 3;
 /**
  * Quantiles end so far beyond the highest value that any series of the stream has had, as a part of it, once so many windows are
- * over: of N windows that might come in any order, the next is the highest with a chance of 1 / N. Values are often bounded (a
- * machine has 100 %), and a tail in units of the scale does not know where.
+ * over: of N windows that might come in any order, the next is the highest with a chance of 1 / N (a rule of thumb: they overlap).
+ * Values are often bounded (a machine has 100 %), and a tail in units of the scale does not know where.
  */
 const BEYOND_TOP: f64 = 0.1;
 const TOP_WINDOWS: f64 = 1_000;
@@ -144,6 +152,11 @@ export function forecastBegin(horizon: i32, seed: u32): void {
 /** The pool keeps at most so many rows: a power of two, up to POOL_ROWS. Before the first of them. */
 export function forecastLimit(rows: i32): void {
   store<i32>(H_POOL, rows);
+}
+
+/** Quantiles end near the highest value (F7). Before the first sample. */
+export function forecastEndAtTop(): void {
+  store<i32>(H_ENDS_AT_TOP, 1);
 }
 
 /** A stream of series begins: history of others (0) or live (1); steps a day, 0 = not known. */
@@ -447,13 +460,12 @@ function adjust(state: usize): void {
   }
 }
 
-/** Errors are those of the quantiles before: what is cut here moves no offset. */
-function endAtTop(value: f64, unit: f64): void {
-  if (load<f64>(H_OFFERED_LIVE) < TOP_WINDOWS || load<i32>(H_TOP_CENSORED)) return;
+/** Where quantiles end (F7). Only what is given ends there: not what the probability and the errors are taken from. */
+function endOf(capacity: f64): f64 {
+  if (!load<i32>(H_ENDS_AT_TOP) || load<i32>(H_TOP_CENSORED) || load<f64>(H_OFFERED_LIVE) < TOP_WINDOWS) return Infinity;
   const top = load<f64>(H_TOP);
-  const most = f32x4.splat(<f32>((top + BEYOND_TOP * Math.abs(top) - value) / unit));
-  v128.store(H_QUANTILES, f32x4.min(v128.load(H_QUANTILES), most));
-  v128.store(H_QUANTILES, f32x4.min(v128.load(H_QUANTILES, 16), most), 16);
+  const most = top + BEYOND_TOP * Math.abs(top);
+  return usable(capacity) ? Math.max(most, capacity) : most;
 }
 
 // @ts-ignore: decorator
@@ -515,7 +527,7 @@ function open(state: usize, value: f64, step: i32): void {
   }
 }
 
-function forecastOne(state: usize, step: i32, capacity: f64): void {
+function forecastOne(state: usize, step: i32, capacity: f64, end: f64): void {
   const n = load<i32>(state, A_COUNT);
   const begun = n > 0;
   let value = load<f64>(H_LEVEL);
@@ -528,12 +540,12 @@ function forecastOne(state: usize, step: i32, capacity: f64): void {
   if (begun && load<i32>(H_READY)) modelQuantiles();
   else coldQuantiles();
   adjust(state);
-  if (begun) endAtTop(value, unit);
-  store<f64>(state, quantileAt(value, unit, P50), A_OUTPUT);
-  store<f64>(state, quantileAt(value, unit, P90), A_OUTPUT + 8);
-  store<f64>(state, quantileAt(value, unit, P99), A_OUTPUT + 16);
+  const most = begun ? end : Infinity;
+  store<f64>(state, Math.min(most, quantileAt(value, unit, P50)), A_OUTPUT);
+  store<f64>(state, Math.min(most, quantileAt(value, unit, P90)), A_OUTPUT + 8);
+  store<f64>(state, Math.min(most, quantileAt(value, unit, P99)), A_OUTPUT + 16);
   for (let k: usize = 0; k < <usize>LEVELS; k++) {
-    store<f32>(state + A_LEVELS + (k << 2), <f32>quantileAt(value, unit, <i32>k));
+    store<f32>(state + A_LEVELS + (k << 2), <f32>Math.min(most, quantileAt(value, unit, <i32>k)));
   }
   store<f64>(state, usable(capacity) ? reaches(value, unit, capacity) : NaN, A_OUTPUT + 24);
   if (begun && load<i32>(state, A_GAP) == 0) open(state, value, step);
@@ -541,8 +553,9 @@ function forecastOne(state: usize, step: i32, capacity: f64): void {
 
 /** Forecasts of all series that have a step now. */
 export function forecastAll(slots: i32, step: i32, capacity: f64): void {
+  const end = endOf(capacity);
   for (let s = 0; s < slots; s++) {
     const state = stateOf(s);
-    if (load<i32>(state, A_PRESENT)) forecastOne(state, step, capacity);
+    if (load<i32>(state, A_PRESENT)) forecastOne(state, step, capacity, end);
   }
 }

@@ -379,6 +379,7 @@ export {
   forecastAll,
   forecastBegin,
   forecastClear,
+  forecastEndAtTop,
   forecastInputAt,
   forecastIsFull,
   forecastLevelsAt,

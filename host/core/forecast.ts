@@ -20,7 +20,7 @@ import { invariant } from '../types/errors.js';
 import type { Platform } from '../types/platform.js';
 
 /** Increased when the layout of the saved bytes or what they mean changes. */
-export const FORECAST_VERSION = 5;
+export const FORECAST_VERSION = 6;
 /** Quantile levels that the model has, ascending; P50, P90 and P99 are among them. */
 export const FORECAST_LEVELS: readonly number[] = [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99];
 const WASM_PAGE_BYTES = 65_536;
@@ -46,6 +46,7 @@ interface ForecastExports extends WebAssembly.Exports {
   forecastIsFull(): number;
   forecastRows(): number;
   forecastLimit(rows: number): void;
+  forecastEndAtTop(): void;
   forecastOffered(): number;
   forecastBegin(horizon: number, seed: number): void;
   forecastStream(live: number, period: number): void;
@@ -63,6 +64,13 @@ export interface PeakForecast {
   p90: number;
   p99: number;
   contention: number;
+}
+
+export interface ForecasterOptions {
+  /** Past windows that are kept at most, a power of two; absent: 65,536. */
+  readonly poolRows?: number;
+  /** Quantiles end near the highest value of the stream (F7 of assembly/core/forecast.ts). It is a part of what is saved. */
+  readonly endsAtTop?: boolean;
 }
 
 function instanceOf(platform: Platform): ForecastExports {
@@ -97,8 +105,12 @@ export class Forecaster {
   #view: DataView;
   #doubles: Float64Array;
 
-  /** `horizon`: steps, 1 to 1,000,000. `poolRows`: past windows that are kept at most, a power of two; absent: 65,536. */
-  constructor(platform: Platform, horizon: number, poolRows?: number) {
+  /** `horizon`: steps, 1 to 1,000,000. */
+  constructor(
+    platform: Platform,
+    horizon: number,
+    { poolRows, endsAtTop = false }: ForecasterOptions = {},
+  ) {
     invariant(Number.isInteger(horizon) && horizon >= 1 && horizon <= 1e6, 'a horizon of 1 to 1e6');
     this.#core = instanceOf(platform);
     this.#stateBytes = this.#core.forecastStateBytes();
@@ -109,6 +121,7 @@ export class Forecaster {
     this.#doubles = new Float64Array(this.#core.memory.buffer);
     this.#reserve(this.#statesAt);
     this.#core.forecastBegin(horizon, SEED);
+    if (endsAtTop) this.#core.forecastEndAtTop();
     if (poolRows === undefined) return;
     const most = this.#core.forecastPoolRows();
     invariant(poolRows > 0 && most % poolRows === 0, 'a power of two that the pool can hold');
@@ -203,7 +216,7 @@ export class Forecaster {
     target.contention = this.#doubles[at + 3]!;
   }
 
-  /** All quantiles of what `forecast` said of a series (FORECAST_LEVELS), into `target`. */
+  /** All quantiles, as they are given (F7), of what `forecast` said of a series (FORECAST_LEVELS), into `target`. */
   readLevels(slot: number, target: Float64Array): void {
     const at = this.#state(slot) + this.#levelsAt;
     for (let k = 0; k < FORECAST_LEVELS.length; k++)

@@ -12,7 +12,8 @@
  *
  * L1  Ascending in, ascending out; finite in, finite out.
  * L2  Order: `raiseTo` gives a distribution that lies above both, at every level and in both tails; what lies `between` two ordered ones
- *     is ordered too. So `exceeds(·, x)` never falls with the share, for any x.
+ *     is ordered too. So `exceeds(·, x)` never falls with the share, for any x. Of two that are ordered at all levels but not in their tails
+ *     that holds unless x is below the first level of both, or above the last of both.
  * L3  Coherent: exceeds(q, q[k]) = 1 − LEVELS[k] where q rises strictly.
  */
 import { FORECAST_LEVELS } from '../core/forecast.js';
@@ -37,7 +38,7 @@ export function newLevels(): Levels {
   return new Float64Array(COUNT + 2);
 }
 
-/** Sets the slopes of the tails by the outer levels. */
+/** Sets the slopes of the tails by the outer levels, which nothing must have cut. */
 export function withTails(levels: Levels): Levels {
   levels[LOW] = (levels[MIDDLE]! - levels[0]!) / LOW_SPAN;
   levels[HIGH] = (levels[LAST]! - levels[P90]!) / HIGH_SPAN;

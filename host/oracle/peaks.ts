@@ -19,6 +19,7 @@
 import {
   FORECAST_VERSION,
   Forecaster,
+  type ForecasterOptions,
   type ForecastTrainer,
   type PeakForecast,
 } from '../core/forecast.js';
@@ -48,9 +49,8 @@ export interface PastSeries {
   readonly values: Float64Array;
 }
 
-export interface PeakOptions {
-  /** Past windows that are kept at most, a power of two; absent: 65,536. */
-  readonly poolRows?: number;
+/** Of these only `poolRows` must be the same for a saved state; `endsAtTop` is as it was saved. */
+export interface PeakOptions extends ForecasterOptions {
   /** It is fitted from outside, piece by piece (`isFitDue`, `beginFit`, `endFit`), and not within `advance`. */
   readonly isFittedOutside?: boolean;
 }
@@ -81,7 +81,7 @@ export class PeakOracle {
     this.#platform = platform;
     this.#options = options;
     this.horizon = horizon;
-    this.#forecaster = new Forecaster(platform, horizon, options.poolRows);
+    this.#forecaster = new Forecaster(platform, horizon, options);
   }
 
   /** The series, by their place in `advance`. */

@@ -6,7 +6,9 @@
  * Does: drive the forecaster over arrays, score it. Does not: read files, draw.
  *
  * R1  Series are taken in the order of their names, whatever the order given.
- * R2  A series has a step from 0 to its last value; where it has ended there is no forecast.
+ * R2  Quantiles end near the highest value so far (F7 of assembly/core/forecast.ts), but not below the capacity: with another capacity
+ *     they may be others.
+ * R3  A series has a step from 0 to its last value; where it has ended there is no forecast.
  */
 import type { Platform } from '../types/platform.js';
 import { type PastSeries, type PeakForecast, PeakOracle } from './peaks.js';
@@ -54,7 +56,7 @@ export function* replaySteps(
   input: ReplayInput,
   visit: Visit,
 ): Generator<number, PeakOracle> {
-  const oracle = new PeakOracle(platform, input.horizon);
+  const oracle = new PeakOracle(platform, input.horizon, { endsAtTop: true });
   for (const { series, intervalS } of input.history ?? [])
     oracle.learn(sortedByName(series), intervalS);
   const series = sortedByName(input.series);

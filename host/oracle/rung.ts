@@ -8,7 +8,9 @@
  * Does: end steps, hand out the answer. Does not: know time (live.ts), or fit the model (live.ts does, piece by piece).
  *
  * G1  A step's value is the highest of its cells, so every rung speaks of the same thing: the maximum of cells within its window.
- * G2  Series are at the same places here and in the PeakOracle, in the order of their names.
+ * G2  The model's quantiles have no end near the highest value so far (F7 of assembly/core/forecast.ts says why): they come as they
+ *     are, so that the slope of their tail is its own.
+ * G3  Series are at the same places here and in the PeakOracle, in the order of their names.
  */
 import type { Platform } from '../types/platform.js';
 import { type Levels, newLevels, withTails } from './levels.js';
@@ -22,7 +24,7 @@ import { FORECASTERS, type ForecasterName, MODEL, WINDOW_STEPS, Windows } from '
 export const KINDS = ['cpu', 'memory', 'network'] as const;
 export type Kind = (typeof KINDS)[number];
 
-const POOL = { poolRows: 4_096, isFittedOutside: true } as const;
+const POOL = { poolRows: 4_096, isFittedOutside: true, endsAtTop: false } as const;
 const DAY_MS = 86_400_000;
 /** Windows of its own from which on a simple forecaster of a series is asked, and not its newest samples. */
 const CLOSED_MIN = 30;

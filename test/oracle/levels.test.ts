@@ -73,6 +73,26 @@ describe('levels', () => {
     );
   });
 
+  it('of two that are ordered at every level the higher one is exceeded more, up to the outer levels', () => {
+    const rises = fc.array(fc.double({ min: 0, max: 3, noNaN: true }), {
+      minLength: LEVELS.length,
+      maxLength: LEVELS.length,
+    });
+    fc.assert(
+      fc.property(some, rises, point, (low, by, x) => {
+        const high = newLevels();
+        let before = Number.NEGATIVE_INFINITY;
+        by.forEach((rise, k) => {
+          before = Math.max(before, low[k]! + rise);
+          high[k] = before;
+        });
+        withTails(high);
+        if (x < low[0]! || x > high[LEVELS.length - 1]!) return;
+        expect(exceeds(high, x)).toBeGreaterThanOrEqual(exceeds(low, x) - 1e-9);
+      }),
+    );
+  });
+
   it('raised to a value, everything below it is impossible', () => {
     fc.assert(
       fc.property(some, fc.double({ min: -6, max: 6, noNaN: true }), (one, least) => {
