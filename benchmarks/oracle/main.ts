@@ -24,7 +24,7 @@ import { median } from '../lib/statistics.js';
 import { estimateText, renderTable } from '../lib/table.js';
 import { type Effect, effectOf, hashOf, type Variant, variants } from './ablation.js';
 import { costOf } from './cost.js';
-import { kept } from './keep.js';
+import { codeHash, hashOfCase, hashOfParts, type Kept, keptIn } from './keep.js';
 import { pointsOf, SIMPLE_NAMES, simplePeers, TAUS } from './peers.js';
 import {
   augursOfCase,
@@ -38,6 +38,7 @@ import {
   oraclePrediction,
   outcomeOf,
   peersOfCase,
+  pointCounts,
   scoreOf,
 } from './run.js';
 import {
@@ -250,14 +251,27 @@ function printAugurs({ augurs }: HostReport): void {
 interface Run {
   readonly root: string;
   readonly compositions: number;
-  /** Folder where finished predictions lie, and are taken from; '' = none. The oracle's lie under the hash of its core. */
+  /** Folder where finished predictions lie, and are taken from; '' = none. What they depend on names them (keep.ts). */
   readonly keep: string;
+  /** Hash of the code as it was when the run began; '' = nothing is kept. */
+  readonly code: string;
   readonly withTrees: boolean;
   readonly withAugurs: boolean;
 }
 
-const under = ({ keep }: Run, folder: string): string => (keep === '' ? '' : join(keep, folder));
-const nameOf = (one: Case, seed: number): string => `${one.name.replace(/\W+/g, '-')}-${seed}`;
+type Keeper = (kind: string, core: string, points: number, make: () => Kept) => Kept;
+
+/** Keeps predictions of this case; `core`: hash of the core that makes them, '' = none does. */
+function keeperOf({ keep, code }: Run, one: Case, seed: number): Keeper {
+  if (keep === '') return (_kind, _core, _points, make) => make();
+  const name = `${one.name.replace(/\W+/g, '-')}-${seed}`;
+  const data = hashOfCase(one);
+  return (kind, core, points, make) => {
+    const hash = hashOfParts([code, core, data]);
+    return keptIn({ file: join(keep, kind, `${name}-${hash}.json`), points }, make);
+  };
+}
+
 const builtCore = (root: string): Uint8Array => readFileSync(join(root, 'dist/core/core.wasm'));
 
 interface HostOutcomes {
@@ -272,10 +286,10 @@ function hostOutcomes(make: (seed: number) => Case, run: Run): HostOutcomes {
   for (let seed = 0; seed < run.compositions; seed++) {
     const startMs = performance.now();
     const one = make(seed);
-    const name = nameOf(one, seed);
-    const oracle = kept(under(run, core), name, () => oracleOfCase(one));
+    const [keep, points] = [keeperOf(run, one, seed), pointCounts(one)];
+    const oracle = keep('oracle', core, points.all, () => oracleOfCase(one));
     const folder = run.withTrees ? 'peers' : 'peers-without-trees';
-    const peers = kept(under(run, folder), name, () => ({
+    const peers = keep(folder, '', points.all, () => ({
       predictions: peersOfCase(one, run.withTrees),
       oracleMs: 0,
     }));
@@ -283,7 +297,7 @@ function hostOutcomes(make: (seed: number) => Case, run: Run): HostOutcomes {
     outcomes.push(outcome);
     let note = `oracle ${(oracle.oracleMs / 1000).toFixed(1)} s`;
     if (run.withAugurs) {
-      const augurs = kept(under(run, 'augurs'), name, () => augursOfCase(one));
+      const augurs = keep('augurs', '', points.fitted, () => augursOfCase(one));
       fitted.push(augursOutcome(outcome, augurs.predictions));
       note += `; ${augurs.note ?? ''}`;
     }
@@ -309,8 +323,9 @@ function ablate(
   for (let seed = 0; seed < run.compositions; seed++) {
     const one = make(seed);
     title = one.name;
+    const [keep, points] = [keeperOf(run, one, seed), pointCounts(one)];
     const scores = ({ hash, platform }: Variant): number[] => {
-      const made = kept(under(run, hash), nameOf(one, seed), () => oracleOfCase(one, platform));
+      const made = keep('oracle', hash, points.all, () => oracleOfCase(one, platform));
       return METRICS.map(({ key }) => scoreOf(outcomeOf(one, made, []), ORACLE, key));
     };
     const before = scores(whole!);
@@ -455,6 +470,7 @@ export async function main(args: readonly string[], root: string): Promise<numbe
     root,
     compositions,
     keep: options.keep === '' ? '' : join(resolve(options.keep), part),
+    code: options.keep === '' ? '' : codeHash(root),
     withTrees: options.trees !== 'no',
     withAugurs: options.augurs !== 'no',
   };

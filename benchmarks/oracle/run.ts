@@ -83,6 +83,12 @@ export function peersOfCase(one: Case, withTrees: boolean): Prediction[] {
   return [...peersOf(one, points, trainingPoints(one), withTrees), perfect(points)];
 }
 
+/** Points of the predictions of a case; of AutoETS and MSTL. */
+export function pointCounts(one: Case): { readonly all: number; readonly fitted: number } {
+  const points = pointsOf(one.test, one.horizon, one.from);
+  return { all: points.row.length, fitted: sampled(points, FITTED_POINTS).index.length };
+}
+
 export function oracleOfCase(one: Case, platform: Platform = nodePlatform): Kept {
   const points = pointsOf(one.test, one.horizon, one.from);
   const startMs = performance.now();

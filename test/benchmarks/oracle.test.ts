@@ -1,11 +1,21 @@
 /**
- * The oracle's benchmark: samples of points, AutoETS and MSTL as peers, lines that ablations change.
+ * The oracle's benchmark: samples of points, AutoETS and MSTL as peers, lines that ablations change, predictions that are kept.
  *
  * Does not run the benchmark: that needs traces.
  */
-import { describe, expect, it } from 'vitest';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
 import { ABLATIONS, effectOf, sourceOf } from '../../benchmarks/oracle/ablation.js';
 import { augursPeers, maximaOf } from '../../benchmarks/oracle/augurs.js';
+import {
+  codeHash,
+  hashOfCase,
+  hashOfParts,
+  type Kept,
+  keptIn,
+} from '../../benchmarks/oracle/keep.js';
 import { pointsOf, predictionAt, sampled } from '../../benchmarks/oracle/peers.js';
 import type { Case, Row } from '../../benchmarks/oracle/traces.js';
 import { ROOT } from '../tidy/sources.js';
@@ -125,5 +135,83 @@ describe('ablations', () => {
     const { mean, error } = effectOf([Math.exp(0.1), Math.exp(0.3)]);
     expect(mean).toBeCloseTo(0.2, 10);
     expect(error).toBeCloseTo(0.1, 10);
+  });
+});
+
+describe('predictions that are kept', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sherd-kept-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const made: Kept = {
+    predictions: [
+      { name: 'none', score: Float64Array.of(1, Number.NaN, 3) },
+      {
+        name: 'all',
+        score: Float64Array.of(0.1, 0.2, 0.3),
+        quantiles: [Float64Array.of(1, 2, 3), Float64Array.of(4, 5, 6), Float64Array.of(7, 8, 9)],
+      },
+    ],
+    oracleMs: 5,
+    note: 'a note',
+  };
+  const never = (): never => {
+    throw new Error('made again');
+  };
+
+  it('are made once, and nothing else is left beside them', () => {
+    const place = { file: join(folder, 'some/one.json'), points: 3 };
+    expect(keptIn(place, () => made)).toBe(made);
+    expect(keptIn(place, never)).toEqual(made);
+    expect(readdirSync(join(folder, 'some'))).toEqual(['one.json']);
+  });
+
+  it('are refused where they have other points, or not three quantiles', () => {
+    const file = join(folder, 'two.json');
+    keptIn({ file, points: 3 }, () => made);
+    expect(() => keptIn({ file, points: 4 }, never)).toThrow('delete it');
+    const none = Buffer.from(new Float64Array(3).buffer).toString('base64');
+    const predictions = [{ name: 'odd', score: none, quantiles: [none, none] }];
+    writeFileSync(file, JSON.stringify({ oracleMs: 0, predictions }));
+    expect(() => keptIn({ file, points: 3 }, never)).toThrow('2 quantiles of odd');
+  });
+
+  it('go by everything that is in the case', () => {
+    const whole = caseOf(rows(50));
+    const changed = rows(50);
+    changed[1]!.values[7]! += 1e-12;
+    const others: Case[] = [
+      { ...whole, horizon: 7 },
+      { ...whole, capacity: 6.5 },
+      { ...whole, train: [{ rows: rows(50), intervalS: 300 }] },
+      { ...whole, test: changed },
+      { ...whole, test: rows(50).reverse() },
+    ];
+    expect(hashOfCase(caseOf(rows(50)))).toBe(hashOfCase(whole));
+    expect(new Set([whole, ...others].map(hashOfCase)).size).toBe(1 + others.length);
+    expect(hashOfParts(['a', 'bc'])).not.toBe(hashOfParts(['ab', 'c']));
+  });
+
+  it('go by the compiled code, the packages, and nothing else', () => {
+    const files = [
+      'dist/.bench/host/core/forecast.js',
+      'dist/.bench/host/oracle/peaks.js',
+      'dist/.bench/benchmarks/oracle/peers.js',
+      'dist/.bench/benchmarks/lib/statistics.js',
+      'package-lock.json',
+    ];
+    const root = join(folder, 'root');
+    for (const file of files) {
+      mkdirSync(join(root, file, '..'), { recursive: true });
+      writeFileSync(join(root, file), 'before');
+    }
+    const before = codeHash(root);
+    writeFileSync(join(root, 'README.md'), 'other');
+    expect(codeHash(root)).toBe(before);
+    files.forEach((file, i) => {
+      const other = join(folder, `root-${i}`);
+      cpSync(root, other, { recursive: true });
+      writeFileSync(join(other, file), 'after');
+      expect(codeHash(other), file).not.toBe(before);
+    });
   });
 });
