@@ -8,8 +8,8 @@
  *
  * so how the intervals widen gives the c, and with them how the errors of one path belong together (exact for additive errors,
  * near it for multiplicative ones). PATHS paths are drawn from that; the quantiles of their maxima are the forecast. A second
- * line of each has the median of the maxima with the widths that simple predictors get, from errors over training points:
- * normal errors need not be the fault of the model.
+ * line of each has the median of the maxima with widths like those that simple predictors get, from errors over training points
+ * (300 of them, where those predictors have all): normal errors need not be the fault of the model.
  *
  * Does: fit anew at every point that it is given, on the newest WINDOW samples. Does not: choose the points (run.ts), score.
  *

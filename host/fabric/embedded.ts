@@ -5,7 +5,8 @@
  * Does not: run the hub (`startEmbeddedHub`, in whichever process) or supervise anything.
  *
  * X1  Works without a hub: then changes are seen by polling, and messages between processes are lost.
- * X2  Survives SIGKILL of any process at any instant; with `sync` also a power loss.
+ * X2  Survives SIGKILL of any process at any instant; with `sync` also a power loss. Without `sync` a power loss may leave what was
+ *     written shortly before it as zeros of the right size: the first reading finds that, the first writing may not.
  * X3  Directory format and hub protocol are checked before anything is used.
  */
 import type { SherdError } from '../types/errors.js';
