@@ -59,7 +59,7 @@ export function exceeds(levels: Levels, x: number): number {
   let k = 1;
   while (x > levels[k]!) k++;
   const below = levels[k - 1]!;
-  const share = Math.min(1, (x - below) / (levels[k]! - below + SMALLEST));
+  const share = (x - below) / (levels[k]! - below); // below < x ≤ levels[k]
   return 1 - (LEVELS[k - 1]! + share * (LEVELS[k]! - LEVELS[k - 1]!));
 }
 
@@ -90,7 +90,9 @@ export function raiseTo(levels: Levels, other: Levels): void {
 
 /** `share` (0..1) of the way from a to b. */
 export function between(a: Levels, b: Levels, share: number): Levels {
-  return a.map((value, k) => value + (b[k]! - value) * share);
+  const made = a.map((value, k) => value + (b[k]! - value) * share);
+  for (let k = 1; k < COUNT; k++) made[k] = Math.max(made[k]!, made[k - 1]!); // L1, whatever was rounded
+  return made;
 }
 
 /** Levels of the first `count` (1 or more) values of an ascending list, linear between its points, plus `base`. */

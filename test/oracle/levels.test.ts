@@ -93,6 +93,18 @@ describe('levels', () => {
     );
   });
 
+  it('hold to the smallest numbers that there are', () => {
+    const a = levels([-7e-323, -8.8e-9, 0, 8.4e-323, 1.8e-247, 1.6e-206, 1.1e-131, 5]);
+    const b = levels([-5e-324, 0, 0, 8.4e-323, 1.8e-247, 1.6e-206, 1.1e-131, 5]);
+    raiseTo(b, a);
+    for (const share of [1.5e-40, 0.3, 0.5, 1]) {
+      const ordered = [...between(a, b, share).slice(0, LEVELS.length)];
+      expect(ordered).toEqual([...ordered].sort((p, q) => p - q));
+    }
+    const near = levels([0, 1e-40, 1, 1, 1, 1, 1, 1]);
+    expect(exceeds(near, 1e-40)).toBeCloseTo(1 - LEVELS[1]!, 12);
+  });
+
   it('raised to a value, everything below it is impossible', () => {
     fc.assert(
       fc.property(some, fc.double({ min: -6, max: 6, noNaN: true }), (one, least) => {
